@@ -1,0 +1,1 @@
+//! The other thread: admin port, metrics, logs, certificates, reload.

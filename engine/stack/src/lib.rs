@@ -1,0 +1,1 @@
+//! Demultiplexing, the connection table, neighbours and timers.

@@ -1,0 +1,1 @@
+//! aws-lc-rs behind the record layer's Aead.

@@ -1,0 +1,1 @@
+//! Two rings in one process as a link.

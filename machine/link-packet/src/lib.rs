@@ -1,0 +1,1 @@
+//! A packet socket as a link.

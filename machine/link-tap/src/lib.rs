@@ -1,0 +1,1 @@
+//! A TAP device as a link.

@@ -1,0 +1,201 @@
+//! Packets to and from the wire.
+
+use arrayvec::ArrayVec;
+use dma::SharedFrame;
+use std::os::fd::BorrowedFd;
+
+use crate::Full;
+
+/// Room for Ethernet with a VLAN tag, IPv6 and a TCP header with all its options: 18 + 40 + 60, rounded up.
+pub const HEADERS_BYTES_MAX: usize = 128;
+
+/// The most parts a packet may have: a 128 KiB superframe of 16 KiB records, with a response head before them.
+pub const PARTS_MAX: usize = 12;
+
+/// The headers of a packet, built in place.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers {
+    bytes: [u8; HEADERS_BYTES_MAX],
+    len: u8,
+}
+
+impl Headers {
+    /// No headers yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: [0; HEADERS_BYTES_MAX], len: 0 }
+    }
+
+    /// The room to build headers in; [`set_len`](Self::set_len) says how much was used.
+    pub fn room_mut(&mut self) -> &mut [u8; HEADERS_BYTES_MAX] {
+        &mut self.bytes
+    }
+
+    /// Declares the first `len` bytes to be the headers.
+    ///
+    /// # Panics
+    /// More than [`HEADERS_BYTES_MAX`].
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= HEADERS_BYTES_MAX, "{len} bytes of headers");
+        #[expect(clippy::cast_possible_truncation, reason = "at most 128")]
+        {
+            self.len = len as u8;
+        }
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// Some bytes of a frozen frame, as payload of a packet.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The frame, kept until the packet has left.
+    pub frame: SharedFrame,
+    /// First byte, counted from the frame's beginning (headroom included).
+    pub start: u32,
+    /// How many bytes.
+    pub len: u32,
+}
+
+impl Part {
+    /// The bytes themselves.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.frame.bytes()[self.start as usize..][..self.len as usize]
+    }
+}
+
+/// The payload of a packet, in order.
+pub type Parts = ArrayVec<Part, PARTS_MAX>;
+
+/// What the device is asked to finish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// The checksum from `start` to the end of the packet is to be written at `start + field`; the field holds the
+    /// pseudo-header's sum. `None`: the packet is complete.
+    pub checksum: Option<ChecksumOffload>,
+    /// The packet is larger than the wire's and is to be cut.
+    pub segmentation: Option<Segmentation>,
+}
+
+/// Where a checksum is to be computed and written, in bytes from the beginning of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChecksumOffload {
+    /// First byte covered: the TCP header's.
+    pub start: u16,
+    /// The checksum field, counted from `start`.
+    pub field: u16,
+}
+
+/// How a superframe is cut into TCP segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// Payload of each segment but the last.
+    pub mss: u16,
+    /// The superframe is IPv6.
+    pub ipv6: bool,
+}
+
+/// A packet to be sent.
+#[derive(Debug)]
+pub struct Packet {
+    /// Ethernet, IP and TCP; or all of a short packet.
+    pub headers: Headers,
+    /// The payload.
+    pub parts: Parts,
+    /// What is left to the device.
+    pub offload: Offload,
+}
+
+impl Packet {
+    /// How long the packet is, headers included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.headers.bytes().len() + self.parts.iter().map(|part| part.len as usize).sum::<usize>()
+    }
+}
+
+/// A packet that arrived, borrowed from the link until the next one is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// From the Ethernet header on. May be larger than the MTU when the link merged segments.
+    pub bytes: &'a [u8],
+    /// The link vouches for the transport checksum.
+    pub verified: bool,
+}
+
+/// What a link can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkCapabilities {
+    /// Our own hardware address.
+    pub mac: [u8; 6],
+    /// Largest IP packet on the wire.
+    pub mtu: u16,
+    /// Largest TCP payload of one superframe; 0 when the link does not cut.
+    pub superframe_bytes_max: u32,
+    /// Most parts a packet may have; at most [`PARTS_MAX`].
+    pub parts_max: u8,
+    /// The link computes TCP checksums.
+    pub checksum: bool,
+}
+
+/// What a link counted since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Packets received, merged ones counted once.
+    pub received: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Packets handed to the device, superframes counted once.
+    pub sent: u64,
+    /// Bytes handed to the device.
+    pub sent_bytes: u64,
+    /// Packets the device refused or dropped after they were staged.
+    pub send_errors: u64,
+    /// Packets that arrived damaged or too large for the link's buffers.
+    pub receive_errors: u64,
+}
+
+/// Packets to and from one queue of one device.
+pub trait Link {
+    /// What the link can do. Does not change while it is open, but for the MTU.
+    fn capabilities(&self) -> LinkCapabilities;
+
+    /// The next packet that has arrived; `None` when there is none now.
+    fn receive(&mut self) -> Option<Received<'_>>;
+
+    /// Queues a packet. Its frames are held until it has left.
+    ///
+    /// # Errors
+    /// The queue is full: flush, reclaim, and offer the packet again.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the refused packet comes back; boxing it would allocate per refusal"
+    )]
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>>;
+
+    /// Queues a short packet that is complete as it is (ARP, ICMP, a reset): the bytes are copied.
+    ///
+    /// # Errors
+    /// The queue is full, or the packet is longer than the link's MTU allows.
+    fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>>;
+
+    /// One doorbell for everything staged.
+    fn flush(&mut self);
+
+    /// Lets go of the frames whose packets have left. Returns how many packets those were.
+    fn reclaim(&mut self) -> usize;
+
+    /// Packets staged or on their way, frames still held.
+    fn in_flight(&self) -> usize;
+
+    /// What was counted so far.
+    fn counters(&self) -> LinkCounters;
+
+    /// Readable when a packet has arrived; `None` when the link cannot be slept on.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}

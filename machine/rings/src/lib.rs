@@ -1,0 +1,1 @@
+//! The cursor of a shared-memory ring.

@@ -1,0 +1,1 @@
+//! Packets behind a virtio-net header on a file descriptor.

@@ -1,0 +1,1 @@
+//! The TCB as a value: segments and time in, segments and send credit out.

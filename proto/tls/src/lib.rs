@@ -1,0 +1,1 @@
+//! TLS records, sealed where they lie.

@@ -1,0 +1,1 @@
+//! Atlas: video from disk, clocked by TCP.
