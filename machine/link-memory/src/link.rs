@@ -1,0 +1,340 @@
+//! One end of the pair.
+
+use core::cell::RefCell;
+use core::fmt;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use platform::{
+    Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
+    Parts, Received,
+};
+use rings::{Reader, RingSize, Writer, queue};
+
+/// An Ethernet header with one VLAN tag: what a frame has beyond the MTU.
+const ETHERNET_BYTES_MAX: usize = 18;
+
+/// How much of a packet [`Link::receive`] gathers into contiguous bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gather {
+    /// All of it.
+    Copy,
+    /// Its headers only: for a peer that looks at headers through [`Link::receive`] and must not pay for payload. The
+    /// IP length says how long the packet was.
+    HeadersOnly,
+}
+
+/// What both ends of a pair are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLinkConfig {
+    /// The hardware addresses of the first and the second end.
+    pub macs: [[u8; 6]; 2],
+    /// Largest IP packet on the wire.
+    pub mtu: u16,
+    /// Largest TCP payload of one superframe; 0 when the link is not to cut.
+    pub superframe_bytes_max: u32,
+    /// Most parts a packet may have.
+    pub parts_max: u8,
+    /// The link "computes" TCP checksums: packets arrive with the pseudo-header's sum and are vouched for.
+    pub checksum: bool,
+    /// What [`Link::receive`] does with parts.
+    pub gather: Gather,
+}
+
+impl Default for MemoryLinkConfig {
+    fn default() -> Self {
+        Self {
+            macs: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]],
+            mtu: 1_500,
+            superframe_bytes_max: 65_495,
+            parts_max: u8::try_from(PARTS_MAX).expect("a packet has few parts"),
+            checksum: true,
+            gather: Gather::Copy,
+        }
+    }
+}
+
+/// Two ends of a link of `capacity` packets each way (rounded up to a power of two).
+///
+/// # Panics
+/// More than 2³¹ packets, or more parts than [`PARTS_MAX`].
+#[must_use]
+pub fn pair(capacity: u32, config: MemoryLinkConfig) -> (MemoryLink, MemoryLink) {
+    assert!(usize::from(config.parts_max) <= PARTS_MAX, "{} parts", config.parts_max);
+    let size = RingSize::at_least(capacity);
+    let (first_out, second_in) = queue(size);
+    let (second_out, first_in) = queue(size);
+    let spare = Spare::default();
+    let first = MemoryLink::new(config, config.macs[0], first_out, first_in, spare.clone());
+    (first, MemoryLink::new(config, config.macs[1], second_out, second_in, spare))
+}
+
+/// Buffers of copied packets on their way back to be used again.
+type Spare = Rc<RefCell<Vec<Vec<u8>>>>;
+
+/// A packet as the other end staged it.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "boxing the packet would allocate on the data path")]
+pub enum Delivery {
+    /// From [`Link::stage`]: headers, and payload still in the sender's frames, which it holds until dropped.
+    Packet(Packet),
+    /// From [`Link::stage_bytes`] or [`MemoryLink::inject`].
+    Bytes {
+        /// From the Ethernet header on.
+        bytes: Vec<u8>,
+        /// The transport checksum is vouched for.
+        verified: bool,
+    },
+}
+
+impl Delivery {
+    /// The headers of a packet in parts; all of any other.
+    #[must_use]
+    pub fn headers(&self) -> &[u8] {
+        match self {
+            Self::Packet(packet) => packet.headers.bytes(),
+            Self::Bytes { bytes, .. } => bytes,
+        }
+    }
+
+    /// The payload that lies in frames.
+    #[must_use]
+    pub fn parts(&self) -> &[platform::Part] {
+        match self {
+            Self::Packet(packet) => &packet.parts,
+            Self::Bytes { .. } => &[],
+        }
+    }
+
+    /// What was left to the device.
+    #[must_use]
+    pub fn offload(&self) -> Offload {
+        match self {
+            Self::Packet(packet) => packet.offload,
+            Self::Bytes { .. } => Offload::default(),
+        }
+    }
+
+    /// How long the packet is.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Packet(packet) => packet.bytes(),
+            Self::Bytes { bytes, .. } => bytes.len(),
+        }
+    }
+
+    /// The transport checksum needs no checking: it was left to the device, or vouched for.
+    #[must_use]
+    pub fn verified(&self) -> bool {
+        match self {
+            Self::Packet(packet) => packet.offload.checksum.is_some(),
+            Self::Bytes { verified, .. } => *verified,
+        }
+    }
+
+    /// Writes all of the packet into `out`, in place of what was there.
+    pub fn gather_into(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(self.headers());
+        for part in self.parts() {
+            out.extend_from_slice(part.bytes());
+        }
+    }
+}
+
+/// One end of a link within a process.
+pub struct MemoryLink {
+    config: MemoryLinkConfig,
+    mac: [u8; 6],
+    out: Writer<Delivery>,
+    incoming: Reader<Delivery>,
+    counters: LinkCounters,
+    /// Bytes staged since the last flush.
+    staged_bytes: u64,
+    /// What `receive` lent last, when it is contiguous as it stands.
+    current: Option<Delivery>,
+    /// What `receive` gathered last.
+    scratch: Vec<u8>,
+    spare: Spare,
+}
+
+impl MemoryLink {
+    fn new(
+        config: MemoryLinkConfig,
+        mac: [u8; 6],
+        out: Writer<Delivery>,
+        incoming: Reader<Delivery>,
+        spare: Spare,
+    ) -> Self {
+        Self {
+            config,
+            mac,
+            out,
+            incoming,
+            counters: LinkCounters::default(),
+            staged_bytes: 0,
+            current: None,
+            scratch: Vec::new(),
+            spare,
+        }
+    }
+
+    /// The next packet that has arrived, as the other end staged it: nothing is copied. Its frames go back to the
+    /// sender's pool when the delivery is dropped.
+    #[must_use]
+    pub fn receive_packet(&mut self) -> Option<Delivery> {
+        self.recycle();
+        let delivery = self.incoming.take()?;
+        self.counters.received += 1;
+        self.counters.received_bytes += delivery.bytes() as u64;
+        Some(delivery)
+    }
+
+    /// Packets that have arrived and were not received yet.
+    pub fn waiting(&mut self) -> usize {
+        self.incoming.available() as usize
+    }
+
+    /// Queues bytes of any length, such as a device that merges segments would deliver.
+    ///
+    /// # Errors
+    /// The queue is full.
+    pub fn inject(&mut self, bytes: &[u8], verified: bool) -> Result<(), Full<()>> {
+        if !self.out.has_room() {
+            return Err(Full(()));
+        }
+        let mut buffer = self.spare.borrow_mut().pop().unwrap_or_default();
+        buffer.extend_from_slice(bytes);
+        self.staged_bytes += bytes.len() as u64;
+        let staged = self.out.stage(Delivery::Bytes { bytes: buffer, verified });
+        staged.expect("there was room");
+        Ok(())
+    }
+
+    /// Changes the MTU of this end, as an operator may.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.config.mtu = mtu;
+    }
+
+    /// Lets go of what `receive` lent, and keeps its buffer for the next copy.
+    fn recycle(&mut self) {
+        if let Some(Delivery::Bytes { mut bytes, .. }) = self.current.take() {
+            bytes.clear();
+            self.spare.borrow_mut().push(bytes);
+        }
+    }
+
+    /// # Panics
+    /// A packet that the capabilities forbid: a defect of whoever staged it, not of the wire.
+    fn check(&self, packet: &Packet) {
+        let payload = packet.bytes() - packet.headers.bytes().len();
+        let offload = packet.offload;
+        assert!(packet.parts.len() <= usize::from(self.config.parts_max), "{} parts", packet.parts.len());
+        assert!(offload.checksum.is_none() || self.config.checksum, "this link computes no checksums");
+        match offload.segmentation {
+            None => assert!(
+                packet.bytes() <= usize::from(self.config.mtu) + ETHERNET_BYTES_MAX,
+                "a packet of {} bytes that is not to be cut, on an MTU of {}",
+                packet.bytes(),
+                self.config.mtu
+            ),
+            Some(segmentation) => {
+                assert!(segmentation.mss > 0, "segments without payload");
+                assert!(offload.checksum.is_some(), "a superframe whose checksum is not left to the link");
+                assert!(
+                    payload as u64 <= u64::from(self.config.superframe_bytes_max),
+                    "a superframe of {payload} bytes, above {}",
+                    self.config.superframe_bytes_max
+                );
+            }
+        }
+    }
+}
+
+impl Link for MemoryLink {
+    fn capabilities(&self) -> LinkCapabilities {
+        LinkCapabilities {
+            mac: self.mac,
+            mtu: self.config.mtu,
+            superframe_bytes_max: self.config.superframe_bytes_max,
+            parts_max: self.config.parts_max,
+            checksum: self.config.checksum,
+        }
+    }
+
+    fn receive(&mut self) -> Option<Received<'_>> {
+        let delivery = self.receive_packet()?;
+        let verified = delivery.verified();
+        if !delivery.parts().is_empty() && self.config.gather == Gather::Copy {
+            delivery.gather_into(&mut self.scratch);
+            return Some(Received { bytes: &self.scratch, verified });
+        }
+        let delivery = match delivery {
+            // The frames go back now, not when the next packet is asked for.
+            Delivery::Packet(packet) => Delivery::Packet(Packet { parts: Parts::new(), ..packet }),
+            bytes @ Delivery::Bytes { .. } => bytes,
+        };
+        Some(Received { bytes: self.current.insert(delivery).headers(), verified })
+    }
+
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+        self.check(&packet);
+        let bytes = packet.bytes() as u64;
+        match self.out.stage(Delivery::Packet(packet)) {
+            Ok(()) => {
+                self.staged_bytes += bytes;
+                Ok(())
+            }
+            Err(Delivery::Packet(packet)) => Err(Full(packet)),
+            Err(Delivery::Bytes { .. }) => unreachable!("what comes back is what was offered"),
+        }
+    }
+
+    fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
+        if bytes.len() > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
+            return Err(Full(()));
+        }
+        if bytes.len() > HEADERS_BYTES_MAX {
+            return self.inject(bytes, false);
+        }
+        let mut headers = Headers::new();
+        headers.room_mut()[..bytes.len()].copy_from_slice(bytes);
+        headers.set_len(bytes.len());
+        self.stage(Packet { headers, parts: Parts::new(), offload: Offload::default() }).map_err(|_| Full(()))
+    }
+
+    fn flush(&mut self) {
+        self.counters.sent += u64::from(self.out.publish());
+        self.counters.sent_bytes += core::mem::take(&mut self.staged_bytes);
+    }
+
+    fn reclaim(&mut self) -> usize {
+        self.out.reclaim() as usize
+    }
+
+    fn in_flight(&self) -> usize {
+        self.out.in_flight() as usize
+    }
+
+    fn counters(&self) -> LinkCounters {
+        self.counters
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl fmt::Debug for MemoryLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryLink")
+            .field("mac", &self.mac)
+            .field("in_flight", &self.in_flight())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
