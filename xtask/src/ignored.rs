@@ -1,0 +1,108 @@
+//! Tests that `cargo test` does not run by itself, and who runs them instead.
+//!
+//! An ignored test nobody runs is a lie. Each `#[ignore = "reason"]` gives one of the reasons of [`Reason`], and
+//! `cargo xtask test` runs the tests of each reason where they can run, or says why it could not.
+
+use crate::source;
+use std::path::{Path, PathBuf};
+
+/// Why a test cannot run everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Needs a network namespace of its own; the root of a user namespace will do.
+    Root,
+    /// Needs the machine's root, because it becomes other users.
+    RealRoot,
+    /// Takes long; run in release.
+    Slow,
+    /// Prints a measurement, and is no test: run by hand, never counted.
+    Measures,
+}
+
+impl Reason {
+    /// Every reason, as written in the attribute.
+    pub(crate) const ALL: [(&'static str, Self); 4] = [
+        ("needs root", Self::Root),
+        ("needs the machine's root", Self::RealRoot),
+        ("takes long", Self::Slow),
+        ("measures", Self::Measures),
+    ];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, reason)| *reason)
+    }
+}
+
+/// An ignored test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ignored {
+    /// The file it is in.
+    pub(crate) file: PathBuf,
+    /// Line of the attribute.
+    pub(crate) line: usize,
+    /// The function's name.
+    pub(crate) name: String,
+    /// Why, if the reason is one we know.
+    pub(crate) reason: Option<Reason>,
+}
+
+/// The ignored tests below `root`.
+pub(crate) fn below(root: &Path) -> Vec<Ignored> {
+    source::files(root, &["rs"])
+        .into_iter()
+        .flat_map(|file| {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            in_source(&file, &text)
+        })
+        .collect()
+}
+
+/// The ignored tests in one file.
+pub(crate) fn in_source(file: &Path, text: &str) -> Vec<Ignored> {
+    let code = source::code_only(text);
+    let code_lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (index, (line, code)) in text.lines().zip(&code_lines).enumerate() {
+        let Some(attribute) = code.find("#[ignore") else { continue };
+        let reason = line[attribute..].split('"').nth(1).and_then(Reason::parse);
+        let name = code_lines[index..]
+            .iter()
+            .find_map(|line| line.split_once("fn ").map(|(_, rest)| rest))
+            .and_then(|rest| rest.split(['(', '<', ' ']).next())
+            .unwrap_or("?");
+        found.push(Ignored { file: file.to_path_buf(), line: index + 1, name: name.to_owned(), reason });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_test_is_found_with_its_reason_and_name() {
+        let text = "#[test]\n#[ignore = \"needs root\"]\nfn a_frame_crosses() {}\n";
+        let found = in_source(Path::new("x.rs"), text);
+        assert_eq!(
+            found,
+            [Ignored {
+                file: "x.rs".into(),
+                line: 2,
+                name: "a_frame_crosses".into(),
+                reason: Some(Reason::Root)
+            }]
+        );
+    }
+
+    #[test]
+    fn a_missing_or_unknown_reason_is_none() {
+        let text = "#[ignore]\nfn a() {}\n#[ignore = \"flaky\"]\nfn b() {}\n";
+        assert!(in_source(Path::new("x.rs"), text).iter().all(|ignored| ignored.reason.is_none()));
+    }
+
+    #[test]
+    fn a_mention_in_a_comment_or_a_string_is_not_a_test() {
+        let text = "// #[ignore = \"needs root\"]\nlet x = \"#[ignore]\";\n";
+        assert_eq!(in_source(Path::new("x.rs"), text), []);
+    }
+}

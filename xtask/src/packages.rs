@@ -1,0 +1,92 @@
+//! The Debian packages that the tests' real clients come in.
+
+use crate::namespace::is_root;
+use crate::steps::{Outcome, Report, Step};
+use std::process::Command;
+
+/// A program the tests start, and the Debian package it is in.
+const TOOLS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("ffmpeg", "ffmpeg"),
+    ("ffprobe", "ffmpeg"),
+    ("chromium", "chromium"),
+    ("wrk", "wrk"),
+];
+
+/// Installs what is missing, as a step.
+pub(crate) fn run(report: &mut Report) {
+    report.step("packages", |step| {
+        let missing = missing();
+        if missing.is_empty() {
+            return Outcome::passed(1);
+        }
+        let packages = packages_of(&missing);
+        if !is_root() {
+            let why = format!("{} missing; install as root: cargo xtask install", missing.join(", "));
+            return Outcome::not_run(1, why);
+        }
+        install(step, &packages);
+        match self::missing() {
+            still if still.is_empty() => Outcome::passed(1),
+            still => {
+                Outcome::not_run(1, format!("apt-get could not install {}", packages_of(&still).join(", ")))
+            }
+        }
+    });
+}
+
+/// Programs that are not on this machine's `PATH`.
+pub(crate) fn missing() -> Vec<&'static str> {
+    TOOLS.iter().map(|(tool, _)| *tool).filter(|tool| !is_on_path(tool)).collect()
+}
+
+fn packages_of(tools: &[&str]) -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| tools.contains(tool)).map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
+}
+
+/// Tries with the package lists the machine has, then with fresh ones.
+fn install(step: &mut Step, packages: &[&str]) {
+    if !apt(step, "install", packages) && apt(step, "update", &[]) {
+        apt(step, "install", packages);
+    }
+}
+
+fn apt(step: &mut Step, verb: &str, packages: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg(verb);
+    if !packages.is_empty() {
+        command.args(["--yes", "--no-install-recommends"]).args(packages);
+    }
+    step.status(command).is_some_and(|status| status.success())
+}
+
+fn is_on_path(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A user's PATH often lacks the system programs that are nevertheless there.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(tool).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_named_once_for_all_its_tools() {
+        assert_eq!(packages_of(&["ffmpeg", "ffprobe"]), ["ffmpeg"]);
+    }
+
+    #[test]
+    fn a_program_that_cannot_exist_is_missing() {
+        assert!(!is_on_path("no-such-program-is-on-any-path"));
+        assert!(is_on_path("sh"));
+    }
+}

@@ -1,0 +1,288 @@
+//! Everything that can be proved here.
+//!
+//! ```text
+//! units       cargo test --workspace: no root, no device, no network; replays the fuzz corpora
+//! release     the same engine with the optimiser on, and tests that take long
+//! seeds       the simulator: 200 seeds, some of them twice
+//! namespaces  devices and real clients, in namespaces that end with the tests
+//! ```
+
+use crate::ignored::{self, Ignored, Reason};
+use crate::namespace::Privilege;
+use crate::steps::{Outcome, Report, Step};
+use crate::workspace::Workspace;
+use crate::{packages, sim};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What to test.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Only these groups; all of them when none is given.
+    #[arg(value_enum)]
+    groups: Vec<Group>,
+    /// In namespaces, only tests whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+impl Options {
+    /// All groups.
+    pub(crate) fn everything() -> Self {
+        Self { groups: Vec::new(), only: None }
+    }
+
+    fn wants(&self, group: Group) -> bool {
+        self.groups.is_empty() || self.groups.contains(&group)
+    }
+}
+
+/// A part of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// `cargo test` on the whole workspace.
+    Units,
+    /// Tests that need the optimiser.
+    Release,
+    /// The simulator.
+    Seeds,
+    /// Devices and real clients.
+    Namespaces,
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(workspace: &Workspace, options: &Options, report: &mut Report) {
+    let ignored = ignored::below(&workspace.root);
+    report.section("test");
+    if options.wants(Group::Units) {
+        report.step("units", |step| {
+            tests(step, workspace.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]))
+        });
+    }
+    if options.wants(Group::Release) {
+        long(workspace, &ignored, report);
+    }
+    if options.wants(Group::Seeds) {
+        sim::steps(workspace, report);
+    }
+    if options.wants(Group::Namespaces) {
+        packages::run(report);
+        in_namespaces(workspace, &ignored, options.only.as_deref(), report);
+    }
+}
+
+/// Tests that take long, in release.
+fn long(workspace: &Workspace, ignored: &[Ignored], report: &mut Report) {
+    for (package, tests_of) in by_package(workspace, ignored, &[Reason::Slow]) {
+        report.step(&format!("release {package}"), |step| {
+            let mut command =
+                workspace.cargo(&["test", "--release", "--locked", "-p", &package, "--", "--ignored"]);
+            command.args(tests_of.iter().map(|test| &test.name));
+            tests(step, command)
+        });
+    }
+}
+
+/// Tests that need root, each package in namespaces of its own.
+fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>, report: &mut Report) {
+    let privilege = Privilege::detect();
+    let packages = by_package(workspace, ignored, &[Reason::Root, Reason::RealRoot]);
+    if let Privilege::None(why) = &privilege {
+        let count = packages.values().map(Vec::len).sum::<usize>() as u64;
+        report.step("namespaces", |_| Outcome::not_run(count, why));
+        return;
+    }
+    if !report.command(
+        "build the server",
+        workspace.cargo(&["build", "--release", "--locked", "-p", "atlas", "--bin", "atlas"]),
+    ) {
+        return;
+    }
+    let missing = packages::missing();
+    for (package, tests_of) in packages {
+        let (mut chosen, mut spared) = (Vec::new(), BTreeMap::<String, u64>::new());
+        for test in tests_of.iter().filter(|test| only.is_none_or(|part| test.name.contains(part))) {
+            match obstacle(test, &privilege, &missing) {
+                Some(why) => *spared.entry(why).or_default() += 1,
+                None => chosen.push(test.name.clone()),
+            }
+        }
+        for (why, count) in spared {
+            report.step(&format!("namespaces {package}, {count} tests"), |_| Outcome::not_run(count, why));
+        }
+        if !chosen.is_empty() {
+            report.step(&format!("namespaces {package}"), |step| {
+                inside(workspace, step, &privilege, &package, &chosen)
+            });
+        }
+    }
+}
+
+/// Why a test cannot run here, if it cannot.
+fn obstacle(test: &Ignored, privilege: &Privilege, missing: &[&str]) -> Option<String> {
+    if test.reason == Some(Reason::RealRoot) && *privilege != Privilege::Root {
+        return Some("becomes other users, which only the machine's root may".to_owned());
+    }
+    // A file of tests is named after the client it starts.
+    let client = test.file.file_stem()?.to_str()?;
+    missing.contains(&client).then(|| format!("{client} is not installed: cargo xtask install, as root"))
+}
+
+/// Builds the tests of one package outside, and runs those chosen inside.
+fn inside(
+    workspace: &Workspace,
+    step: &mut Step,
+    privilege: &Privilege,
+    package: &str,
+    chosen: &[String],
+) -> Outcome {
+    let mut total = Outcome::passed(0);
+    let executables = match executables(workspace, step, package) {
+        Ok(executables) => executables,
+        Err(why) => return Outcome::failed(1, why),
+    };
+    for (executable, directory) in executables {
+        let mut command = privilege.inside(&executable);
+        command
+            .args(["--ignored", "--test-threads=1"])
+            .args(chosen)
+            .current_dir(directory)
+            .env("ATLAS_BIN", workspace.target.join("release/atlas"))
+            .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
+            .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
+        let outcome = tests(step, command);
+        total.passed += outcome.passed;
+        total.failed += outcome.failed;
+        if outcome.failed > 0 {
+            total.remark = outcome.remark;
+        }
+    }
+    let ran = total.passed + total.failed;
+    if ran < chosen.len() as u64 {
+        // Each was chosen because it is there; one that did not run must not go unnoticed.
+        total.failed += 1;
+        total.remark = format!("{} tests were chosen, {ran} ran", chosen.len());
+    }
+    total
+}
+
+/// The test programs of a package, with the directory they are run in.
+fn executables(
+    workspace: &Workspace,
+    step: &mut Step,
+    package: &str,
+) -> Result<Vec<(PathBuf, PathBuf)>, String> {
+    #[derive(Deserialize)]
+    struct Message {
+        reason: String,
+        executable: Option<PathBuf>,
+        manifest_path: Option<PathBuf>,
+    }
+    let command = workspace.cargo(&[
+        "test",
+        "--locked",
+        "-p",
+        package,
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let (status, text) = step.output(command).ok_or("cargo could not be started")?;
+    if !status.success() {
+        return Err(format!("the tests of {package} do not build"));
+    }
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter_map(|message| {
+            let directory = message.manifest_path?.parent().map(Path::to_path_buf)?;
+            Some((message.executable?, directory))
+        })
+        .collect())
+}
+
+/// The chosen ignored tests, by the package they are in.
+fn by_package<'a>(
+    workspace: &Workspace,
+    ignored: &'a [Ignored],
+    reasons: &[Reason],
+) -> BTreeMap<String, Vec<&'a Ignored>> {
+    let mut packages = BTreeMap::<String, Vec<&Ignored>>::new();
+    for test in ignored.iter().filter(|test| test.reason.is_some_and(|reason| reasons.contains(&reason))) {
+        let home = workspace.members.values().find(|package| {
+            package.manifest_path.parent().is_some_and(|directory| test.file.starts_with(directory))
+        });
+        if let Some(home) = home {
+            packages.entry(home.name.clone()).or_default().push(test);
+        }
+    }
+    packages
+}
+
+/// Runs test programs, and counts what they report.
+fn tests(step: &mut Step, command: Command) -> Outcome {
+    let Some((status, text)) = step.output(command) else {
+        return Outcome::failed(1, "could not be started");
+    };
+    let (passed, failed) = libtest_counts(&text);
+    if status.success() {
+        return Outcome::passed(passed);
+    }
+    let names: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED")).collect();
+    let why = if names.is_empty() { format!("{status}, before any test failed") } else { names.join(", ") };
+    Outcome { passed, ..Outcome::failed(failed.max(1), why) }
+}
+
+/// Passed and failed, summed over every `test result:` line.
+fn libtest_counts(text: &str) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    for line in text.lines().filter(|line| line.starts_with("test result:")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let count = pair[0].parse::<u64>().unwrap_or(0);
+            match pair[1] {
+                "passed;" => passed += count,
+                "failed;" => failed += count,
+                _ => {}
+            }
+        }
+    }
+    (passed, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_summed_over_programs() {
+        let text = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured\n\
+                    noise 5 passed; in a line of its own\n\
+                    test result: FAILED. 2 passed; 1 failed; 0 ignored\n";
+        assert_eq!(libtest_counts(text), (14, 1));
+    }
+
+    fn ignored(file: &str, reason: Reason) -> Ignored {
+        Ignored { file: file.into(), line: 1, name: "a_test".to_owned(), reason: Some(reason) }
+    }
+
+    #[test]
+    fn a_test_whose_client_is_missing_says_so() {
+        let test = ignored("tests/interop/src/clients/chromium.rs", Reason::Root);
+        assert_eq!(obstacle(&test, &Privilege::Root, &["wrk"]), None);
+        assert!(
+            obstacle(&test, &Privilege::Root, &["chromium"]).is_some_and(|why| why.contains("not installed"))
+        );
+    }
+
+    #[test]
+    fn a_test_that_becomes_other_users_needs_the_real_root() {
+        let test = ignored("tests/interop/src/operator.rs", Reason::RealRoot);
+        assert_eq!(obstacle(&test, &Privilege::Root, &[]), None);
+        assert!(obstacle(&test, &Privilege::UserNamespace, &[]).is_some());
+    }
+}
