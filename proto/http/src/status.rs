@@ -1,0 +1,139 @@
+//! The status codes this server says, and no others (RFC 9110 §15).
+
+/// A status code with its registered reason phrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Status {
+    /// The whole representation follows.
+    Ok = 200,
+    /// Done, and there is nothing to send.
+    NoContent = 204,
+    /// The range that was asked for follows.
+    PartialContent = 206,
+    /// The resource has another name, for good.
+    MovedPermanently = 301,
+    /// The client's copy is still right.
+    NotModified = 304,
+    /// The request cannot be understood.
+    BadRequest = 400,
+    /// The request is understood and refused.
+    Forbidden = 403,
+    /// Nothing has this name.
+    NotFound = 404,
+    /// The resource does not take this method.
+    MethodNotAllowed = 405,
+    /// The request took too long to arrive.
+    RequestTimeout = 408,
+    /// A condition in the request does not hold.
+    PreconditionFailed = 412,
+    /// The request brings more content than is taken.
+    ContentTooLarge = 413,
+    /// The target is longer than is read.
+    UriTooLong = 414,
+    /// None of the ranges lies inside the representation.
+    RangeNotSatisfiable = 416,
+    /// The expectation is not one that can be met.
+    ExpectationFailed = 417,
+    /// Too many requests were made.
+    TooManyRequests = 429,
+    /// The header section is larger than is read.
+    RequestHeaderFieldsTooLarge = 431,
+    /// Something broke on this side.
+    InternalServerError = 500,
+    /// The method, or the transfer coding, is not known here.
+    NotImplemented = 501,
+    /// Not now; later perhaps.
+    ServiceUnavailable = 503,
+    /// That version of HTTP is not spoken.
+    HttpVersionNotSupported = 505,
+}
+
+impl Status {
+    /// Every status there is, in ascending order.
+    pub const ALL: [Self; 21] = [
+        Self::Ok,
+        Self::NoContent,
+        Self::PartialContent,
+        Self::MovedPermanently,
+        Self::NotModified,
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PreconditionFailed,
+        Self::ContentTooLarge,
+        Self::UriTooLong,
+        Self::RangeNotSatisfiable,
+        Self::ExpectationFailed,
+        Self::TooManyRequests,
+        Self::RequestHeaderFieldsTooLarge,
+        Self::InternalServerError,
+        Self::NotImplemented,
+        Self::ServiceUnavailable,
+        Self::HttpVersionNotSupported,
+    ];
+
+    /// The three digits.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The first digit: 2 is success, 3 redirection, 4 the client's fault, 5 ours.
+    #[must_use]
+    pub const fn class(self) -> u16 {
+        self.code() / 100
+    }
+
+    /// The registered reason phrase.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::NoContent => "No Content",
+            Self::PartialContent => "Partial Content",
+            Self::MovedPermanently => "Moved Permanently",
+            Self::NotModified => "Not Modified",
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::MethodNotAllowed => "Method Not Allowed",
+            Self::RequestTimeout => "Request Timeout",
+            Self::PreconditionFailed => "Precondition Failed",
+            Self::ContentTooLarge => "Content Too Large",
+            Self::UriTooLong => "URI Too Long",
+            Self::RangeNotSatisfiable => "Range Not Satisfiable",
+            Self::ExpectationFailed => "Expectation Failed",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::InternalServerError => "Internal Server Error",
+            Self::NotImplemented => "Not Implemented",
+            Self::ServiceUnavailable => "Service Unavailable",
+            Self::HttpVersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+
+    /// Whether a response with this status never has content (RFC 9110 §6.4.1).
+    #[must_use]
+    pub const fn is_bodiless(self) -> bool {
+        matches!(self, Self::NoContent | Self::NotModified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn all_statuses_are_listed_once_in_order() {
+        assert!(Status::ALL.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn only_204_and_304_have_no_content() {
+        let bodiless: std::vec::Vec<u16> =
+            Status::ALL.into_iter().filter(|status| status.is_bodiless()).map(Status::code).collect();
+        assert_eq!(bodiless, [204, 304]);
+    }
+}
