@@ -1,0 +1,259 @@
+//! The two rings between control and one worker.
+//!
+//! ```text
+//!   ControlPort ──Command──▶ ring of 64 ──▶ WorkerPort      and a bell, so that a sleeping worker looks
+//!   ControlPort ◀──Report─── ring of N  ◀── WorkerPort      and a bell for what cannot wait
+//! ```
+//!
+//! Neither side ever waits for the other. A report that finds the ring full is dropped and counted; the last few
+//! slots are kept for the reports that say how the worker is, which are never dropped.
+
+use core::fmt;
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use tracing::Level;
+
+use crate::Wake;
+
+/// Commands that may wait: far more than are ever sent between two turns.
+const COMMANDS: usize = 64;
+/// Slots that only [`Report::is_state`] may use: more than such reports in a worker's life.
+const STATE_SLOTS: usize = 8;
+
+/// What control tells a worker to do, between two turns.
+#[derive(Debug)]
+pub enum Command<S> {
+    /// From now on use this: configuration, catalogue, certificates.
+    Snapshot(S),
+    /// Finish connections as they become idle, accept none that is new, then report [`Report::Drained`].
+    Drain,
+    /// Leave at once.
+    Stop,
+}
+
+/// Something that happened in a worker and belongs into the event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// How bad it is.
+    pub level: Level,
+    /// One line.
+    pub text: Box<str>,
+}
+
+/// What a worker tells control.
+#[derive(Debug)]
+pub enum Report<C, R> {
+    /// Everything is set up, packets are being taken.
+    Ready,
+    /// The counters, as they are now.
+    Counters(Box<C>),
+    /// One line for the access log.
+    Record(R),
+    /// One line for the event log.
+    Event(Event),
+    /// No connection is left after [`Command::Drain`].
+    Drained,
+    /// The worker has left its loop.
+    Stopped,
+    /// The worker could not start or go on: one line that names cause and remedy.
+    Failed(Box<str>),
+}
+
+impl<C, R> Report<C, R> {
+    /// Says how the worker is, rather than what it did; never dropped.
+    #[must_use]
+    pub const fn is_state(&self) -> bool {
+        match self {
+            Self::Ready | Self::Drained | Self::Stopped | Self::Failed(_) => true,
+            Self::Counters(_) | Self::Record(_) | Self::Event(_) => false,
+        }
+    }
+}
+
+/// The worker has 64 commands waiting: it hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the worker takes no more commands")
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// A worker's end.
+#[derive(Debug)]
+pub struct WorkerPort<S, C, R> {
+    commands: Consumer<Command<S>>,
+    reports: Producer<Report<C, R>>,
+    mine: Wake,
+    control: Wake,
+    dropped: u64,
+}
+
+/// Control's end.
+#[derive(Debug)]
+pub struct ControlPort<S, C, R> {
+    commands: Producer<Command<S>>,
+    reports: Consumer<Report<C, R>>,
+    worker: Wake,
+}
+
+/// Control's end and the worker's.
+pub type Ends<S, C, R> = (ControlPort<S, C, R>, WorkerPort<S, C, R>);
+
+/// Makes the rings between control, whose bell is given, and one worker. `reports` is how many reports may wait.
+///
+/// # Errors
+/// The process has no descriptor left for the worker's bell.
+pub fn mailbox<S, C, R>(reports: usize, control: Wake) -> io::Result<Ends<S, C, R>> {
+    let worker = Wake::new()?;
+    let (command_in, command_out) = RingBuffer::new(COMMANDS);
+    let (report_in, report_out) = RingBuffer::new(reports + STATE_SLOTS);
+    Ok((
+        ControlPort { commands: command_in, reports: report_out, worker: worker.clone() },
+        WorkerPort { commands: command_out, reports: report_in, mine: worker, control, dropped: 0 },
+    ))
+}
+
+impl<S, C, R> WorkerPort<S, C, R> {
+    /// The next command, if there is one. Costs one load when there is none.
+    pub fn command(&mut self) -> Option<Command<S>> {
+        self.commands.pop().ok()
+    }
+
+    /// Control is gone: nobody will say [`Command::Stop`] any more.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.commands.is_abandoned()
+    }
+
+    /// Tells control. Never blocks; a full ring drops the report and counts it.
+    pub fn report(&mut self, report: Report<C, R>) {
+        let state = report.is_state();
+        if !state && self.reports.slots() <= STATE_SLOTS {
+            self.dropped += 1;
+            return;
+        }
+        if self.reports.push(report).is_err() {
+            self.dropped += 1;
+        }
+        if state {
+            self.control.ring();
+        }
+    }
+
+    /// Room for this many more reports before they are dropped.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.reports.slots().saturating_sub(STATE_SLOTS)
+    }
+
+    /// How many reports found the ring full.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Stops the bell, which is rung for each command. To be called before looking for commands.
+    pub fn silence(&self) {
+        self.mine.silence();
+    }
+}
+
+/// Readable when a command waits.
+impl<S, C, R> AsFd for WorkerPort<S, C, R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.mine.as_fd()
+    }
+}
+
+impl<S, C, R> ControlPort<S, C, R> {
+    /// Leaves a command and wakes the worker.
+    ///
+    /// # Errors
+    /// The worker has not looked at its commands for a long time.
+    pub fn send(&mut self, command: Command<S>) -> Result<(), Refused> {
+        let sent = self.commands.push(command).map_err(|_| Refused);
+        self.worker.ring();
+        sent
+    }
+
+    /// The next report, if there is one.
+    pub fn report(&mut self) -> Option<Report<C, R>> {
+        self.reports.pop().ok()
+    }
+
+    /// The worker is gone, and everything it reported has been taken.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.reports.is_abandoned() && self.reports.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(reports: usize) -> (Ends<u8, u64, u32>, Wake) {
+        let bell = Wake::new().unwrap();
+        (mailbox(reports, bell.clone()).unwrap(), bell)
+    }
+
+    #[test]
+    fn a_full_ring_drops_records_and_counts_them() {
+        let ((mut control, mut worker), _bell) = ends(2);
+        (0..5).for_each(|n| worker.report(Report::Record(n)));
+        assert_eq!(worker.dropped(), 3);
+        let taken: Vec<_> = core::iter::from_fn(|| control.report())
+            .map(|report| match report {
+                Report::Record(n) => n,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(taken, [0, 1]);
+    }
+
+    #[test]
+    fn a_full_ring_still_takes_how_the_worker_is() {
+        let ((mut control, mut worker), bell) = ends(1);
+        (0..5).for_each(|n| worker.report(Report::Record(n)));
+        assert!(!bell.silence(), "records do not wake control");
+        worker.report(Report::Stopped);
+        assert!(bell.silence(), "a state does");
+        assert!(matches!(control.report(), Some(Report::Record(0))));
+        assert!(matches!(control.report(), Some(Report::Stopped)));
+    }
+
+    #[test]
+    fn a_command_rings_the_workers_bell() {
+        let ((mut control, mut worker), _bell) = ends(1);
+        control.send(Command::Snapshot(7)).unwrap();
+        assert!(worker.mine.silence());
+        assert!(matches!(worker.command(), Some(Command::Snapshot(7))));
+        assert!(worker.command().is_none());
+    }
+
+    #[test]
+    fn a_worker_that_hangs_refuses_commands() {
+        let ((mut control, _worker), _bell) = ends(1);
+        (0..COMMANDS).for_each(|_| control.send(Command::Drain).unwrap());
+        assert_eq!(control.send(Command::Stop), Err(Refused));
+    }
+
+    #[test]
+    fn an_end_that_is_gone_is_noticed_after_its_last_word() {
+        let ((mut control, mut worker), _bell) = ends(1);
+        worker.report(Report::Failed("no io_uring".into()));
+        drop(worker);
+        assert!(!control.is_alone());
+        assert!(matches!(control.report(), Some(Report::Failed(_))));
+        assert!(control.is_alone());
+
+        let ((control, worker), _bell) = ends(1);
+        drop(control);
+        assert!(worker.is_alone());
+    }
+}

@@ -1,0 +1,484 @@
+//! Control's loop: from the workers' first word to their last.
+//!
+//! ```text
+//!             all ready            signal, /drain            all drained, deadline,
+//!  Starting ────────────▶ Running ───────────────▶ Draining ──────────────────────▶ Stopping ──▶ over
+//!      │   a worker failed   │                          │        second signal          │
+//!      └─────────────────────┴──────────────────────────┴───────────────────────────────┘
+//! ```
+
+use core::fmt;
+use core::time::Duration;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
+use std::os::fd::AsFd;
+use std::time::Instant;
+use tracing::Level;
+
+use crate::admin::{Method, Request, Response};
+use crate::metrics::{self, Samples};
+use crate::signals::Signal;
+use crate::{AccessLog, Admin, Command, ControlPort, Event, Figure, Figures, Report, Signals, Wake};
+
+/// How long control sleeps between looks at the rings while records come in, and while none do.
+const TICK_BUSY: Duration = Duration::from_millis(25);
+const TICK_IDLE: Duration = Duration::from_millis(250);
+/// How long workers may take from [`Command::Stop`] to [`Report::Stopped`].
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is particular to a server.
+pub trait Server {
+    /// What a worker is given between two turns.
+    type Snapshot: Clone;
+    /// What a worker counts.
+    type Counters: Figures;
+    /// What a worker says of a finished request.
+    type Record;
+
+    /// The prefix of every exported name.
+    const NAME: &'static str;
+
+    /// Every worker takes packets. Called once.
+    fn on_ready(&mut self);
+
+    /// Reads configuration, certificates and content again, because the operator asked. What is broken is told, and
+    /// what was in force stays in force.
+    fn reload(&mut self) -> Reloaded<Self::Snapshot>;
+
+    /// Looks whether content or certificates have changed by themselves; `None` when not.
+    fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>>;
+
+    /// Writes a record as a line of the access log, without the line feed.
+    fn write_record(&mut self, record: &Self::Record, line: &mut Vec<u8>);
+
+    /// Called about once a second with what the workers counted; `None` for one that has not reported yet.
+    fn on_second(&mut self, status: Status, workers: &[Option<&Self::Counters>]);
+
+    /// Figures of the process rather than of a worker.
+    fn figures(&self) -> Vec<Figure>;
+}
+
+/// What came of reading things again.
+#[derive(Debug)]
+pub struct Reloaded<S> {
+    /// For the workers; `None` when nothing changed for them.
+    pub snapshot: Option<S>,
+    /// What was done and what was wrong, for the event log and for who asked.
+    pub events: Vec<Event>,
+    /// A new time for draining.
+    pub drain: Option<Duration>,
+}
+
+impl<S> Reloaded<S> {
+    fn is_clean(&self) -> bool {
+        self.events.iter().all(|event| event.level > Level::WARN)
+    }
+}
+
+/// How the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Not every worker takes packets yet.
+    Starting,
+    /// New connections are welcome.
+    Running,
+    /// Connections are being finished.
+    Draining,
+    /// The workers have been told to leave.
+    Stopping,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        })
+    }
+}
+
+/// How it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As the operator wished.
+    Stopped,
+    /// A worker could not start or go on; one line for the operator.
+    Failed {
+        /// It never took a packet.
+        at_start: bool,
+        /// Cause and remedy.
+        line: String,
+    },
+}
+
+/// What control runs with.
+#[derive(Debug)]
+pub struct Plan {
+    /// Caught before the workers were started.
+    pub signals: Signals,
+    /// The bell that was given to every mailbox.
+    pub bell: Wake,
+    /// The admin port, if there is one.
+    pub admin: Option<Admin>,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLog>,
+    /// How long connections may take to finish.
+    pub drain: Duration,
+    /// How often to look for changes; `None` for never.
+    pub rescan: Option<Duration>,
+}
+
+/// Runs until every worker has left. Blocks.
+pub fn run<S: Server>(
+    plan: Plan,
+    ports: Vec<ControlPort<S::Snapshot, S::Counters, S::Record>>,
+    server: &mut S,
+) -> Outcome {
+    Loop::new(plan, ports, server).run()
+}
+
+/// A worker, as control knows it.
+struct Member<S: Server> {
+    port: ControlPort<S::Snapshot, S::Counters, S::Record>,
+    state: State,
+    counters: Option<Box<S::Counters>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Starting,
+    Ready,
+    Drained,
+    Gone,
+}
+
+struct Loop<'a, S: Server> {
+    signals: Signals,
+    bell: Wake,
+    admin: Option<Admin>,
+    desk: Desk<'a, S>,
+}
+
+/// Everything that a request at the admin port may touch.
+struct Desk<'a, S: Server> {
+    server: &'a mut S,
+    members: Vec<Member<S>>,
+    access_log: Option<AccessLog>,
+    status: Status,
+    /// When draining or stopping has to be over.
+    deadline: Option<Instant>,
+    drain: Duration,
+    started: Instant,
+    failure: Option<Outcome>,
+    records: u64,
+    reloads: u64,
+    rescan: Option<Duration>,
+    next_rescan: Instant,
+}
+
+impl<'a, S: Server> Loop<'a, S> {
+    fn new(
+        plan: Plan,
+        ports: Vec<ControlPort<S::Snapshot, S::Counters, S::Record>>,
+        server: &'a mut S,
+    ) -> Self {
+        let Plan { signals, bell, admin, access_log, drain, rescan } = plan;
+        let now = Instant::now();
+        let members =
+            ports.into_iter().map(|port| Member { port, state: State::Starting, counters: None }).collect();
+        let desk = Desk {
+            server,
+            members,
+            access_log,
+            status: Status::Starting,
+            deadline: None,
+            drain,
+            started: now,
+            failure: None,
+            records: 0,
+            reloads: 0,
+            rescan,
+            next_rescan: now + rescan.unwrap_or_default(),
+        };
+        Self { signals, bell, admin, desk }
+    }
+
+    fn run(mut self) -> Outcome {
+        let mut next_second = Instant::now() + Duration::from_secs(1);
+        let mut tick = TICK_BUSY;
+        loop {
+            self.sleep(Instant::now() + tick, next_second);
+            let now = Instant::now();
+            self.bell.silence();
+            for signal in self.signals.take() {
+                self.desk.on_signal(signal, now);
+            }
+            let records_before = self.desk.records;
+            self.desk.take_reports(now);
+            let busy = self.desk.records > records_before;
+            tick = if busy || self.desk.status != Status::Running { TICK_BUSY } else { TICK_IDLE };
+            if let Some(admin) = &mut self.admin {
+                admin.turn(now, &mut |request| self.desk.answer(request, now));
+            }
+            if now >= next_second {
+                // A second that was missed is not made up for.
+                next_second = (next_second + Duration::from_secs(1)).max(now);
+                let counters: Vec<_> = self.desk.members.iter().map(|m| m.counters.as_deref()).collect();
+                self.desk.server.on_second(self.desk.status, &counters);
+            }
+            self.desk.rescan(now);
+            if let Some(outcome) = self.desk.advance(now) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Until something happens, the next tick, or the next second.
+    fn sleep(&self, tick: Instant, second: Instant) {
+        let clients = self.admin.as_ref().and_then(Admin::deadline);
+        let until = [Some(tick), Some(second), clients, self.desk.deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .expect("a tick is always ahead")
+            .saturating_duration_since(Instant::now());
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
+        ];
+        fds.extend(self.admin.iter().flat_map(Admin::descriptors).map(|(fd, to_write)| {
+            PollFd::from_borrowed_fd(fd, if to_write { PollFlags::OUT } else { PollFlags::IN })
+        }));
+        let timeout = Timespec {
+            tv_sec: i64::try_from(until.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(until.subsec_nanos()),
+        };
+        // Interrupted is as good as ready: everything is looked at without blocking.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+impl<S: Server> Desk<'_, S> {
+    fn on_signal(&mut self, signal: Signal, now: Instant) {
+        match (signal, self.status) {
+            (Signal::Leave, Status::Starting | Status::Running) => self.drain("signal", now),
+            (Signal::Leave, Status::Draining) => {
+                tracing::warn!("second signal: leaving at once");
+                self.stop(now);
+            }
+            (Signal::Leave, Status::Stopping) => self.deadline = Some(now),
+            (Signal::Reload, _) => {
+                self.reload();
+            }
+            (Signal::Reopen, _) => self.reopen(),
+        }
+    }
+
+    /// Lets connections finish. Does nothing when that is under way.
+    fn drain(&mut self, why: &str, now: Instant) {
+        if matches!(self.status, Status::Draining | Status::Stopping) {
+            return;
+        }
+        tracing::info!("{why}: draining, at most {} s", self.drain.as_secs());
+        self.status = Status::Draining;
+        self.deadline = Some(now + self.drain);
+        self.send(|| Command::Drain);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.status == Status::Stopping {
+            return;
+        }
+        self.status = Status::Stopping;
+        self.deadline = Some(now + STOP_PATIENCE);
+        self.send(|| Command::Stop);
+    }
+
+    fn send(&mut self, mut command: impl FnMut() -> Command<S::Snapshot>) {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            if member.state != State::Gone
+                && let Err(error) = member.port.send(command())
+            {
+                tracing::error!("worker {index}: {error}");
+            }
+        }
+    }
+
+    /// Reads everything again. Returns whether all was well, and what to say.
+    fn reload(&mut self) -> (bool, String) {
+        self.reloads += 1;
+        self.reopen();
+        let reloaded = self.server.reload();
+        let clean = reloaded.is_clean();
+        let told = reloaded.events.iter().map(|event| &*event.text).collect::<Vec<_>>().join("\n");
+        self.adopt(reloaded);
+        (clean, told)
+    }
+
+    fn rescan(&mut self, now: Instant) {
+        let Some(every) = self.rescan else { return };
+        if now >= self.next_rescan && self.status == Status::Running {
+            self.next_rescan = now + every;
+            if let Some(reloaded) = self.server.rescan() {
+                self.adopt(reloaded);
+            }
+        }
+    }
+
+    fn adopt(&mut self, reloaded: Reloaded<S::Snapshot>) {
+        let Reloaded { snapshot, events, drain } = reloaded;
+        events.iter().for_each(log);
+        if let Some(snapshot) = snapshot {
+            self.send(|| Command::Snapshot(snapshot.clone()));
+        }
+        self.drain = drain.unwrap_or(self.drain);
+    }
+
+    fn reopen(&mut self) {
+        if let Some(access_log) = &mut self.access_log
+            && let Err(error) = access_log.reopen()
+        {
+            tracing::error!("access log: cannot open {}: {error}", access_log.destination());
+        }
+    }
+
+    fn take_reports(&mut self, now: Instant) {
+        let mut failed = None;
+        for (index, member) in self.members.iter_mut().enumerate() {
+            while let Some(report) = member.port.report() {
+                match report {
+                    Report::Ready => member.state = State::Ready,
+                    Report::Counters(counters) => member.counters = Some(counters),
+                    Report::Record(record) => {
+                        self.records += 1;
+                        if let Some(access_log) = &mut self.access_log {
+                            access_log.line(|line| self.server.write_record(&record, line));
+                        }
+                    }
+                    Report::Event(event) => log(&event),
+                    Report::Drained => member.state = State::Drained,
+                    Report::Stopped => member.state = State::Gone,
+                    Report::Failed(line) => {
+                        member.state = State::Gone;
+                        failed.get_or_insert_with(|| String::from(line));
+                    }
+                }
+            }
+            if member.state != State::Gone && member.port.is_alone() {
+                member.state = State::Gone;
+                failed.get_or_insert_with(|| format!("worker {index} died; this is a bug of ours"));
+            }
+        }
+        if let Some(access_log) = &mut self.access_log {
+            access_log.flush();
+        }
+        if let Some(line) = failed {
+            let at_start = self.status == Status::Starting;
+            self.failure.get_or_insert(Outcome::Failed { at_start, line });
+            self.stop(now);
+        }
+    }
+
+    /// Goes from one status to the next when it is time to. Returns how it ended, when it has.
+    fn advance(&mut self, now: Instant) -> Option<Outcome> {
+        let all =
+            |state| self.members.iter().all(|member| member.state == state || member.state == State::Gone);
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        match self.status {
+            Status::Starting if all(State::Ready) => {
+                self.status = Status::Running;
+                self.server.on_ready();
+            }
+            Status::Draining if all(State::Drained) => {
+                tracing::info!("drained");
+                self.stop(now);
+            }
+            Status::Draining if late => {
+                tracing::warn!("not drained in time: resetting what is left");
+                self.stop(now);
+            }
+            Status::Stopping if all(State::Gone) => {
+                return Some(self.failure.take().unwrap_or(Outcome::Stopped));
+            }
+            Status::Stopping if late => {
+                let line = "a worker does not stop; this is a bug of ours".to_owned();
+                return Some(self.failure.take().unwrap_or(Outcome::Failed { at_start: false, line }));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn answer(&mut self, request: &Request, now: Instant) -> Response {
+        let Request { method, path } = request;
+        match (method, path.as_str()) {
+            (Method::Get | Method::Head, "/healthz") => Response::text(200, self.status),
+            (Method::Get | Method::Head, "/readyz") => {
+                Response::text(if self.status == Status::Running { 200 } else { 503 }, self.status)
+            }
+            (Method::Get | Method::Head, "/metrics") => self.samples(now).open_metrics(S::NAME).map_or_else(
+                |error| Response::text(500, error),
+                |body| Response { status: 200, content_type: metrics::CONTENT_TYPE, body },
+            ),
+            (Method::Get | Method::Head, "/stats") => {
+                let mut stats = self.samples(now).json();
+                stats["status"] = json!(self.status.to_string());
+                Response { status: 200, content_type: "application/json", body: format!("{stats:#}\n") }
+            }
+            (Method::Post, "/drain") => {
+                self.drain("POST /drain", now);
+                Response::text(202, self.status)
+            }
+            (Method::Post, "/reload") => {
+                let (clean, told) = self.reload();
+                Response::text(if clean { 200 } else { 500 }, told)
+            }
+            (_, "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload") => {
+                Response::text(405, "ask with GET, command with POST")
+            }
+            _ => Response::text(404, "there are /metrics /stats /healthz /readyz, and POST /drain /reload"),
+        }
+    }
+
+    fn samples(&self, now: Instant) -> Samples {
+        let mut process = vec![
+            Figure::ratio(
+                "uptime_seconds",
+                "Time since start",
+                now.saturating_duration_since(self.started).as_secs_f64(),
+            ),
+            Figure::gauge("ready", "New connections are welcome", u64::from(self.status == Status::Running)),
+            Figure::counter("reloads", "Times that everything was read again", self.reloads),
+            Figure::counter("access_log_records", "Requests reported by the workers", self.records),
+            Figure::counter(
+                "access_log_dropped",
+                "Access-log lines that a slow destination cost",
+                self.access_log.as_ref().map_or(0, AccessLog::dropped),
+            ),
+        ];
+        process.extend(self.server.figures());
+        let workers = self
+            .members
+            .iter()
+            .map(|member| member.counters.as_deref().map_or_else(Vec::new, metrics::list))
+            .collect();
+        Samples { workers, process }
+    }
+}
+
+/// `tracing` wants its level at compile time.
+fn log(event: &Event) {
+    let Event { level, text } = event;
+    match *level {
+        Level::ERROR => tracing::error!("{text}"),
+        Level::WARN => tracing::warn!("{text}"),
+        Level::INFO => tracing::info!("{text}"),
+        Level::DEBUG => tracing::debug!("{text}"),
+        Level::TRACE => tracing::trace!("{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

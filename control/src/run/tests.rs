@@ -1,0 +1,241 @@
+use super::*;
+use crate::{Destination, WorkerPort, mailbox};
+use core::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+#[derive(Clone, Copy)]
+struct Counters(u64);
+
+impl Figures for Counters {
+    fn visit(&self, visit: &mut dyn FnMut(Figure)) {
+        visit(Figure::counter("turns", "Turns", self.0));
+    }
+}
+
+/// A server that remembers what it was asked.
+#[derive(Default)]
+struct Fake {
+    ready: bool,
+    reload_fails: bool,
+}
+
+impl Server for Fake {
+    type Snapshot = u32;
+    type Counters = Counters;
+    type Record = &'static str;
+    const NAME: &'static str = "fake";
+
+    fn on_ready(&mut self) {
+        self.ready = true;
+    }
+
+    fn reload(&mut self) -> Reloaded<u32> {
+        let event = |level, text: &str| Event { level, text: text.into() };
+        if self.reload_fails {
+            let events = vec![event(Level::ERROR, "the certificate is broken; the old one stays")];
+            return Reloaded { snapshot: None, events, drain: None };
+        }
+        Reloaded { snapshot: Some(7), events: vec![event(Level::INFO, "reloaded")], drain: None }
+    }
+
+    fn rescan(&mut self) -> Option<Reloaded<u32>> {
+        None
+    }
+
+    fn write_record(&mut self, record: &&'static str, line: &mut Vec<u8>) {
+        line.extend_from_slice(record.as_bytes());
+    }
+
+    fn on_second(&mut self, _status: Status, _workers: &[Option<&Counters>]) {}
+
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
+}
+
+type Port = WorkerPort<u32, Counters, &'static str>;
+
+/// Control on a thread of its own, the workers' ends in our hands.
+struct World {
+    workers: Vec<Port>,
+    admin: SocketAddr,
+    log: std::path::PathBuf,
+    control: JoinHandle<(Outcome, Fake)>,
+}
+
+fn world(name: &str, workers: usize, drain: Duration, fake: Fake) -> World {
+    let bell = Wake::new().unwrap();
+    let (ports, workers) =
+        (0..workers).map(|_| mailbox(16, bell.clone()).unwrap()).unzip::<_, _, Vec<_>, Vec<_>>();
+    let log = std::env::temp_dir().join(format!("atlas-control-{}-{name}.log", std::process::id()));
+    let access_log = AccessLog::open(Destination::File(log.clone())).unwrap();
+    let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = admin.address();
+    let (sender, receiver) = mpsc::channel();
+    let control = thread::spawn(move || {
+        let signals = Signals::catch().unwrap();
+        sender.send(()).unwrap();
+        let plan =
+            Plan { signals, bell, admin: Some(admin), access_log: Some(access_log), drain, rescan: None };
+        let mut fake = fake;
+        (run(plan, ports, &mut fake), fake)
+    });
+    receiver.recv().unwrap();
+    World { workers, admin: address, log, control }
+}
+
+impl World {
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.write_all(format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn status(&self, request: &str) -> u16 {
+        self.ask(request)[9..12].parse().unwrap()
+    }
+
+    fn ready(mut self) -> Self {
+        self.workers.iter_mut().for_each(|worker| worker.report(Report::Ready));
+        while self.status("GET /readyz") != 200 {
+            thread::yield_now();
+        }
+        self
+    }
+
+    fn end(self) -> (Outcome, Fake) {
+        drop(self.workers);
+        let end = self.control.join().unwrap();
+        std::fs::remove_file(self.log).unwrap();
+        end
+    }
+}
+
+/// Waits for the next command.
+fn command(worker: &mut Port) -> Command<u32> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match worker.command() {
+            Some(command) => return command,
+            None if Instant::now() < until => thread::yield_now(),
+            None => panic!("no command in ten seconds"),
+        }
+    }
+}
+
+const PATIENT: Duration = Duration::from_secs(60);
+
+#[test]
+fn ready_is_when_every_worker_is() {
+    let mut world = world("ready", 2, PATIENT, Fake::default());
+    world.workers[0].report(Report::Ready);
+    assert_eq!(world.status("GET /readyz"), 503);
+    assert_eq!(world.status("GET /healthz"), 200);
+    world.workers[1].report(Report::Ready);
+    while world.status("GET /readyz") != 200 {
+        thread::yield_now();
+    }
+    world.workers.iter_mut().for_each(|worker| worker.report(Report::Stopped));
+    assert_eq!(world.status("POST /drain"), 202);
+    let (outcome, fake) = world.end();
+    assert!(fake.ready);
+    assert_eq!(outcome, Outcome::Stopped);
+}
+
+#[test]
+fn draining_ends_when_the_last_worker_has_drained() {
+    let mut world = world("drain", 2, PATIENT, Fake::default()).ready();
+    assert_eq!(world.status("POST /drain"), 202);
+    assert_eq!(world.status("GET /readyz"), 503);
+    for worker in &mut world.workers {
+        assert!(matches!(command(worker), Command::Drain));
+    }
+    world.workers[0].report(Report::Drained);
+    assert!(world.ask("GET /healthz").ends_with("draining\n"));
+    world.workers[1].report(Report::Drained);
+    for worker in &mut world.workers {
+        assert!(matches!(command(worker), Command::Stop));
+        worker.report(Report::Stopped);
+    }
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn draining_ends_at_its_deadline_too() {
+    let mut world = world("deadline", 1, Duration::from_millis(50), Fake::default()).ready();
+    world.status("POST /drain");
+    assert!(matches!(command(&mut world.workers[0]), Command::Drain));
+    assert!(matches!(command(&mut world.workers[0]), Command::Stop));
+    world.workers[0].report(Report::Stopped);
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn a_worker_that_cannot_start_ends_everything_with_its_own_words() {
+    let mut world = world("failed", 2, PATIENT, Fake::default());
+    world.workers[0].report(Report::Ready);
+    world.workers[1].report(Report::Failed("no io_uring".into()));
+    assert!(matches!(command(&mut world.workers[0]), Command::Stop));
+    world.workers[0].report(Report::Stopped);
+    let (outcome, fake) = world.end();
+    assert_eq!(outcome, Outcome::Failed { at_start: true, line: "no io_uring".to_owned() });
+    assert!(!fake.ready);
+}
+
+#[test]
+fn a_worker_that_dies_without_a_word_is_noticed() {
+    let mut world = world("died", 2, PATIENT, Fake::default()).ready();
+    drop(world.workers.remove(0));
+    assert!(matches!(command(&mut world.workers[0]), Command::Stop));
+    world.workers[0].report(Report::Stopped);
+    let Outcome::Failed { at_start: false, line } = world.end().0 else { panic!() };
+    assert!(line.contains("worker 0 died"), "{line}");
+}
+
+#[test]
+fn a_reload_reaches_every_worker_and_whoever_asked() {
+    let mut world = world("reload", 2, PATIENT, Fake::default()).ready();
+    let answer = world.ask("POST /reload");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nreloaded\n"), "{answer}");
+    for worker in &mut world.workers {
+        assert!(matches!(command(worker), Command::Snapshot(7)));
+        worker.report(Report::Stopped);
+    }
+    world.status("POST /drain");
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn a_broken_reload_is_told_and_changes_nothing() {
+    let mut world = world("broken", 1, PATIENT, Fake { reload_fails: true, ..Fake::default() }).ready();
+    let answer = world.ask("POST /reload");
+    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("the old one stays"), "{answer}");
+    assert!(world.workers[0].command().is_none());
+    world.workers[0].report(Report::Stopped);
+    world.status("POST /drain");
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn counters_and_records_come_out_where_they_are_asked_for() {
+    let mut world = world("figures", 1, PATIENT, Fake::default()).ready();
+    world.workers[0].report(Report::Counters(Box::new(Counters(41))));
+    world.workers[0].report(Report::Record("GET /a 200"));
+    while !world.ask("GET /metrics").contains("fake_turns_total{worker=\"0\"} 41.0\n") {
+        thread::yield_now();
+    }
+    assert!(world.ask("GET /stats").contains("\"turns\": 41"));
+    while std::fs::read_to_string(&world.log).unwrap() != "GET /a 200\n" {
+        thread::yield_now();
+    }
+    assert_eq!(world.status("GET /nothing"), 404);
+    assert_eq!(world.status("GET /drain"), 405);
+    world.workers[0].report(Report::Stopped);
+    world.status("POST /drain");
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
