@@ -125,7 +125,8 @@ impl Header {
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let Self { source_port, destination_port, seq, ack, flags, window, urgent, options } = self;
         let len = self.len();
-        let (fixed, rest) = buffer[..len].split_first_chunk_mut::<HEADER_BYTES_MIN>().expect("a header has 20 bytes");
+        let (fixed, rest) =
+            buffer[..len].split_first_chunk_mut::<HEADER_BYTES_MIN>().expect("a header has 20 bytes");
         fixed[0..2].copy_from_slice(&source_port.to_be_bytes());
         fixed[2..4].copy_from_slice(&destination_port.to_be_bytes());
         fixed[4..8].copy_from_slice(&seq.0.to_be_bytes());

@@ -198,7 +198,9 @@ impl Options {
                 [kind::NOP, rest @ ..] => rest,
                 [kind, len, ..] => {
                     // An option shorter than its own head, or longer than the list: nothing behind it can be trusted.
-                    let Some((option, rest)) = rest.split_at_checked(usize::from(*len)) else { return options };
+                    let Some((option, rest)) = rest.split_at_checked(usize::from(*len)) else {
+                        return options;
+                    };
                     let Some(value) = option.get(2..) else { return options };
                     options.read(*kind, value);
                     rest

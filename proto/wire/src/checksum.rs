@@ -1,0 +1,198 @@
+//! The Internet checksum (RFC 1071): sums, the pseudo headers they begin with, and their update in place (RFC 1624).
+//!
+//! A one's complement sum of 16-bit words does not care in which byte order it is taken, only that the result is swapped at
+//! the end (RFC 1071 §2(B)), nor in which order, nor in how many parts, except that a part that begins at an odd byte
+//! has its two lanes exchanged (§2(A)). So a [`Sum`] runs over little-endian words, keeps carries in the upper bits
+//! of 64, remembers its parity, and is folded once.
+//!
+//! ```text
+//! frame parts:  ├── 5 bytes ──┼──── 16,384 bytes ────┼─ 17 ─┤
+//! Sum:          even          odd: lanes exchanged   odd     → fold → !
+//! ```
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::Protocol;
+
+#[cfg(test)]
+mod tests;
+
+/// A one's complement sum on its way: exact over any number of parts, up to 2⁴⁷ bytes of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum {
+    /// Little-endian words; folded partly after every part, so that it never overflows.
+    words: u64,
+    /// Whether an odd number of bytes went in.
+    odd: bool,
+}
+
+impl Sum {
+    /// The sum of nothing.
+    pub const ZERO: Self = Self { words: 0, odd: false };
+
+    /// The sum of one slice.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::ZERO.then(bytes)
+    }
+
+    /// The sum of slices that stand one behind the other on the wire.
+    #[must_use]
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        parts.into_iter().fold(Self::ZERO, Self::then)
+    }
+
+    /// The pseudo header of IPv4 (RFC 9293 §3.1): addresses, protocol, length of the transport header and its payload.
+    ///
+    /// `transport_bytes` may exceed 65,535, as it does for a superframe whose segments do not.
+    #[must_use]
+    pub fn pseudo_v4(
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: Protocol,
+        transport_bytes: u32,
+    ) -> Self {
+        let source = u64::from(u32::from_le_bytes(source.octets()));
+        let destination = u64::from(u32::from_le_bytes(destination.octets()));
+        Self::ZERO.plus(source + destination + Self::tail_of_pseudo_header(protocol, transport_bytes))
+    }
+
+    /// The pseudo header of IPv6 (RFC 8200 §8.1): addresses, length of the upper-layer packet, its protocol.
+    #[must_use]
+    pub fn pseudo_v6(
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        protocol: Protocol,
+        transport_bytes: u32,
+    ) -> Self {
+        let addresses = words_u32(&source.octets()) + words_u32(&destination.octets());
+        Self::ZERO.plus(addresses + Self::tail_of_pseudo_header(protocol, transport_bytes))
+    }
+
+    /// Length and protocol: the same sum in both families, since the IPv6 form only adds zeros.
+    fn tail_of_pseudo_header(protocol: Protocol, transport_bytes: u32) -> u64 {
+        u64::from(transport_bytes.swap_bytes()) + u64::from(u16::from(protocol.0).swap_bytes())
+    }
+
+    /// The sum with `bytes` standing behind what was summed so far.
+    #[must_use]
+    pub fn then(self, bytes: &[u8]) -> Self {
+        self.combine(Self { words: words(bytes), odd: bytes.len() % 2 == 1 })
+    }
+
+    /// The sum with the bytes of `behind` standing behind what was summed so far.
+    #[must_use]
+    pub fn combine(self, behind: Self) -> Self {
+        let folded = u64::from(fold(behind.words));
+        // Multiplying by 2⁸ exchanges the lanes, and 2¹⁶ is 1 in this arithmetic.
+        let shifted = if self.odd { folded << 8 } else { folded };
+        Self { odd: self.odd != behind.odd, ..self.plus(shifted) }
+    }
+
+    fn plus(self, words: u64) -> Self {
+        let (sum, carry) = self.words.overflowing_add(words);
+        // 2⁶⁴ is 1 in this arithmetic too; after an overflow the sum is far from the brim.
+        Self { words: sum + u64::from(carry), odd: self.odd }
+    }
+
+    /// The sum folded to 16 bits and *not* complemented, as a number to be written in big-endian order.
+    ///
+    /// This is what CHECKSUM_PARTIAL and virtio-net's `VIRTIO_NET_HDR_F_NEEDS_CSUM` want in the checksum field, over
+    /// the pseudo header alone.
+    #[must_use]
+    pub fn fold(self) -> u16 {
+        fold(self.words).swap_bytes()
+    }
+
+    /// The checksum: the complement of [`Sum::fold`].
+    #[must_use]
+    pub fn finish(self) -> u16 {
+        !self.fold()
+    }
+
+    /// Whether bytes that contain their own checksum are intact.
+    #[must_use]
+    pub fn is_intact(self) -> bool {
+        self.fold() == 0xffff
+    }
+}
+
+/// The checksum of one slice.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u16 {
+    Sum::of(bytes).finish()
+}
+
+/// Whether a slice that contains its own checksum is intact: an IPv4 header, an ICMPv4 message.
+#[must_use]
+pub fn verify(bytes: &[u8]) -> bool {
+    Sum::of(bytes).is_intact()
+}
+
+/// Whether a transport segment over IPv4, checksum included, is intact.
+#[must_use]
+pub fn verify_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, segment: &[u8]) -> bool {
+    u32::try_from(segment.len())
+        .is_ok_and(|bytes| Sum::pseudo_v4(source, destination, protocol, bytes).then(segment).is_intact())
+}
+
+/// Whether a transport segment over IPv6, checksum included, is intact.
+#[must_use]
+pub fn verify_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: Protocol, segment: &[u8]) -> bool {
+    u32::try_from(segment.len())
+        .is_ok_and(|bytes| Sum::pseudo_v6(source, destination, protocol, bytes).then(segment).is_intact())
+}
+
+/// The checksum after one 16-bit word under it changed from `old` to `new`: HC' = ~(~HC + ~m + m') (RFC 1624 §3).
+#[must_use]
+pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
+    !fold(u64::from(sum))
+}
+
+/// The checksum after 32 bits under it, at an even place, changed from `old` to `new` (RFC 1624 §3, twice).
+#[must_use]
+pub fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
+    let sum = u64::from(!checksum) + u64::from(!old) + u64::from(new);
+    !fold(sum)
+}
+
+/// Sixteen bits that are congruent to `sum` modulo 2¹⁶ − 1; zero only for zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the last line drops bits that the line before it has shown to be zero"
+)]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff); // < 2³³
+    let sum = (sum >> 16) + (sum & 0xffff); // < 2¹⁷ + 2¹⁶
+    let sum = (sum >> 16) + (sum & 0xffff); // ≤ 0xffff + 2
+    let sum = (sum >> 16) + (sum & 0xffff); // ≤ 0xffff
+    sum as u16
+}
+
+/// The sum of little-endian words, an odd last byte padded with zero.
+///
+/// Sixteen accumulators of 64 bits take 32-bit words: no carry to carry on before 2³² rounds, and a loop that the
+/// compiler turns into vector additions.
+fn words(bytes: &[u8]) -> u64 {
+    const LANES: usize = 16;
+    let (blocks, tail) = bytes.as_chunks::<{ LANES * 4 }>();
+    let mut lanes = [0_u64; LANES];
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
+            *lane += u64::from(u32::from_le_bytes(*word));
+        }
+    }
+    // A slice has less than 2⁶³ bytes, so a lane stays below 2⁶³ / 64 × 2³²; lanes are folded before they meet.
+    let sum: u64 = lanes.iter().map(|lane| (lane >> 32) + (lane & 0xffff_ffff)).sum();
+    sum + words_u32(tail)
+}
+
+/// The sum of a short slice.
+fn words_u32(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks::<4>();
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();
+    let mut last = [0; 4];
+    last[..tail.len()].copy_from_slice(tail);
+    sum + u64::from(u32::from_le_bytes(last))
+}

@@ -1,0 +1,184 @@
+//! The headers of a TCP segment or superframe that leaves: Ethernet, IP and TCP in one go.
+//!
+//! ```text
+//! 0          l3       l4                   len
+//! ├ Ethernet ┼── IP ──┼─ TCP, options ─────┤ payload, elsewhere
+//!                          ↑ l4 + checksum_field
+//! ```
+
+use crate::checksum::Sum;
+use crate::tcp::{self, CHECKSUM_OFFSET};
+use crate::{EtherType, MacAddr, Protocol, ethernet, ipv4, ipv6};
+use core::net::IpAddr;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest headers that [`emit_tcp`] writes, in bytes: a VLAN tag, IPv6 with a jumbo payload option, all TCP options.
+pub const HEADERS_BYTES_MAX: usize = ethernet::HEADER_BYTES
+    + ethernet::VLAN_TAG_BYTES
+    + ipv6::HEADER_BYTES
+    + ipv6::JUMBO_BYTES
+    + tcp::HEADER_BYTES_MAX;
+
+const _: () = assert!(HEADERS_BYTES_MAX <= 128, "links reserve 128 bytes for headers");
+
+/// All that the headers of a connection's packets have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Our MAC address.
+    pub local_mac: MacAddr,
+    /// The next hop's: for a server, whoever the peer's packets came from.
+    pub peer_mac: MacAddr,
+    /// The VLAN identifier, when frames carry a tag.
+    pub vlan: Option<u16>,
+    /// Our IP address.
+    pub source: IpAddr,
+    /// The peer's; of the same family.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// IPv6's flow label, 20 bits; constant for a connection (RFC 6437 §3).
+    pub flow_label: u32,
+    /// IPv4's identification; any number will do, since don't-fragment is set (RFC 6864 §4.1).
+    pub identification: u16,
+}
+
+impl Path {
+    /// The usual hop limit (RFC 1700's successor registry at IANA).
+    pub const HOP_LIMIT: u8 = 64;
+
+    /// A path with a hop limit of 64 and zeros in every field that may be zero.
+    #[must_use]
+    pub const fn new(local_mac: MacAddr, peer_mac: MacAddr, source: IpAddr, destination: IpAddr) -> Self {
+        Self {
+            local_mac,
+            peer_mac,
+            vlan: None,
+            source,
+            destination,
+            hop_limit: Self::HOP_LIMIT,
+            traffic_class: 0,
+            flow_label: 0,
+            identification: 0,
+        }
+    }
+
+    /// Ethernet and IP headers before the TCP header, in bytes, for packets that are not superframes.
+    #[must_use]
+    pub const fn len_before_tcp(&self) -> usize {
+        let ethernet =
+            ethernet::HEADER_BYTES + if self.vlan.is_some() { ethernet::VLAN_TAG_BYTES } else { 0 };
+        ethernet + if self.source.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES }
+    }
+}
+
+/// Who computes the TCP checksum.
+#[derive(Clone, Copy, Debug)]
+pub enum Checksum {
+    /// The link: the field gets the pseudo header's sum, not complemented, as CHECKSUM_PARTIAL and virtio-net want it.
+    Offload,
+    /// We do: here is the sum of the payload ([`Sum::of_parts`]).
+    Software(Sum),
+}
+
+/// Where things stand in the headers that were written, in bytes from the frame's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeaderLayout {
+    /// How long the headers are: where the payload begins.
+    pub len: usize,
+    /// The IP header.
+    pub l3: u16,
+    /// The TCP header: where the checksum's cover begins.
+    pub l4: u16,
+    /// The checksum field, counted from `l4`.
+    pub checksum_field: u16,
+}
+
+/// Writes the headers of a segment with `payload_bytes` of payload to the start of `buffer`.
+///
+/// Packets never fragment: IPv4's don't-fragment is set. A superframe longer than IP's length field can tell (BIG TCP)
+/// gets an IPv4 total length of zero, or IPv6's jumbo payload option; ask for one only where the link takes it.
+///
+/// # Panics
+/// When `buffer` is shorter than the headers ([`HEADERS_BYTES_MAX`] bytes always suffice), when the addresses are of two
+/// families, when such a superframe is not to be checksummed by the link, or when `payload_bytes` exceeds 2³¹.
+pub fn emit_tcp(
+    buffer: &mut [u8],
+    path: &Path,
+    header: &tcp::Header,
+    payload_bytes: usize,
+    checksum: Checksum,
+) -> HeaderLayout {
+    let Path {
+        local_mac,
+        peer_mac,
+        vlan,
+        source,
+        destination,
+        hop_limit,
+        traffic_class,
+        flow_label,
+        identification,
+    } = *path;
+    let ether_type = if source.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
+    let l3 = ethernet::Header { destination: peer_mac, source: local_mac, vlan, ether_type }.emit(buffer);
+
+    let header_bytes = header.len();
+    assert!(payload_bytes <= 1 << 31, "a superframe of {payload_bytes} bytes");
+    let segment_bytes = header_bytes + payload_bytes;
+    let segment_bytes_u32 = u32::try_from(segment_bytes).expect("at most 2³¹ and 60");
+    let (ip_bytes, pseudo) = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let ip = ipv4::Header {
+                source,
+                destination,
+                protocol: Protocol::TCP,
+                ttl: hop_limit,
+                traffic_class,
+                identification,
+                dont_fragment: true,
+            };
+            let pseudo = Sum::pseudo_v4(source, destination, Protocol::TCP, segment_bytes_u32);
+            (ip.emit(&mut buffer[l3..], segment_bytes), pseudo)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let ip = ipv6::Header {
+                source,
+                destination,
+                protocol: Protocol::TCP,
+                hop_limit,
+                traffic_class,
+                flow_label,
+            };
+            let pseudo = Sum::pseudo_v6(source, destination, Protocol::TCP, segment_bytes_u32);
+            (ip.emit(&mut buffer[l3..], segment_bytes), pseudo)
+        }
+        _ => panic!("a path from {source} to {destination}"),
+    };
+
+    let l4 = l3 + ip_bytes;
+    let tcp_header = &mut buffer[l4..l4 + header_bytes];
+    header.emit(tcp_header);
+    let checksum = match checksum {
+        Checksum::Offload => pseudo.fold(),
+        Checksum::Software(payload) => {
+            assert!(
+                ip_bytes + segment_bytes <= ipv4::PACKET_BYTES_MAX,
+                "only a link that cuts superframes takes this one"
+            );
+            pseudo.then(tcp_header).combine(payload).finish()
+        }
+    };
+    tcp_header[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
+
+    let place = |offset: usize| u16::try_from(offset).expect("headers have at most 128 bytes");
+    HeaderLayout {
+        len: l4 + header_bytes,
+        l3: place(l3),
+        l4: place(l4),
+        checksum_field: place(CHECKSUM_OFFSET),
+    }
+}

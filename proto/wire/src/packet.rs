@@ -1,0 +1,217 @@
+//! From a frame to what it means, in one call.
+//!
+//! ```text
+//! frame ── Ethernet ──┬── ARP
+//!                     ├── IPv4 ──┬── fragment          each layer: lengths first, then the
+//!                     └── IPv6 ──┼── ICMP, NDP         checksum, then the fields
+//!                                ├── TCP
+//!                                └── UDP
+//! ```
+
+use crate::EtherType;
+use crate::tcp;
+use crate::{Malformed, Protocol, arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, udp};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+#[cfg(test)]
+mod tests;
+
+/// A frame: its Ethernet header and what it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<'a> {
+    /// The Ethernet header.
+    pub ethernet: ethernet::Header,
+    /// What the frame carries.
+    pub packet: Packet<'a>,
+}
+
+/// What a frame carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// ARP.
+    Arp(arp::Packet),
+    /// ICMP over IPv4.
+    Icmpv4 {
+        /// The IP header.
+        ip: ipv4::Header,
+        /// The message.
+        message: icmpv4::Message<'a>,
+    },
+    /// ICMP over IPv6, NDP included.
+    Icmpv6 {
+        /// The IP header.
+        ip: ipv6::Header,
+        /// The message.
+        message: icmpv6::Message<'a>,
+    },
+    /// TCP.
+    Tcp(Tcp<'a>),
+    /// UDP.
+    Udp(Udp<'a>),
+    /// A piece of an IP datagram: not looked into.
+    Fragment {
+        /// From whom.
+        source: IpAddr,
+        /// To whom.
+        destination: IpAddr,
+    },
+    /// An IP packet that carries something else.
+    OtherIp {
+        /// From whom.
+        source: IpAddr,
+        /// To whom.
+        destination: IpAddr,
+        /// What it carries.
+        protocol: Protocol,
+    },
+    /// A frame that carries something else.
+    Other,
+}
+
+/// A TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp<'a> {
+    /// From whom.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// DSCP and, in the lowest two bits, ECN.
+    pub traffic_class: u8,
+    /// The TCP header.
+    pub header: tcp::Header,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// A UDP datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Udp<'a> {
+    /// From whom.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// The ports.
+    pub header: udp::Header,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Reads a frame from its Ethernet header on.
+///
+/// With `verify` the transport checksums are verified. Without it the link vouches for the frame; then it may also have
+/// merged segments to a superframe whose IP length is zero. IPv4's header checksum is always verified.
+///
+/// # Errors
+/// What is malformed. A packet whose source no packet may have (a group, loopback; for TCP and ICMPv4 also nobody) is
+/// [`Malformed::Address`], NDP that came through a router [`Malformed::HopLimit`].
+pub fn parse_frame(frame: &[u8], verify: bool) -> Result<Parsed<'_>, Malformed> {
+    let (ethernet, payload) = ethernet::Header::parse(frame)?;
+    let packet = match ethernet.ether_type {
+        EtherType::ARP => Packet::Arp(arp::Packet::parse(payload)?),
+        EtherType::IPV4 => parse_ipv4(payload, verify)?,
+        EtherType::IPV6 => parse_ipv6(payload, verify)?,
+        _ => Packet::Other,
+    };
+    Ok(Parsed { ethernet, packet })
+}
+
+fn parse_ipv4(packet: &[u8], verify: bool) -> Result<Packet<'_>, Malformed> {
+    let parsed = if verify { ipv4::Header::parse(packet) } else { ipv4::Header::parse_merged(packet) }?;
+    let ipv4::Packet { header: ip, fragment, payload } = parsed;
+    let ipv4::Header { source, destination, protocol, .. } = ip;
+    if source.is_multicast() || source.is_broadcast() || source.is_loopback() {
+        return Err(Malformed::Address);
+    }
+    if fragment.is_some() {
+        return Ok(Packet::Fragment { source: source.into(), destination: destination.into() });
+    }
+    match protocol {
+        Protocol::TCP => {
+            require_somebody_v4(source)?;
+            let (header, offset) = tcp::Header::parse(payload)?;
+            if verify && !checksum::verify_v4(source, destination, protocol, payload) {
+                return Err(Malformed::Checksum);
+            }
+            Ok(Packet::Tcp(Tcp {
+                source: source.into(),
+                destination: destination.into(),
+                traffic_class: ip.traffic_class,
+                header,
+                payload: &payload[offset..],
+            }))
+        }
+        Protocol::UDP => {
+            let udp::Datagram { header, payload, has_checksum, bytes } = udp::Header::parse(payload)?;
+            if verify && has_checksum && !checksum::verify_v4(source, destination, protocol, bytes) {
+                return Err(Malformed::Checksum);
+            }
+            Ok(Packet::Udp(Udp { source: source.into(), destination: destination.into(), header, payload }))
+        }
+        Protocol::ICMP => {
+            require_somebody_v4(source)?;
+            let message = icmpv4::Message::parse(payload)?;
+            if verify && !checksum::verify(payload) {
+                return Err(Malformed::Checksum);
+            }
+            Ok(Packet::Icmpv4 { ip, message })
+        }
+        _ => Ok(Packet::OtherIp { source: source.into(), destination: destination.into(), protocol }),
+    }
+}
+
+fn parse_ipv6(packet: &[u8], verify: bool) -> Result<Packet<'_>, Malformed> {
+    let parsed = if verify { ipv6::Header::parse(packet) } else { ipv6::Header::parse_merged(packet) }?;
+    let ipv6::Packet { header: ip, fragment, payload } = parsed;
+    let ipv6::Header { source, destination, protocol, .. } = ip;
+    // An IPv4-mapped address on the wire would be taken for the IPv4 peer that it is not.
+    if source.is_multicast() || source.is_loopback() || source.to_ipv4_mapped().is_some() {
+        return Err(Malformed::Address);
+    }
+    if fragment.is_some() {
+        return Ok(Packet::Fragment { source: source.into(), destination: destination.into() });
+    }
+    match protocol {
+        Protocol::TCP => {
+            require_somebody_v6(source)?;
+            let (header, offset) = tcp::Header::parse(payload)?;
+            if verify && !checksum::verify_v6(source, destination, protocol, payload) {
+                return Err(Malformed::Checksum);
+            }
+            Ok(Packet::Tcp(Tcp {
+                source: source.into(),
+                destination: destination.into(),
+                traffic_class: ip.traffic_class,
+                header,
+                payload: &payload[offset..],
+            }))
+        }
+        Protocol::UDP => {
+            require_somebody_v6(source)?;
+            let udp::Datagram { header, payload, has_checksum, bytes } = udp::Header::parse(payload)?;
+            if !has_checksum || (verify && !checksum::verify_v6(source, destination, protocol, bytes)) {
+                return Err(Malformed::Checksum);
+            }
+            Ok(Packet::Udp(Udp { source: source.into(), destination: destination.into(), header, payload }))
+        }
+        Protocol::ICMPV6 => {
+            if verify && !checksum::verify_v6(source, destination, protocol, payload) {
+                return Err(Malformed::Checksum);
+            }
+            let message = icmpv6::Message::parse(payload)?;
+            if matches!(message, icmpv6::Message::Ndp(_)) && ip.hop_limit != crate::ndp::HOP_LIMIT {
+                return Err(Malformed::HopLimit);
+            }
+            Ok(Packet::Icmpv6 { ip, message })
+        }
+        _ => Ok(Packet::OtherIp { source: source.into(), destination: destination.into(), protocol }),
+    }
+}
+
+/// Nobody may ask for an address (DHCP, DAD), but not hold a conversation.
+fn require_somebody_v4(source: Ipv4Addr) -> Result<(), Malformed> {
+    if source.is_unspecified() { Err(Malformed::Address) } else { Ok(()) }
+}
+
+fn require_somebody_v6(source: Ipv6Addr) -> Result<(), Malformed> {
+    if source.is_unspecified() { Err(Malformed::Address) } else { Ok(()) }
+}
