@@ -1,0 +1,390 @@
+//! The conversation with the kernel.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+};
+
+use crate::NetlinkError;
+use crate::message::{Answer, Message, answers, attributes, u32_at};
+
+// Message types and flags (linux/rtnetlink.h, linux/netlink.h).
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const REQUEST: u16 = 0x1;
+const ACK: u16 = 0x4;
+const EXCL: u16 = 0x200;
+const CREATE: u16 = 0x400;
+const DUMP: u16 = 0x300;
+
+// Attributes (linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h).
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_TXQLEN: u16 = 13;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_GSO_MAX_SIZE: u16 = 41;
+const IFLA_GRO_MAX_SIZE: u16 = 58;
+const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
+const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_NODAD: u32 = 0x02;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const IFF_UP: u32 = 0x1;
+
+const IFINFO_BYTES: usize = 16;
+const IFADDR_BYTES: usize = 8;
+const RTMSG_BYTES: usize = 12;
+const FAMILY_V4: u8 = 2;
+const FAMILY_V6: u8 = 10;
+
+/// The longest name of an interface, without its NUL (`IFNAMSIZ` − 1).
+const NAME_BYTES_MAX: usize = 15;
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its number in this namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address; zeroes when it has none of six bytes.
+    pub mac: [u8; 6],
+    /// Largest packet.
+    pub mtu: u32,
+    /// An operator wants it up.
+    pub up: bool,
+}
+
+/// An address of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressInfo {
+    /// On which interface.
+    pub index: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// How many leading bits name its network.
+    pub prefix: u8,
+}
+
+/// A route of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// The network; all zeroes with prefix 0 is the default route.
+    pub network: IpAddr,
+    /// How many leading bits of it count.
+    pub prefix: u8,
+    /// Through which interface, if one.
+    pub index: Option<u32>,
+    /// Through which neighbour, if one.
+    pub gateway: Option<IpAddr>,
+}
+
+/// What to change about an interface; `None` leaves a thing as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Bring it up or down.
+    pub up: Option<bool>,
+    /// Largest packet.
+    pub mtu: Option<u32>,
+    /// Packets that wait for it at most.
+    pub txqueuelen: Option<u32>,
+    /// Hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// Largest superframe that it is given and that it merges, IPv4 and IPv6: above 65,536 this is BIG TCP.
+    pub superframe_bytes_max: Option<u32>,
+}
+
+/// A conversation with the kernel of this network namespace.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: OwnedFd,
+    seq: u32,
+    buffer: Vec<u8>,
+}
+
+impl Netlink {
+    /// Opens the conversation. The namespace is the calling thread's, and stays it.
+    ///
+    /// # Errors
+    /// The machine has no socket for us.
+    pub fn open() -> Result<Self, NetlinkError> {
+        let error = |errno| NetlinkError { attempt: "open a netlink socket".to_owned(), errno };
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+            .map_err(error)?;
+        bind(&socket, &SocketAddrNetlink::new(0, 0)).map_err(error)?;
+        Ok(Self { socket, seq: 0, buffer: vec![0; 64 << 10] })
+    }
+
+    /// The interface called `name`, if there is one.
+    ///
+    /// # Errors
+    /// The kernel refused the question.
+    pub fn link(&mut self, name: &str) -> Result<Option<LinkInfo>, NetlinkError> {
+        Ok(self.links()?.into_iter().find(|link| link.name == name))
+    }
+
+    /// All interfaces.
+    ///
+    /// # Errors
+    /// The kernel refused the question.
+    pub fn links(&mut self) -> Result<Vec<LinkInfo>, NetlinkError> {
+        let question = Message::new(RTM_GETLINK, REQUEST | DUMP, &[0; IFINFO_BYTES]);
+        self.dump("list the interfaces", question, RTM_NEWLINK, link_info)
+    }
+
+    /// All addresses of the host.
+    ///
+    /// # Errors
+    /// The kernel refused the question.
+    pub fn addresses(&mut self) -> Result<Vec<AddressInfo>, NetlinkError> {
+        let question = Message::new(RTM_GETADDR, REQUEST | DUMP, &[0; IFADDR_BYTES]);
+        self.dump("list the addresses", question, RTM_NEWADDR, address_info)
+    }
+
+    /// All routes of the host, of every table.
+    ///
+    /// # Errors
+    /// The kernel refused the question.
+    pub fn routes(&mut self) -> Result<Vec<RouteInfo>, NetlinkError> {
+        let question = Message::new(RTM_GETROUTE, REQUEST | DUMP, &[0; RTMSG_BYTES]);
+        self.dump("list the routes", question, RTM_NEWROUTE, route_info)
+    }
+
+    /// Changes an interface.
+    ///
+    /// # Errors
+    /// There is no such interface, the value is out of its range, or we may not.
+    pub fn change_link(&mut self, name: &str, change: LinkChange) -> Result<(), NetlinkError> {
+        let attempt = format!("configure {name}");
+        let index = self.index(name, &attempt)?;
+        let LinkChange { up, mtu, txqueuelen, mac, superframe_bytes_max } = change;
+        let (flags, mask) = up.map_or((0, 0), |up| (if up { IFF_UP } else { 0 }, IFF_UP));
+        let mut order = Message::new(RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, flags, mask));
+        if let Some(mac) = mac {
+            order = order.attribute(IFLA_ADDRESS, &mac);
+        }
+        if let Some(mtu) = mtu {
+            order = order.attribute_u32(IFLA_MTU, mtu);
+        }
+        if let Some(txqueuelen) = txqueuelen {
+            order = order.attribute_u32(IFLA_TXQLEN, txqueuelen);
+        }
+        if let Some(bytes) = superframe_bytes_max {
+            for kind in [IFLA_GSO_MAX_SIZE, IFLA_GRO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE, IFLA_GRO_IPV4_MAX_SIZE]
+            {
+                order = order.attribute_u32(kind, bytes);
+            }
+        }
+        self.order(&attempt, order)
+    }
+
+    /// Gives an interface an address, usable at once: IPv6 duplicate detection is left out, because both ends of such
+    /// a link are ours.
+    ///
+    /// # Errors
+    /// There is no such interface, it has that address, or we may not.
+    pub fn add_address(&mut self, name: &str, address: IpAddr, prefix: u8) -> Result<(), NetlinkError> {
+        let attempt = format!("give {name} the address {address}/{prefix}");
+        let index = self.index(name, &attempt)?;
+        let (family, octets) = match address {
+            IpAddr::V4(v4) => (FAMILY_V4, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (FAMILY_V6, v6.octets().to_vec()),
+        };
+        let mut fixed = [0; IFADDR_BYTES];
+        fixed[0] = family;
+        fixed[1] = prefix;
+        fixed[4..].copy_from_slice(&index.to_le_bytes());
+        let mut order = Message::new(RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, &fixed)
+            .attribute(IFA_LOCAL, &octets)
+            .attribute(IFA_ADDRESS, &octets);
+        if address.is_ipv6() {
+            order = order.attribute_u32(IFA_FLAGS, IFA_F_NODAD);
+        }
+        self.order(&attempt, order)
+    }
+
+    /// Creates two interfaces that are each other's wire.
+    ///
+    /// # Errors
+    /// A name is taken or too long, the kernel has no veth, or we may not.
+    pub fn create_veth(&mut self, name: &str, peer: &str) -> Result<(), NetlinkError> {
+        let attempt = format!("create the veth pair {name} and {peer}");
+        for name in [name, peer] {
+            check_name(name, &attempt)?;
+        }
+        let order = Message::new(RTM_NEWLINK, REQUEST | ACK | CREATE | EXCL, &ifinfo(0, 0, 0))
+            .attribute_str(IFLA_IFNAME, name)
+            .nested(IFLA_LINKINFO, &[], |info| {
+                info.attribute(IFLA_INFO_KIND, b"veth").nested(IFLA_INFO_DATA, &[], |data| {
+                    data.nested(VETH_INFO_PEER, &ifinfo(0, 0, 0), |end| end.attribute_str(IFLA_IFNAME, peer))
+                })
+            });
+        self.order(&attempt, order)
+    }
+
+    /// Deletes an interface, and the other end of a veth pair with it.
+    ///
+    /// # Errors
+    /// There is no such interface, it cannot be deleted, or we may not.
+    pub fn delete_link(&mut self, name: &str) -> Result<(), NetlinkError> {
+        let attempt = format!("delete {name}");
+        let index = self.index(name, &attempt)?;
+        self.order(&attempt, Message::new(RTM_DELLINK, REQUEST | ACK, &ifinfo(index, 0, 0)))
+    }
+
+    fn index(&mut self, name: &str, attempt: &str) -> Result<u32, NetlinkError> {
+        check_name(name, attempt)?;
+        match self.link(name)? {
+            Some(link) => Ok(link.index),
+            None => Err(NetlinkError { attempt: attempt.to_owned(), errno: Errno::NODEV }),
+        }
+    }
+
+    /// Sends an order and waits for its acknowledgement.
+    fn order(&mut self, attempt: &str, order: Message) -> Result<(), NetlinkError> {
+        self.converse(order, |answer| match answer.kind {
+            NLMSG_ERROR => Some(error_of(answer)),
+            _ => None,
+        })
+        .map_err(|errno| NetlinkError { attempt: attempt.to_owned(), errno })
+    }
+
+    /// Sends a question and collects its answers.
+    fn dump<T>(
+        &mut self,
+        attempt: &str,
+        question: Message,
+        kind: u16,
+        parse: fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let mut found = Vec::new();
+        self.converse(question, |answer| match answer.kind {
+            NLMSG_DONE => Some(Ok(())),
+            NLMSG_ERROR => Some(error_of(answer)),
+            other => {
+                if other == kind {
+                    found.extend(parse(answer.body));
+                }
+                None
+            }
+        })
+        .map_err(|errno| NetlinkError { attempt: attempt.to_owned(), errno })?;
+        Ok(found)
+    }
+
+    /// Sends `message` and hands its answers to `each` until that says how it ended.
+    fn converse(
+        &mut self,
+        message: Message,
+        mut each: impl FnMut(Answer<'_>) -> Option<Result<(), Errno>>,
+    ) -> Result<(), Errno> {
+        self.seq = self.seq.wrapping_add(1);
+        send(&self.socket, &message.finish(self.seq), SendFlags::empty())?;
+        loop {
+            let (received, _) = match recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            for answer in answers(&self.buffer[..received]).filter(|answer| answer.seq == self.seq) {
+                if let Some(end) = each(answer) {
+                    return end;
+                }
+            }
+        }
+    }
+}
+
+/// The errno that an error message carries; zero acknowledges.
+fn error_of(answer: Answer<'_>) -> Result<(), Errno> {
+    match u32_at(answer.body, 0).map(u32::cast_signed) {
+        Some(0) => Ok(()),
+        Some(negative) => Err(Errno::from_raw_os_error(negative.saturating_neg())),
+        None => Err(Errno::BADMSG),
+    }
+}
+
+fn check_name(name: &str, attempt: &str) -> Result<(), NetlinkError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(['/', '\0', ' ']) {
+        return Err(NetlinkError { attempt: attempt.to_owned(), errno: Errno::INVAL });
+    }
+    Ok(())
+}
+
+/// struct ifinfomsg: family, padding, device type, index, flags, and which flags to change.
+fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_BYTES] {
+    let mut fixed = [0; IFINFO_BYTES];
+    fixed[4..8].copy_from_slice(&index.to_le_bytes());
+    fixed[8..12].copy_from_slice(&flags.to_le_bytes());
+    fixed[12..].copy_from_slice(&mask.to_le_bytes());
+    fixed
+}
+
+fn link_info(body: &[u8]) -> Option<LinkInfo> {
+    let (index, flags) = (u32_at(body, 4)?, u32_at(body, 8)?);
+    let mut link = LinkInfo { index, name: String::new(), mac: [0; 6], mtu: 0, up: flags & IFF_UP != 0 };
+    for (kind, value) in attributes(body, IFINFO_BYTES) {
+        match kind {
+            IFLA_IFNAME => {
+                let name = value.strip_suffix(&[0]).unwrap_or(value);
+                link.name = String::from_utf8_lossy(name).into_owned();
+            }
+            IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
+            IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn address_info(body: &[u8]) -> Option<AddressInfo> {
+    let prefix = *body.get(1)?;
+    let index = u32_at(body, 4)?;
+    // On a point-to-point link IFA_ADDRESS is the other end's; IFA_LOCAL, where there is one, is always ours.
+    let attribute = |wanted| attributes(body, IFADDR_BYTES).find(|(kind, _)| *kind == wanted);
+    let (_, value) = attribute(IFA_LOCAL).or_else(|| attribute(IFA_ADDRESS))?;
+    Some(AddressInfo { index, address: ip(value)?, prefix })
+}
+
+fn route_info(body: &[u8]) -> Option<RouteInfo> {
+    let unspecified = match *body.first()? {
+        FAMILY_V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        FAMILY_V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    let mut route = RouteInfo { network: unspecified, prefix: *body.get(1)?, index: None, gateway: None };
+    for (kind, value) in attributes(body, RTMSG_BYTES) {
+        match kind {
+            RTA_DST => route.network = ip(value)?,
+            RTA_OIF => route.index = u32_at(value, 0),
+            RTA_GATEWAY => route.gateway = ip(value),
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+fn ip(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(IpAddr::V4(v4.into()));
+    }
+    <[u8; 16]>::try_from(octets).ok().map(|v6| IpAddr::V6(v6.into()))
+}
