@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod client;
 pub mod content;
 pub mod network;
 pub mod packet;
