@@ -9,8 +9,8 @@ use crate::request::{Method, Request};
 pub struct Validators<'a> {
     /// Its entity tag, which is strong.
     pub etag: &'a ETag,
-    /// When it last changed, in seconds since the Unix epoch.
-    pub last_modified: u64,
+    /// When it last changed, in seconds since the Unix epoch; nothing for what is made up here.
+    pub last_modified: Option<u64>,
 }
 
 /// What the conditions say.
@@ -34,14 +34,15 @@ pub fn evaluate(request: &Request<'_>, validators: &Validators<'_>, now: u64) ->
         return Outcome::Proceed;
     }
     let fields = request.fields;
-    let date_of = |name| fields.single(name).and_then(|value| date::parse(value, now));
+    // Without a date of our own, conditions about dates do not count (§13.1.3, §13.1.4).
+    let compare = |name| Some((validators.last_modified?, date::parse(fields.single(name)?, now)?));
 
     // Steps 1 and 2: lost updates. If-Match hides If-Unmodified-Since.
     if fields.contains(b"if-match") {
         if !any_tag(request, b"if-match", |tag| validators.etag.matches_strongly(tag)) {
             return Outcome::PreconditionFailed;
         }
-    } else if date_of(b"if-unmodified-since").is_some_and(|since| validators.last_modified > since) {
+    } else if compare(b"if-unmodified-since").is_some_and(|(modified, since)| modified > since) {
         return Outcome::PreconditionFailed;
     }
 
@@ -50,7 +51,7 @@ pub fn evaluate(request: &Request<'_>, validators: &Validators<'_>, now: u64) ->
         if any_tag(request, b"if-none-match", |tag| validators.etag.matches_weakly(tag)) {
             return Outcome::NotModified;
         }
-    } else if date_of(b"if-modified-since").is_some_and(|since| validators.last_modified <= since) {
+    } else if compare(b"if-modified-since").is_some_and(|(modified, since)| modified <= since) {
         return Outcome::NotModified;
     }
 

@@ -3,6 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use arrayvec::ArrayString;
+use sha2::{Digest as _, Sha256};
 
 /// Two quotes, three numbers of at most 16 hexadecimal digits, two hyphens.
 const BYTES_MAX: usize = 2 + 3 * 16 + 2;
@@ -21,6 +22,20 @@ impl ETag {
         let mut text = ArrayString::new();
         // Cannot fail: BYTES_MAX is the longest there is.
         let _ = write!(text, "\"{len:x}-{mtime_ns:x}-{inode:x}\"");
+        Self(text)
+    }
+
+    /// The tag of content that is made here: the beginning of its SHA-256.
+    #[must_use]
+    pub fn of_content(content: &[u8]) -> Self {
+        let mut text = ArrayString::new();
+        let digest: [u8; 32] = Sha256::digest(content).into();
+        // Cannot fail: 2 quotes and 32 digits are fewer than BYTES_MAX.
+        let _ = text.try_push('"');
+        for byte in &digest[..16] {
+            let _ = write!(text, "{byte:02x}");
+        }
+        let _ = text.try_push('"');
         Self(text)
     }
 
@@ -100,6 +115,11 @@ mod tests {
         for other in [ETag::of_file(9, 2, 3), ETag::of_file(1, 9, 3), ETag::of_file(1, 2, 9)] {
             assert_ne!(tag, other);
         }
+    }
+
+    #[test]
+    fn content_is_known_by_its_digest() {
+        assert_eq!(ETag::of_content(b"abc").as_str(), "\"ba7816bf8f01cfea414140de5dae2223\"");
     }
 
     /// The table of RFC 9110 §8.8.3.2, the half that has a strong tag on one side.

@@ -33,7 +33,7 @@ pub mod signature;
 pub mod status;
 pub mod target;
 
-pub use request::{Limits, Method, Parse, Refusal, Request, Version};
+pub use request::{Glance, Limits, Method, Parse, Refusal, Request, Version};
 pub use status::Status;
 pub use target::Target;
 

@@ -24,8 +24,8 @@ pub struct Record<'a> {
     pub method: &'a [u8],
     /// The target as sent.
     pub target: &'a [u8],
-    /// The version's name.
-    pub version: &'a str,
+    /// The version's name, or what stood in its place.
+    pub version: &'a [u8],
     /// The answer.
     pub status: Status,
     /// How many bytes of content were handed to the connection.
@@ -40,8 +40,8 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// See `host`.
     pub range: Option<&'a [u8]>,
-    /// The TLS version and cipher suite; nothing in the clear.
-    pub tls: Option<&'a str>,
+    /// Whether the connection was TLS.
+    pub secure: bool,
     /// Whether the response was cut short, by whatever.
     pub aborted: bool,
 }
@@ -62,7 +62,9 @@ impl Record<'_> {
         quote_combined(self.method, out)?;
         out.write_char(' ')?;
         quote_combined(self.target, out)?;
-        write!(out, " {}\" {} {} \"", self.version, self.status.code(), self.content_bytes)?;
+        out.write_char(' ')?;
+        quote_combined(self.version, out)?;
+        write!(out, "\" {} {} \"", self.status.code(), self.content_bytes)?;
         quote_combined(self.referer.unwrap_or(b"-"), out)?;
         out.write_str("\" \"")?;
         quote_combined(self.user_agent.unwrap_or(b"-"), out)?;
@@ -88,26 +90,24 @@ impl Record<'_> {
             referer,
             user_agent,
             range,
-            tls,
+            secure,
             aborted,
         } = *self;
         let Civil { year, month, day, weekday: _, hour, minute, second } = Civil::of(time);
         write!(out, "{{\"time\":\"{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z\"")?;
         write!(out, ",\"remote\":\"{remote}\"")?;
-        for (name, value) in
-            [("method", Some(method)), ("target", Some(target)), ("version", Some(version.as_bytes()))]
+        for (name, value) in [("method", Some(method)), ("target", Some(target)), ("version", Some(version))]
         {
             member(name, value, out)?;
         }
         write!(out, ",\"status\":{},\"bytes\":{content_bytes},\"duration_us\":{duration_us}", status.code())?;
-        for (name, value) in [
-            ("host", host),
-            ("referer", referer),
-            ("user_agent", user_agent),
-            ("range", range),
-            ("tls", tls.map(str::as_bytes)),
-        ] {
+        for (name, value) in
+            [("host", host), ("referer", referer), ("user_agent", user_agent), ("range", range)]
+        {
             member(name, value, out)?;
+        }
+        if secure {
+            out.write_str(",\"secure\":true")?;
         }
         if aborted {
             out.write_str(",\"aborted\":true")?;

@@ -72,8 +72,8 @@ fn if_range(value: &[u8], validators: &Validators<'_>, now: u64) -> bool {
         return validators.etag.matches_strongly(value);
     }
     // A date counts when it is strong (§8.8.2.2), that is when the second it names is over, and then only exactly.
-    let is_strong = validators.last_modified < now;
-    is_strong && date::parse(value, now) == Some(validators.last_modified)
+    let Some(modified) = validators.last_modified else { return false };
+    modified < now && date::parse(value, now) == Some(modified)
 }
 
 /// Reads a Range field against a representation of `len` bytes.

@@ -230,6 +230,34 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What can be read of a head that was refused, or need not be judged again: for logs.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance<'a> {
+    /// The first word of the first line.
+    pub method: &'a [u8],
+    /// The second.
+    pub target: &'a [u8],
+    /// The rest of the line.
+    pub version: &'a [u8],
+    /// Whatever looks like fields in the lines that follow.
+    pub fields: Fields<'a>,
+}
+
+impl<'a> Glance<'a> {
+    /// Reads any bytes as if they were a head. Nothing is checked.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let leading = bytes.iter().take_while(|&&byte| matches!(byte, b'\r' | b'\n')).count();
+        let head = &bytes[leading..];
+        let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
+        let (line, rest) = head.split_at(end);
+        let mut words = line.strip_suffix(b"\r").unwrap_or(line).splitn(3, |&byte| byte == b' ');
+        let mut word = || words.next().unwrap_or_default();
+        let fields = Fields::new(rest.strip_prefix(b"\n").unwrap_or(rest));
+        Self { method: word(), target: word(), version: word(), fields }
+    }
+}
+
 /// How far a head that is still arriving has been read, so that a client that sends it byte by byte costs no more than
 /// one that sends it at once.
 ///

@@ -84,11 +84,22 @@ pub struct Location<'a> {
     pub query: Option<&'a [u8]>,
 }
 
+/// Who besides our own pages may read a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowOrigin<'a> {
+    /// Everybody.
+    Any,
+    /// The origin that asks, which is on a list.
+    One(&'a str),
+    /// Not the origin that asks, or none asks; another might, so caches have to know.
+    Refused,
+}
+
 /// Leave for scripts of other origins to read the response (the Fetch standard, "CORS protocol").
 #[derive(Clone, Copy, Debug)]
 pub struct Cors<'a> {
-    /// `*` or one origin.
-    pub allow_origin: &'a str,
+    /// For whom.
+    pub allow_origin: AllowOrigin<'a>,
     /// Whether the answer is a preflight's, and for how many seconds it holds.
     pub preflight_max_age_s: Option<u32>,
 }
@@ -299,10 +310,15 @@ impl<'b> Lines<'b> {
 
     fn cors(&mut self, cors: &Cors<'_>) -> Result<(), EmitError> {
         let Cors { allow_origin, preflight_max_age_s } = *cors;
-        self.field("Access-Control-Allow-Origin", allow_origin)?;
-        if allow_origin != "*" {
+        if allow_origin != AllowOrigin::Any {
             self.field("Vary", "Origin")?;
         }
+        let allow_origin = match allow_origin {
+            AllowOrigin::Any => "*",
+            AllowOrigin::One(origin) => origin,
+            AllowOrigin::Refused => return Ok(()),
+        };
+        self.field("Access-Control-Allow-Origin", allow_origin)?;
         if let Some(seconds) = preflight_max_age_s {
             self.field("Access-Control-Allow-Methods", Method::ALLOW)?;
             self.field("Access-Control-Allow-Headers", ALLOW_HEADERS)?;

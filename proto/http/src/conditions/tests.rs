@@ -8,8 +8,12 @@ const MODIFIED: u64 = 784_111_777;
 const NOW: u64 = 1_700_000_000;
 
 fn outcome_of(method: &str, lines: &str) -> Outcome {
+    outcome_at(Some(MODIFIED), method, lines)
+}
+
+fn outcome_at(modified: Option<u64>, method: &str, lines: &str) -> Outcome {
     let etag = ETag::of_file(1, 2, 3);
-    let validators = Validators { etag: &etag, last_modified: MODIFIED };
+    let validators = Validators { etag: &etag, last_modified: modified };
     let text = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     match Request::parse(text.as_bytes(), &Limits::default()) {
         Parse::Complete { request, .. } => evaluate(&request, &validators, NOW),
@@ -76,4 +80,15 @@ fn fields_are_weighed_in_order() {
     for (lines, expected) in table {
         assert_eq!(outcome_of("GET", &format!("{lines}\r\n")), expected, "{lines}");
     }
+}
+
+/// RFC 9110 §13.1.3, §13.1.4: "if the resource does not have a modification date available".
+#[test]
+fn without_a_date_only_tags_count() {
+    for line in ["If-Modified-Since", "If-Unmodified-Since"] {
+        for date in [BEFORE, AFTER] {
+            assert_eq!(outcome_at(None, "GET", &format!("{line}: {date}\r\n")), Outcome::Proceed);
+        }
+    }
+    assert_eq!(outcome_at(None, "GET", "If-None-Match: \"1-2-3\"\r\n"), Outcome::NotModified);
 }

@@ -11,7 +11,7 @@ fn record() -> Record<'static> {
         remote: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         method: b"GET",
         target: b"/a.m4s?x=1",
-        version: "HTTP/1.1",
+        version: b"HTTP/1.1",
         status: Status::PartialContent,
         content_bytes: 500,
         duration_us: 1_234,
@@ -19,7 +19,7 @@ fn record() -> Record<'static> {
         referer: None,
         user_agent: Some(b"player/1"),
         range: Some(b"bytes=0-499"),
-        tls: Some("TLSv1.3 TLS_AES_128_GCM_SHA256"),
+        secure: true,
         aborted: false,
     }
 }
@@ -51,7 +51,7 @@ fn a_json_line_says_everything_known() {
         concat!(
             r#"{"time":"1994-11-06T08:49:37Z","remote":"192.0.2.7","method":"GET","target":"/a.m4s?x=1","#,
             r#""version":"HTTP/1.1","status":206,"bytes":500,"duration_us":1234,"host":"example.org","#,
-            r#""user_agent":"player/1","range":"bytes=0-499","tls":"TLSv1.3 TLS_AES_128_GCM_SHA256"}"#
+            r#""user_agent":"player/1","range":"bytes=0-499","secure":true}"#
         )
     );
 }

@@ -115,7 +115,7 @@ fn an_empty_file_has_no_range() {
 
 fn selection(method: &str, lines: &str, now: u64) -> Selection {
     let etag = ETag::of_file(1, 2, 3);
-    let validators = Validators { etag: &etag, last_modified: MODIFIED };
+    let validators = Validators { etag: &etag, last_modified: Some(MODIFIED) };
     let text = format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     match Request::parse(text.as_bytes(), &Limits::default()) {
         Parse::Complete { request, .. } => select(&request, &validators, LEN, now),

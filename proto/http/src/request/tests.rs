@@ -1,4 +1,4 @@
-use super::{FIELD_COUNT_MAX, Limits, Method, Parse, Progress, Refusal, Request, Version};
+use super::{FIELD_COUNT_MAX, Glance, Limits, Method, Parse, Progress, Refusal, Request, Version};
 use proptest::prelude::*;
 use std::format;
 use std::string::String;
@@ -370,6 +370,21 @@ proptest! {
             let longer = [bytes, more].concat();
             let same = matches!(Request::parse(&longer, &LIMITS), Parse::Complete { bytes_used: again, .. } if again == bytes_used);
             prop_assert!(same);
+        }
+    }
+
+    #[test]
+    fn a_glance_sees_what_a_parse_sees(bytes in almost_http()) {
+        let glance = Glance::new(&bytes);
+        if let Parse::Complete { request, bytes_used } = Request::parse(&bytes, &LIMITS) {
+            let glance = Glance::new(&bytes[..bytes_used]);
+            prop_assert_eq!(glance.method, request.method.token().as_bytes());
+            prop_assert_eq!(glance.target, request.target);
+            prop_assert_eq!(glance.version, request.version.token().as_bytes());
+            prop_assert!(glance.fields.iter().eq(request.fields.iter()));
+        } else {
+            prop_assert!(glance.method.len() + glance.target.len() + glance.version.len() <= bytes.len());
+            let _ = glance.fields.iter().count();
         }
     }
 }

@@ -23,7 +23,7 @@ fn a_part_of_a_file_is_described_in_full() {
         etag: Some(&etag),
         last_modified: Some(0),
         cache_control: Some("max-age=60"),
-        cors: Some(Cors { allow_origin: "*", preflight_max_age_s: None }),
+        cors: Some(Cors { allow_origin: AllowOrigin::Any, preflight_max_age_s: None }),
         extra: &[("X-Cache", "MISS")],
         ..Head::new(Status::PartialContent)
     };
@@ -72,7 +72,8 @@ fn a_bodiless_status_has_no_length() {
 
 #[test]
 fn a_preflight_allows_ranges_and_cmcd() {
-    let cors = Cors { allow_origin: "https://player.example", preflight_max_age_s: Some(86_400) };
+    let cors =
+        Cors { allow_origin: AllowOrigin::One("https://player.example"), preflight_max_age_s: Some(86_400) };
     let text = text_of(&Head { cors: Some(cors), ..Head::new(Status::NoContent) });
     for part in [
         "\r\nAccess-Control-Allow-Origin: https://player.example\r\n",
@@ -84,6 +85,13 @@ fn a_preflight_allows_ranges_and_cmcd() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn an_origin_that_is_not_on_the_list_gets_no_leave_but_a_vary() {
+    let cors = Cors { allow_origin: AllowOrigin::Refused, preflight_max_age_s: None };
+    let text = text_of(&Head { cors: Some(cors), ..Head::new(Status::Ok) });
+    assert!(text.contains("\r\nVary: Origin\r\n") && !text.contains("Access-Control"), "{text}");
 }
 
 #[test]
@@ -111,7 +119,7 @@ fn no_value_ends_its_line() {
 
 #[test]
 fn a_small_buffer_is_an_error_at_every_length() {
-    let cors = Cors { allow_origin: "*", preflight_max_age_s: Some(1) };
+    let cors = Cors { allow_origin: AllowOrigin::Any, preflight_max_age_s: Some(1) };
     let head = Head { cors: Some(cors), content_length: Some(1), ..Head::new(Status::Ok) };
     let bytes = text_of(&head).len();
     let mut out = [0; HEAD_BYTES];
@@ -142,7 +150,7 @@ fn a_head_of_everything_fits_the_advised_buffer() {
         allow: true,
         retry_after_s: Some(u32::MAX),
         cors: Some(Cors {
-            allow_origin: "https://a-rather-long-name-of-a-host.example.org",
+            allow_origin: AllowOrigin::One("https://a-rather-long-name-of-a-host.example.org"),
             preflight_max_age_s: Some(1),
         }),
         extra: &[],
