@@ -84,3 +84,6 @@ impl fmt::Debug for Tag {
         f.write_str(")")
     }
 }
+
+#[cfg(test)]
+mod tests;

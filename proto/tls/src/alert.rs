@@ -135,3 +135,6 @@ impl Alert {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

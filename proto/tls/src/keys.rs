@@ -216,3 +216,6 @@ impl fmt::Display for KeyMaterialError {
 }
 
 impl core::error::Error for KeyMaterialError {}
+
+#[cfg(test)]
+mod tests;

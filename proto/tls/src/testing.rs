@@ -1,8 +1,16 @@
 //! A toy cipher for tests. It hides nothing and resists nobody; but it is an AEAD in every respect that this room
 //! relies on: another key, nonce, additional data or plaintext gives another tag.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::aead::{Aead, BadRecord, Nonce, TAG_BYTES};
-use crate::suite::Suite;
+use crate::cache::ExpandedKeys;
+use crate::keys::TrafficKeys;
+use crate::opener::{Opener, Role};
+use crate::record::ContentType;
+use crate::sealer::Sealer;
+use crate::suite::{Suite, Version};
 
 /// The toy: a keyed mixing function as stream and as tag.
 #[derive(Debug)]
@@ -79,4 +87,48 @@ fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 31)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xd6e8_feb8_6659_fd93);
     let x = (x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x ^ (x >> 32)
+}
+
+/// Keys of this version and suite, the same for the same seed.
+///
+/// # Panics
+/// Never: the lengths are the suite's.
+#[must_use]
+pub fn keys(version: Version, suite: Suite, seed: u8) -> TrafficKeys {
+    let bytes = [seed; 48];
+    match version {
+        Version::Tls12 => TrafficKeys::tls12(suite, &bytes[..suite.key_bytes()], &bytes[..12]),
+        Version::Tls13 => TrafficKeys::tls13::<ToyAead>(suite, &bytes[..suite.hash().bytes()]),
+    }
+    .expect("the lengths are the suite's")
+}
+
+/// A client's send side and a server's receive side with the same toy keys.
+///
+/// # Panics
+/// Never: a fresh key has numbers left.
+#[must_use]
+pub fn client_to_server(version: Version, suite: Suite) -> (Sealer, Opener) {
+    let sealer = Sealer::new(keys(version, suite, 1), 0).expect("a fresh key has numbers left");
+    (sealer, Opener::new(Role::Server, keys(version, suite, 1), 0))
+}
+
+/// Binds and seals a plaintext of any kind; returns the record's bytes.
+///
+/// # Panics
+/// When the sealer refuses.
+pub fn seal_record<A: Aead>(
+    sealer: &mut Sealer,
+    cache: &mut ExpandedKeys<A>,
+    content: ContentType,
+    plaintext: &[u8],
+) -> Vec<u8> {
+    let layout = sealer.layout();
+    let payload = layout.head_bytes..layout.head_bytes + plaintext.len();
+    let mut buffer = vec![0; layout.sealed_bytes(plaintext.len())];
+    buffer[payload.clone()].copy_from_slice(plaintext);
+    let record = sealer.bind().expect("a number is left");
+    let sealed = sealer.seal(cache, record, content, &mut buffer, payload).expect("the buffer has room");
+    assert_eq!(sealed.range, 0..buffer.len());
+    buffer
 }
