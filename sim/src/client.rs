@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Visitor: a script of visits, HTTP/1.1, every byte compared   ┐
-//!     └─ Tls: rustls, or nothing                                 ├ one Host
+//!     └─ rustls, or nothing                                      ├ one Host
 //!         └─ Transport: smoltcp · our model · our own tcp        ┘
 //! ```
 //!
@@ -15,7 +15,11 @@ use core::fmt::Debug;
 use crate::network::Frame;
 
 pub mod model;
+pub mod report;
+pub mod response;
+pub mod script;
 pub mod smol;
+pub mod visitor;
 
 /// A machine at the other end of a path.
 pub trait Host: Debug {
@@ -27,6 +31,12 @@ pub trait Host: Debug {
 
     /// When to poll again if nothing arrives before.
     fn deadline(&self) -> Instant;
+
+    /// From now on the world is healthy, and everybody is to get done.
+    fn heal(&mut self, now: Instant);
+
+    /// What it has to say so far.
+    fn report(&self) -> report::Report<'_>;
 }
 
 /// One TCP connection at a time to the server.
@@ -49,6 +59,12 @@ pub trait Transport: Debug {
     /// Sends RST.
     fn abort(&mut self, now: Instant);
 
+    /// From now on nothing is sent and nothing is heard, until a connection is opened: the machine is gone.
+    fn vanish(&mut self);
+
+    /// Forgets the connection, as a machine that restarts: what comes for it is answered with RST (RFC 9293 §3.5.1).
+    fn forget(&mut self);
+
     /// A frame arrived.
     fn on_frame(&mut self, now: Instant, frame: &[u8]);
 
@@ -57,6 +73,9 @@ pub trait Transport: Debug {
 
     /// When to poll again if nothing arrives before.
     fn deadline(&self) -> Instant;
+
+    /// From now on only what is good for the client itself.
+    fn behave(&mut self) {}
 
     /// What the server did that it may not do, as far as this side of TCP can tell.
     fn take_violations(&mut self) -> Vec<model::Violation> {

@@ -113,25 +113,6 @@ impl ModelTcp {
         }
     }
 
-    /// From now on nothing is sent and nothing is heard: the machine is gone.
-    pub fn vanish(&mut self) {
-        self.silent = true;
-    }
-
-    /// Forgets all connections, as a machine that restarts: what comes for them is answered with RST (RFC 9293 §3.5.1).
-    pub fn forget(&mut self) {
-        self.connection = None;
-        self.lingering.clear();
-    }
-
-    /// From now on, the best of manners, in windows and acknowledgments; what was negotiated stays.
-    pub fn behave(&mut self) {
-        self.manners.behave();
-        if let Some(connection) = &mut self.connection {
-            connection.rcv.behave();
-        }
-    }
-
     /// The manners in force.
     #[must_use]
     pub fn manners(&self) -> &Manners {
@@ -184,6 +165,22 @@ impl Transport for ModelTcp {
     fn abort(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.abort(now);
+        }
+    }
+
+    fn vanish(&mut self) {
+        self.silent = true;
+    }
+
+    fn forget(&mut self) {
+        self.connection = None;
+        self.lingering.clear();
+    }
+
+    fn behave(&mut self) {
+        self.manners.behave();
+        if let Some(connection) = &mut self.connection {
+            connection.rcv.behave();
         }
     }
 

@@ -48,6 +48,7 @@ struct Ours {
     peer_finished: bool,
     aborted: bool,
     finished: bool,
+    silent: bool,
 }
 
 impl SmolTcp {
@@ -121,7 +122,7 @@ impl Transport for SmolTcp {
 
     fn phase(&self) -> Phase {
         let socket: &Socket<'_> = self.sockets.get(self.handle);
-        let Ours { opened, established, peer_finished, aborted, finished } = self.ours;
+        let Ours { opened, established, peer_finished, aborted, finished, silent: _ } = self.ours;
         if aborted || !opened {
             return Phase::Ended(Ended::Aborted);
         }
@@ -167,7 +168,21 @@ impl Transport for SmolTcp {
         self.socket().abort();
     }
 
+    fn vanish(&mut self) {
+        self.ours.silent = true;
+    }
+
+    fn forget(&mut self) {
+        self.sockets.remove(self.handle);
+        self.handle = self.sockets.add(socket(self.config));
+        self.ours = Ours::default();
+        self.wakes = Instant::EPOCH;
+    }
+
     fn on_frame(&mut self, _: Instant, frame: &[u8]) {
+        if self.ours.silent {
+            return;
+        }
         self.device.received.push_back(frame.to_vec());
         self.wakes = Instant::EPOCH;
     }
@@ -177,6 +192,9 @@ impl Transport for SmolTcp {
             return;
         }
         self.interface.poll(to_smol(now), &mut self.device, &mut self.sockets);
+        if self.ours.silent {
+            self.device.sent.clear();
+        }
         out.append(&mut self.device.sent);
         let socket: &Socket<'_> = self.sockets.get(self.handle);
         self.ours.established |=
