@@ -15,6 +15,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ffprobe", "ffmpeg"),
     ("chromium", "chromium"),
     ("wrk", "wrk"),
+    ("ping", "iputils-ping"),
 ];
 
 /// Installs what is missing, as a step.

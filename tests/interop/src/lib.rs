@@ -1,1 +1,29 @@
-//! Real clients against the real server.
+//! Real clients against the real server, in network namespaces of their own.
+//!
+//! ```text
+//! ┌─ namespace of one test ───────────────────────────────────────────┐
+//! │  curl, openssl, ffmpeg, chromium, wrk, sockets ──▶ kernel ──▶ TAP ──▶ atlas
+//! └───────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Every byte received is compared with the file it came from. The tests are ignored by `cargo test`, and run by
+//! `cargo xtask test namespaces`, which builds the server first and names it in `ATLAS_BIN`.
+//!
+//! * `harness` – a namespace, a server, files with known bytes, processes with a deadline;
+//! * `clients` – one file per real client, named after its program;
+//! * `sockets` – what no well-behaved client sends;
+//! * `lifecycle` – start, drain, reload, idle;
+//! * `operator` – one line for every mistake, and life without root.
+
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
+mod sockets;

@@ -1,0 +1,8 @@
+//! One file per real client, named after its program: where the program is missing, its tests are not run.
+
+mod chromium;
+mod curl;
+mod ffmpeg;
+mod openssl;
+mod ping;
+mod wrk;
