@@ -1,0 +1,225 @@
+//! The connection table: from a four-tuple to a flow.
+//!
+//! ```text
+//! FourTuple ─ SipHash-1-3 ─▶ HashIndex ─▶ slot ┬ generation ┬ tuple ┐
+//!                                              └── FlowId ──┘       └ the owner's arrays have the same slots
+//! ```
+//!
+//! A [`FlowId`] is a slot and the generation in which the slot was handed out: an id that outlived its connection (in a
+//! timer, in a disk read) is known to be stale. Everything is allocated at the beginning.
+
+use crate::hash::HashKey;
+use crate::index::HashIndex;
+use crate::tuple::{FourTuple, TupleKey};
+use alloc::vec::Vec;
+use core::fmt;
+
+#[cfg(test)]
+mod tests;
+
+/// Names a flow in this worker: an index into arrays of its owner's, and how often that index was used before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId {
+    slot: u32,
+    generation: u32,
+}
+
+impl FlowId {
+    /// The slot: below the table's capacity.
+    #[must_use]
+    pub const fn slot(self) -> u32 {
+        self.slot
+    }
+
+    /// The slot, as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.slot as usize
+    }
+
+    /// The id as one number, for queues that carry 64 bits with each request (io_uring's user data).
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        ((self.generation as u64) << 32) | self.slot as u64
+    }
+
+    /// The inverse of [`FlowId::to_bits`].
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each half of 64 bits is 32 bits")]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+impl fmt::Debug for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}.{}", self.slot, self.generation)
+    }
+}
+
+/// Why a flow was not inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertError {
+    /// The operator's limit is reached.
+    Full,
+    /// There is such a flow already.
+    Exists(FlowId),
+    /// Our fault: the two ends of the tuple are of two families.
+    MixedFamilies,
+}
+
+impl fmt::Display for InsertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the connection table is as full as the operator allows"),
+            Self::Exists(flow) => write!(f, "the peer's connection exists already as {flow:?}"),
+            Self::MixedFamilies => f.write_str("we named a connection between IPv4 and IPv6"),
+        }
+    }
+}
+
+impl core::error::Error for InsertError {}
+
+/// What a slot is now.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// A flow.
+    Flow(TupleKey),
+    /// Nothing; the next slot that is nothing, too.
+    Free { next: Option<u32> },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    content: Content,
+    generation: u32,
+}
+
+/// The connection table.
+#[derive(Debug)]
+pub struct ConnectionTable {
+    hash_key: HashKey,
+    index: HashIndex,
+    /// As many as were ever in use at once; reserved for all.
+    slots: Vec<Slot>,
+    /// The slot that was freed last: its arrays are still in the cache.
+    free: Option<u32>,
+    capacity: u32,
+    len: u32,
+}
+
+impl ConnectionTable {
+    /// A table for `capacity` flows, below 2³⁰, hashed under `hash_key`.
+    ///
+    /// # Panics
+    /// A larger capacity.
+    #[must_use]
+    pub fn new(capacity: u32, hash_key: HashKey) -> Self {
+        Self {
+            hash_key,
+            index: HashIndex::new(capacity),
+            slots: Vec::with_capacity(capacity as usize),
+            free: None,
+            capacity,
+            len: 0,
+        }
+    }
+
+    /// How many flows there are.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// How many flows there may be.
+    #[must_use]
+    pub const fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The flow of a tuple.
+    #[must_use]
+    pub fn find(&self, tuple: &FourTuple) -> Option<FlowId> {
+        let key = TupleKey::new(tuple)?;
+        self.find_key(&key, self.hash_key.hash(&key))
+    }
+
+    fn find_key(&self, key: &TupleKey, hash: u64) -> Option<FlowId> {
+        let is_it =
+            |slot: u32| matches!(&self.slots[slot as usize].content, Content::Flow(found) if found == key);
+        let slot = self.index.find(hash, is_it)?;
+        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// Adds a flow.
+    ///
+    /// # Errors
+    /// The table is full, or has the tuple already.
+    pub fn insert(&mut self, tuple: &FourTuple) -> Result<FlowId, InsertError> {
+        let key = TupleKey::new(tuple).ok_or(InsertError::MixedFamilies)?;
+        let hash = self.hash_key.hash(&key);
+        if let Some(flow) = self.find_key(&key, hash) {
+            return Err(InsertError::Exists(flow));
+        }
+        let slot = if let Some(slot) = self.free {
+            let Content::Free { next } = self.slots[slot as usize].content else {
+                unreachable!("the free list holds free slots")
+            };
+            self.free = next;
+            self.slots[slot as usize].content = Content::Flow(key);
+            slot
+        } else if self.len < self.capacity {
+            // None is free, so all slots so far are in use.
+            self.slots.push(Slot { content: Content::Flow(key), generation: 0 });
+            self.len
+        } else {
+            return Err(InsertError::Full);
+        };
+        self.index.insert(hash, slot);
+        self.len += 1;
+        Ok(FlowId { slot, generation: self.slots[slot as usize].generation })
+    }
+
+    /// Takes a flow out and makes its id stale; returns its tuple, or `None` when the id was stale before.
+    pub fn remove(&mut self, flow: FlowId) -> Option<FourTuple> {
+        let slot = self.slots.get_mut(flow.index()).filter(|slot| slot.generation == flow.generation)?;
+        let Content::Flow(key) = slot.content else { return None };
+        slot.content = Content::Free { next: self.free };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free = Some(flow.slot);
+        self.index.remove(self.hash_key.hash(&key), flow.slot);
+        self.len -= 1;
+        Some(key.tuple())
+    }
+
+    /// The tuple of a flow; `None` for a stale id.
+    #[must_use]
+    pub fn tuple(&self, flow: FlowId) -> Option<FourTuple> {
+        let slot = self.slots.get(flow.index()).filter(|slot| slot.generation == flow.generation)?;
+        match &slot.content {
+            Content::Flow(key) => Some(key.tuple()),
+            Content::Free { .. } => None,
+        }
+    }
+
+    /// Whether an id is not stale.
+    #[must_use]
+    pub fn contains(&self, flow: FlowId) -> bool {
+        self.flow_at(flow.slot) == Some(flow)
+    }
+
+    /// The flow that a slot belongs to now.
+    #[must_use]
+    pub fn flow_at(&self, slot: u32) -> Option<FlowId> {
+        let Slot { content, generation } = self.slots.get(slot as usize)?;
+        matches!(content, Content::Flow(_)).then_some(FlowId { slot, generation: *generation })
+    }
+
+    /// All flows, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowId, FourTuple)> {
+        (0..).zip(&self.slots).filter_map(|(slot, &Slot { content, generation })| match content {
+            Content::Flow(key) => Some((FlowId { slot, generation }, key.tuple())),
+            Content::Free { .. } => None,
+        })
+    }
+}
