@@ -37,20 +37,24 @@ pub(crate) struct Captured {
     pub(crate) client_traffic: Option<SecretBytes>,
     pub(crate) server_traffic: Option<SecretBytes>,
     pub(crate) server_name: Option<Box<str>>,
+    /// The resolver had no certificate.
+    pub(crate) unresolved: bool,
 }
 
 impl Captured {
-    pub(crate) const EMPTY: Self = Self { client_traffic: None, server_traffic: None, server_name: None };
+    pub(crate) const EMPTY: Self =
+        Self { client_traffic: None, server_traffic: None, server_name: None, unresolved: false };
 
     /// Runs a call into rustls and adds what its callbacks say.
     pub(crate) fn during<T>(&mut self, call: impl FnOnce() -> T) -> T {
         CAPTURED.with(|captured| captured.replace(Self::EMPTY));
         let result = call();
-        let Self { client_traffic, server_traffic, server_name } =
+        let Self { client_traffic, server_traffic, server_name, unresolved } =
             CAPTURED.with(|captured| captured.replace(Self::EMPTY));
         self.client_traffic = client_traffic.or_else(|| self.client_traffic.take());
         self.server_traffic = server_traffic.or_else(|| self.server_traffic.take());
         self.server_name = server_name.or_else(|| self.server_name.take());
+        self.unresolved |= unresolved;
         result
     }
 }
@@ -92,7 +96,11 @@ impl ResolvesServerCert for CapturingResolver {
         if let Some(name) = hello.server_name() {
             CAPTURED.with(|captured| captured.borrow_mut().server_name = Some(name.into()));
         }
-        self.next.resolve(hello)
+        let resolved = self.next.resolve(hello);
+        if resolved.is_none() {
+            CAPTURED.with(|captured| captured.borrow_mut().unresolved = true);
+        }
+        resolved
     }
 
     fn only_raw_public_keys(&self) -> bool {

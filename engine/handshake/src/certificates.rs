@@ -103,7 +103,8 @@ impl Certificates {
         self
     }
 
-    /// The certificate for this name (any, when there is none) and these signature schemes.
+    /// The certificate for this name (any, when there is none) and these signature schemes (any, when none fits:
+    /// rustls then finds the right alert for what is really missing, often a common suite).
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Certificate> {
         let named = name.and_then(|name| {
             let name = name.to_ascii_lowercase();
@@ -113,7 +114,9 @@ impl Certificates {
         });
         let mut candidates =
             named.into_iter().flatten().filter_map(|&index| self.all.get(index)).chain(&self.all);
-        candidates.find(|certificate| certificate.key.key.choose_scheme(schemes).is_some())
+        candidates
+            .find(|certificate| certificate.key.key.choose_scheme(schemes).is_some())
+            .or_else(|| self.all.first())
     }
 }
 

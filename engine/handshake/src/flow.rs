@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::mem;
+use core::ops::RangeInclusive;
 
 use rustls::kernel::KernelConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
@@ -19,7 +20,8 @@ pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 
 /// RFC 5246 §6.2.3: the longest record that any version ever allowed.
 const RECORD_BYTES_MAX: usize = RECORD_HEAD_BYTES + (1 << 14) + 2048;
-const HANDSHAKE_RECORD: u8 = 22;
+/// ChangeCipherSpec to application data: which of them may come first, rustls knows.
+const RECORD_TYPES: RangeInclusive<u8> = 20..=23;
 
 /// Where a handshake stands after some bytes.
 #[derive(Debug)]
@@ -137,8 +139,8 @@ impl<S: Side> Flow<S> {
     /// Shows rustls one more record, when a whole one is there.
     fn show_next_record(&mut self) -> Result<bool, HandshakeError> {
         let unseen = self.input.get(self.shown..).unwrap_or_default();
-        if self.shown_in_all == 0 {
-            judge_first_bytes(unseen)?;
+        if self.shown_in_all == 0 && !begins_like_tls(unseen)? {
+            return Ok(false);
         }
         let Some(bytes) = peek_record_bytes(unseen) else { return Ok(false) };
         // Nothing is collected for a record that no version allows; rustls sees its head and finds the alert.
@@ -174,6 +176,10 @@ impl<S: Side> Flow<S> {
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Err(HandshakeError::Closed),
             // 0-RTT is off, and what follows the handshake is not shown to rustls.
             Ok(_) => Err(HandshakeError::ours("rustls opened application data")),
+            // rustls has no word for it but a general error.
+            Err(_) if captured.unresolved => {
+                Err(HandshakeError::Incompatible("there is no certificate for what the peer asks".into()))
+            }
             Err(error) => Err(error.into()),
         };
         // A client that may speak while it still waits for the peer's Finished is not done.
@@ -191,24 +197,15 @@ impl<S: Side> Flow<S> {
         self.shown -= bytes;
     }
 
-    /// After an error rustls has only the alert to say, if it has anything.
+    /// After an error rustls has only the alert to say, if it has anything. It must not see more input: it takes a
+    /// second error for a fault of its own and panics.
     fn take_alert(&mut self) {
-        let Self { side: Some(side), input, shown, output, .. } = self else { return };
-        loop {
-            let UnbufferedStatus { discard, state } =
-                side.process(input.get_mut(..*shown).unwrap_or_default());
-            match state {
-                Ok(ConnectionState::EncodeTlsData(mut chunk)) => {
-                    if encode(output, |room| chunk.encode(room)).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-                _ => return,
+        let Some(side) = &mut self.side else { return };
+        while side.common().wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(mut chunk)) = side.process(&mut []).state else { return };
+            if encode(&mut self.output, |room| chunk.encode(room)).is_err() {
+                return;
             }
-            let discard = discard.min(*shown);
-            input.drain(..discard);
-            *shown -= discard;
         }
     }
 
@@ -229,7 +226,7 @@ impl<S: Side> Flow<S> {
         let resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
         let (ExtractedSecrets { tx, rx }, rest) = side.into_kernel()?;
 
-        let Captured { client_traffic, server_traffic, server_name } =
+        let Captured { client_traffic, server_traffic, server_name, unresolved: _ } =
             mem::replace(&mut self.captured, Captured::EMPTY);
         let (tx_secret, rx_secret) = match S::ROLE {
             Role::Server => (server_traffic, client_traffic),
@@ -257,8 +254,8 @@ impl<S> fmt::Debug for Flow<S> {
     }
 }
 
-/// Before a record is whole: does this begin like TLS?
-fn judge_first_bytes(bytes: &[u8]) -> Result<(), HandshakeError> {
+/// Before a record is whole: does this begin like TLS? Not yet, when it may still become a method of HTTP.
+fn begins_like_tls(bytes: &[u8]) -> Result<bool, HandshakeError> {
     const METHODS: [&[u8]; 10] = [
         b"GET ",
         b"HEAD ",
@@ -272,11 +269,10 @@ fn judge_first_bytes(bytes: &[u8]) -> Result<(), HandshakeError> {
         b"PRI * ",
     ];
     match bytes.first() {
-        None | Some(&HANDSHAKE_RECORD) => Ok(()),
-        Some(_) if METHODS.iter().any(|method| bytes.starts_with(method)) => Err(HandshakeError::PlainHttp),
-        Some(_) if METHODS.iter().any(|method| method.starts_with(bytes)) => Ok(()),
-        // A first record of another type; rustls would say so too, but not before it is whole.
-        Some(_) => Err(HandshakeError::NotTls),
+        Some(kind) if RECORD_TYPES.contains(kind) => Ok(true),
+        _ if METHODS.iter().any(|method| bytes.starts_with(method)) => Err(HandshakeError::PlainHttp),
+        _ if METHODS.iter().any(|method| method.starts_with(bytes)) => Ok(false),
+        _ => Err(HandshakeError::NotTls),
     }
 }
 
@@ -323,6 +319,3 @@ fn traffic_keys(
     }
     .map_err(|error| HandshakeError::Ours(error.to_string().into()))
 }
-
-#[cfg(test)]
-mod tests;
