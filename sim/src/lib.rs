@@ -19,11 +19,14 @@
 
 extern crate alloc;
 
+pub mod check;
 pub mod client;
 pub mod content;
 pub mod network;
 pub mod packet;
 pub mod provider;
 pub mod random;
+pub mod server;
 pub mod time;
 pub mod trace;
+pub mod world;

@@ -61,6 +61,22 @@ pub struct Tally {
     pub mishaps: u64,
 }
 
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let Self { answered, body_bytes, connections, handshakes, resumed, mishaps } = other;
+        Self {
+            answered: self.answered + answered,
+            body_bytes: self.body_bytes + body_bytes,
+            connections: self.connections + connections,
+            handshakes: self.handshakes + handshakes,
+            resumed: self.resumed + resumed,
+            mishaps: self.mishaps + mishaps,
+        }
+    }
+}
+
 /// What a host has to say so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {

@@ -1,0 +1,87 @@
+//! Guards memory and the counters: what is taken comes back, and the sums are right.
+
+use clock::Instant;
+
+use super::{Breach, Checker, Seen};
+use crate::server::Vitals;
+
+/// No frame is lost, and none is held by a connection that is over: when everybody has left, all frames are in the
+/// pool. Never are more out than there are.
+#[derive(Debug)]
+pub struct FramesComeBack;
+
+impl Checker for FramesComeBack {
+    fn on_turn(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
+        let Vitals { frames_large, frames_small, frames_large_max, frames_small_max, .. } = *vitals;
+        if frames_large > frames_large_max || frames_small > frames_small_max {
+            breaches.push(Breach {
+                at,
+                law: "FramesComeBack",
+                what: format!(
+                    "{frames_large} large and {frames_small} small frames are out: more than there are"
+                ),
+            });
+        }
+    }
+
+    fn at_rest(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
+        let Vitals { frames_large, frames_small, connections, .. } = *vitals;
+        if frames_large > 0 || frames_small > 0 || connections > 0 {
+            breaches.push(Breach {
+                at,
+                law: "FramesComeBack",
+                what: format!(
+                    "everybody has left, and {frames_large} large and {frames_small} small frames and {connections} connections are still held"
+                ),
+            });
+        }
+    }
+}
+
+/// The server's counters agree with what the wire shows, and never go backwards.
+#[derive(Debug, Default)]
+pub struct CountsAddUp {
+    /// Payload bytes seen on the wire.
+    wire_bytes: u64,
+    before: Vitals,
+}
+
+impl Checker for CountsAddUp {
+    fn on_sent(&mut self, seen: Seen<'_>, _: &mut Vec<Breach>) {
+        self.wire_bytes += seen.payload.len() as u64;
+    }
+
+    fn on_turn(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
+        let mut breach = |what| breaches.push(Breach { at, law: "CountsAddUp", what });
+        let Vitals { sent_bytes, resent_bytes, sealed_bytes, read_bytes, accepted, .. } = *vitals;
+        let before = self.before;
+        if sent_bytes < before.sent_bytes
+            || resent_bytes < before.resent_bytes
+            || sealed_bytes < before.sealed_bytes
+            || read_bytes < before.read_bytes
+            || accepted < before.accepted
+        {
+            breach(format!("a counter went backwards: {before:?}, then {vitals:?}"));
+        }
+        if sent_bytes + resent_bytes != self.wire_bytes {
+            breach(format!(
+                "{sent_bytes} bytes sent and {resent_bytes} sent again are counted; the wire shows {}",
+                self.wire_bytes
+            ));
+            // Once is enough.
+            self.wire_bytes = sent_bytes + resent_bytes;
+        }
+        self.before = *vitals;
+    }
+
+    fn at_rest(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
+        let Vitals { accepted, finished, failed, .. } = *vitals;
+        if finished + failed != accepted {
+            breaches.push(Breach {
+                at,
+                law: "CountsAddUp",
+                what: format!("{accepted} connections accepted, {finished} finished and {failed} failed"),
+            });
+        }
+    }
+}
