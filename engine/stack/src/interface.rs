@@ -706,12 +706,13 @@ impl Interface {
 
     /// The MAC address of an active open's next hop; asks for it when it is not known.
     pub fn resolve(&mut self, now: Instant, destination: IpAddr, replies: &mut Replies) -> Resolution {
-        let Some(next_hop) = self.next_hop(destination).filter(|next_hop| !self.is_ours(*next_hop)) else {
+        // One host is meant, and another one than us.
+        let is_host =
+            !(destination.is_multicast() || destination.is_unspecified() || self.is_broadcast(destination));
+        let Some(next_hop) = self.next_hop(destination).filter(|_| is_host && !self.is_ours(destination))
+        else {
             return Resolution::NoRoute;
         };
-        if self.is_broadcast(next_hop) || next_hop.is_multicast() || next_hop.is_unspecified() {
-            return Resolution::NoRoute;
-        }
         let (resolution, is_to_be_asked) = self.neighbours.resolve(now, next_hop);
         if is_to_be_asked {
             self.solicit(next_hop, replies);
