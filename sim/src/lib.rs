@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod address;
 pub mod check;
 pub mod client;
 pub mod content;

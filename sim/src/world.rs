@@ -433,3 +433,6 @@ fn print_segment(direction: &str, seen: Seen<'_>) {
         seen.payload.len()
     );
 }
+
+#[cfg(test)]
+mod tests;

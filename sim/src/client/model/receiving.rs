@@ -188,8 +188,11 @@ impl Receiving {
         self.unacked += 1;
         let before = self.nxt;
         let had_gap = !self.early.is_empty();
-        if end <= self.nxt && !payload.is_empty() {
-            self.twice = Some((start, end));
+        if end < self.nxt || end == self.nxt && !payload.is_empty() {
+            // All of it came before, or is a FIN that did.
+            if !payload.is_empty() {
+                self.twice = Some((start, end));
+            }
             self.now_due = true;
         } else if start <= self.nxt {
             let skip = usize::try_from(self.nxt - start).expect("less than the payload");
