@@ -238,7 +238,9 @@ impl<S: Side> Flow<S> {
             Sealer::new(tx_keys, tx.0).map_err(|error| HandshakeError::Ours(error.to_string().into()))?;
         let opener = Opener::new(S::ROLE, rx_keys, rx.0);
         let suite = sealer.suite();
-        let leftover = mem::take(&mut self.input);
+        let mut leftover = mem::take(&mut self.input);
+        // It grew with the hello; a connection may keep it for as long as it lives.
+        leftover.shrink_to_fit();
         Ok((Established { sealer, opener, version, suite, alpn, server_name, resumed, leftover }, rest))
     }
 }

@@ -18,11 +18,11 @@
 //!
 //! # What is kept of it: nothing
 //!
-//! rustls offers a `KernelConnection` that computes later keys. Measured with rustls 0.23.46 it is 688 bytes and 744
-//! of heap per connection, mostly QUIC state, and it keeps a replaced configuration alive. The next keys need only the
-//! traffic secret, 32 or 48 bytes a direction, which rustls tells its key log. So a key log of ours takes them, and
-//! [`tls::TrafficKeys`] goes on from there. All that stays of TLS per connection is a sealer and an opener: about
-//! 350 bytes and no heap, which a test counts.
+//! rustls offers a `KernelConnection` that computes later keys. In rustls 0.23.46 it measures 560 bytes, most of it
+//! room for QUIC, and 224 of heap per connection; and it keeps a replaced configuration alive. The next keys need only
+//! the traffic secret, 32 or 48 bytes a direction, which rustls tells its key log. So a key log of ours takes them, and
+//! [`tls::TrafficKeys`] goes on from there. All that stays of TLS per connection is a [`tls::Sealer`] of 144 bytes and a
+//! [`tls::Opener`] of 168, without heap. A handshake under way is 1.3 kB and 3 kB of heap.
 
 #![forbid(unsafe_code)]
 

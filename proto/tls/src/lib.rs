@@ -24,7 +24,7 @@
 //!
 //! # What an idle connection costs
 //!
-//! A [`Sealer`] and an [`Opener`] hold raw keys, about 300 bytes together, and no heap. Expanded cipher contexts
+//! A [`Sealer`] and an [`Opener`] hold raw keys, 312 bytes together, and no heap. Expanded cipher contexts
 //! live in one [`ExpandedKeys`] per worker, of a fixed size, least recently used out.
 //!
 //! # Deliberately absent
