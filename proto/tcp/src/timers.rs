@@ -1,0 +1,138 @@
+//! What fires when: one timer for retransmission, whose meaning changes, and those of an idle connection.
+//!
+//! ```text
+//!             data leaves                 probed in vain
+//!   Off ─────────────────► Probe (TLP) ───────────────────► Rto ──► Rto, doubled …
+//!    ▲                        │  ▲ ACK                       │
+//!    └── all acknowledged ────┘  └──── ACK ──────────────────┘
+//!   Reorder (RACK waits for what may only be late) and Persist (the window is shut) take the same place.
+//! ```
+
+use crate::recovery::Phase;
+use crate::sender::{Flight, Sender};
+use clock::Instant;
+use core::time::Duration;
+
+/// The most a peer delays an ACK of a lone segment (RFC 8985 §7.2, TLP.max_ack_delay).
+const MAX_ACK_DELAY: Duration = Duration::from_millis(200);
+
+/// No probe sooner than this, whatever SRTT says: timers are not that exact.
+const PTO_MIN: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Off,
+    /// RFC 6298.
+    Rto,
+    /// RFC 8985 §7: tail loss probe.
+    Probe,
+    /// RFC 8985 §6.3: the reordering window.
+    Reorder,
+    /// RFC 9293 §3.8.6.1: the window is shut.
+    Persist,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetransmitTimer {
+    pub(crate) at: Instant,
+    pub(crate) kind: Kind,
+}
+
+impl RetransmitTimer {
+    pub(crate) const OFF: Self = Self { at: Instant::NEVER, kind: Kind::Off };
+}
+
+impl Sender {
+    fn arm(&mut self, kind: Kind, at: Instant) {
+        self.timer = RetransmitTimer { at, kind };
+    }
+
+    pub(crate) fn arm_rto(&mut self, now: Instant) {
+        self.arm(Kind::Rto, now + self.rtt.rto());
+    }
+
+    pub(crate) fn arm_reorder(&mut self, at: Instant) {
+        self.arm(Kind::Reorder, at);
+    }
+
+    /// New data left.
+    pub(crate) fn arm_on_new(&mut self, now: Instant) {
+        match self.timer.kind {
+            // RFC 8985 §7.2: new data restarts the probe; RFC 6298 §5.1: it does not restart the RTO.
+            Kind::Off | Kind::Persist | Kind::Probe => self.rearm(now),
+            Kind::Rto | Kind::Reorder => {}
+        }
+    }
+
+    /// Something left again; `head` when it was the first outstanding.
+    pub(crate) fn arm_on_retransmit(&mut self, now: Instant, head: bool) {
+        match self.timer.kind {
+            Kind::Reorder => {}
+            Kind::Rto if !head => {}
+            _ => self.arm_rto(now),
+        }
+    }
+
+    /// An ACK came, or a timer has fired: what to wait for now.
+    pub(crate) fn rearm(&mut self, now: Instant) {
+        let pto = self.flight.as_ref().and_then(|flight| self.pto(flight));
+        self.rearm_with(now, pto);
+    }
+
+    /// [`Sender::rearm`] where the caller holds the flight and asked it for [`Sender::pto`].
+    pub(crate) fn rearm_with(&mut self, now: Instant, pto: Option<Duration>) {
+        if self.is_outstanding() {
+            let rto = self.rtt.rto();
+            match pto {
+                Some(pto) if pto < rto => self.arm(Kind::Probe, now + pto),
+                _ => self.arm(Kind::Rto, now + rto),
+            }
+        } else {
+            if self.timer.kind != Kind::Persist {
+                self.timer = RetransmitTimer::OFF;
+            }
+            self.arm_persist(now);
+        }
+    }
+
+    /// The probe timeout, if a tail may be probed (RFC 8985 §7.2).
+    pub(crate) fn pto(&self, flight: &Flight) -> Option<Duration> {
+        let probes = self.sack
+            && flight.phase == Phase::Open
+            && flight.board.sacked() == 0
+            && flight.probe_end == 0
+            && self.rtt.backoff() == 0;
+        let srtt = if probes { self.rtt.srtt()? } else { return None };
+        let alone = self.nxt - self.una <= u64::from(self.mss);
+        let pto = if alone { srtt * 2 + MAX_ACK_DELAY } else { srtt * 2 };
+        Some(pto.max(PTO_MIN))
+    }
+
+    /// Waits for the window to open if nothing else would tell: everything is acknowledged, and the window is too small.
+    ///
+    /// Armed whether or not bytes were reserved: without credit an owner reserves none.
+    pub(crate) fn arm_persist(&mut self, now: Instant) {
+        let shut = self.wnd == 0 || (self.wnd < self.mss() && self.wnd < self.wnd_max / 2);
+        if self.is_outstanding() || self.is_fin_sent() {
+            return;
+        }
+        match (shut, self.timer.kind) {
+            (true, Kind::Persist) => {}
+            (true, _) => {
+                self.progress_at = now;
+                self.arm(Kind::Persist, now + self.rtt.rto());
+            }
+            (false, Kind::Persist) => {
+                self.rtt.answered();
+                self.timer = RetransmitTimer::OFF;
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// The window stayed shut: ask again, later each time (RFC 9293 §3.8.6.1).
+    pub(crate) fn back_off_persist(&mut self, now: Instant) {
+        self.rtt.back_off();
+        self.arm(Kind::Persist, now + self.rtt.rto());
+    }
+}
