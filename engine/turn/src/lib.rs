@@ -1,7 +1,45 @@
-//! The turn of the wheel.
+//! The turn of the wheel: the engine that a worker runs, generic over its machine and its server.
+//!
+//! ```text
+//!             ┌────────── link: packets in ──────────┐
+//!             ▼                                      │
+//!   input ─▶ tcp ─▶ credit ─▶ pull ─▶ disk ─▶ seal ─▶ transmit ─▶ link: superframes out
+//!     │                         ▲                               (frames go back, newest on top)
+//!     └─▶ shake, serve ─────────┘
+//! ```
+//!
+//! [`Engine`] owns a [`platform::Link`], a [`platform::Disk`], a clock and a [`Service`], and everything between them.
+//! One [`Engine::turn`] takes what has arrived, reads what the windows allow, seals what was read and sends what was
+//! sealed; nothing waits in a queue longer than that, and nothing blocks. Production gives it a TAP and io_uring, the
+//! simulator a network and a disk made of dice: the engine cannot tell.
+//!
+//! The laws it keeps (DESIGN §2, dissertation §4.3): data is read when the window has room for it and not before; what
+//! was read leaves at once; what is lost is read again; a record number meets one plaintext.
 #![forbid(unsafe_code)]
+
 extern crate alloc;
 
+mod close;
+mod config;
+mod counters;
+mod engine;
+mod files;
+mod flow;
+mod input;
+mod list;
+mod outbound;
+mod pull;
+mod read;
+mod seal;
+mod serve;
 mod service;
+mod shake;
+mod slab;
+mod transmit;
+mod worker;
 
+pub use config::{Config, ConfigError};
+pub use counters::{Counters, TURN_SLOTS};
+pub use engine::{Engine, EngineParts, Turned};
+pub use list::ConnectionSummary;
 pub use service::{Action, Actions, End, FileHandle, Now, Peer, Service, Transfer};

@@ -168,7 +168,13 @@ pub trait Service {
     /// The peer has sent `bytes`, all that have not been taken so far. Returns how many are taken now. What is not
     /// taken is offered again with more bytes, or after [`on_sent`](Self::on_sent); at most 16 KiB wait, after which
     /// the peer's window closes. While something asked for is not yet sent, nothing is offered.
-    fn on_bytes(&mut self, now: Now, session: &mut Self::Session, bytes: &[u8], actions: &mut Actions) -> usize;
+    fn on_bytes(
+        &mut self,
+        now: Now,
+        session: &mut Self::Session,
+        bytes: &[u8],
+        actions: &mut Actions,
+    ) -> usize;
 
     /// What [`Actions::open`] asked for. The handle lasts for this call and for what is sent of it.
     fn on_file(

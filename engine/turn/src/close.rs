@@ -1,0 +1,253 @@
+//! Endings, and what happens when nothing does: timers.
+
+use alloc::format;
+use alloc::vec::Vec;
+use clock::Instant;
+use stack::FlowId;
+use tcp::Events;
+
+use crate::flow::{Flow, Marks, Security};
+use crate::list::ConnectionSummary;
+use crate::service::{End, Service, Transfer};
+use crate::worker::Core;
+
+impl<A: tls::Aead, S: Service> Core<A, S> {
+    /// Resets a connection, for this reason; what is under way for it comes to nothing.
+    pub(crate) fn abort(&mut self, id: FlowId, why: End) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.end.get_or_insert(why);
+        flow.tcp.abort();
+        flow.marks.insert(Marks::CLOSED | Marks::FINISHING | Marks::FINISHED);
+        if let Some(outbound) = &mut flow.outbound {
+            outbound.clear();
+        }
+        self.touch(id);
+    }
+
+    /// Lets what is queued leave, then closes, for this reason.
+    pub(crate) fn finish_with(&mut self, id: FlowId, why: End) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.end.get_or_insert(why);
+        // After an alert nothing is said, no `close_notify` either: straight to FIN when the queue is empty.
+        flow.marks.insert(Marks::FINISHING | Marks::MUTE);
+        flow.input = Vec::new();
+        self.make_runnable(id);
+    }
+
+    /// Forgets what was asked for and not yet reserved.
+    pub(crate) fn drop_queue(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(id)
+            && let Some(outbound) = &mut flow.outbound
+        {
+            outbound.queue.clear();
+            outbound.queued_bytes = 0;
+        }
+    }
+
+    /// The FIN, after the last byte.
+    pub(crate) fn finish_tcp(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.tcp.finish();
+            self.touch(id);
+        }
+    }
+
+    /// What TCP made of a segment or a deadline.
+    pub(crate) fn on_events(&mut self, id: FlowId, events: Events) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if events.contains(Events::ACKNOWLEDGED)
+            && let Some(outbound) = &mut flow.outbound
+        {
+            outbound.forget(flow.tcp.acknowledged());
+            if let Security::Established(records) = &mut flow.security {
+                let oldest = outbound.oldest_record().unwrap_or_else(|| records.sealer.next_record());
+                records.sealer.on_acknowledged(oldest);
+            }
+        }
+        if events.contains(Events::RESET) {
+            flow.end.get_or_insert(End::PeerReset);
+        }
+        if events.contains(Events::TIMED_OUT) {
+            flow.end.get_or_insert(End::TimedOut);
+        }
+        if events.contains(Events::PEER_FINISHED) {
+            flow.marks.insert(Marks::PEER_FINISHED);
+        }
+        if events.contains(Events::CLOSED) {
+            flow.marks.insert(Marks::CLOSED);
+        }
+        if events.contains(Events::ESTABLISHED) {
+            if flow.marks.contains(Marks::HALF_OPEN) {
+                flow.marks.remove(Marks::HALF_OPEN);
+                self.listener.on_established();
+            }
+            self.on_established(id);
+        }
+        if events.intersects(Events::ACKNOWLEDGED | Events::CREDIT | Events::WANTED) {
+            self.make_runnable(id);
+        }
+        self.touch(id);
+    }
+
+    /// After a connection has said what it could: what follows from that.
+    pub(crate) fn settle(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.marks.contains(Marks::CLOSED) {
+            return self.remove(id);
+        }
+        if flow.session.is_none() && flow.marks.contains(Marks::PEER_FINISHED) {
+            // Gone before it had said anything.
+            flow.marks.insert(Marks::FINISHING | Marks::MUTE);
+            self.make_runnable(id);
+        }
+        self.pump(id);
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.outbound.as_ref().is_some_and(|outbound| outbound.is_idle())
+            && let Some(outbound) = flow.outbound.take()
+        {
+            self.recycle(outbound);
+        }
+        self.schedule(id);
+    }
+
+    /// One timer a connection: whatever comes first.
+    fn schedule(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let at = flow.tcp.deadline().unwrap_or(Instant::NEVER).min(flow.deadline);
+        if at == Instant::NEVER {
+            self.wheel.cancel(id.slot());
+        } else {
+            self.wheel.schedule(id.slot(), at);
+        }
+    }
+
+    /// Timers that are due.
+    pub(crate) fn expire(&mut self) -> bool {
+        let now = self.now.instant;
+        let mut busy = false;
+        while let Some(slot) = self.wheel.pop(now) {
+            if let Some(id) = self.table.flow_at(slot) {
+                busy = true;
+                self.on_deadline(id);
+            }
+        }
+        self.time_wait.expire(now);
+        self.interface.poll(now, &mut self.replies);
+        busy
+    }
+
+    fn on_deadline(&mut self, id: FlowId) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.tcp.deadline().is_some_and(|at| at <= now.instant) {
+            let config = if flow.path.source.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
+            let events = flow.tcp.on_deadline(config, now.instant);
+            self.on_events(id, events);
+            // Pacing and loss timers open what no ACK opened.
+            self.make_runnable(id);
+        }
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.deadline <= now.instant {
+            flow.deadline = Instant::NEVER;
+            if let Some(session) = &mut flow.session {
+                self.service.on_deadline(now, session, &mut self.actions);
+                self.apply(id, None);
+                self.pump(id);
+            } else {
+                self.abort(id, End::TimedOut);
+            }
+        }
+        self.touch(id);
+    }
+
+    /// The connection's entry goes, and with it everything it held.
+    fn remove(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.remove(id) else { return };
+        let tuple = self.table.remove(id);
+        let Flow { tcp, path, security, session, outbound, marks, end, .. } = *flow;
+        let transfer = Transfer {
+            sent_bytes: flow.sent_bytes,
+            resent_bytes: flow.resent_bytes,
+            received_bytes: flow.received_bytes,
+            srtt: tcp.info().srtt.unwrap_or_default(),
+        };
+        self.wheel.cancel(id.slot());
+        self.listener.on_closed(path.destination, marks.contains(Marks::HALF_OPEN));
+        let config = if path.source.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
+        if let (Some(tuple), Some(entry)) = (tuple, tcp.time_wait(config, self.now.instant)) {
+            self.time_wait.insert(&tuple, entry);
+        }
+        if let Security::Established(records) = security {
+            records.sealer.forget(&mut self.keys);
+            records.opener.forget(&mut self.keys);
+        }
+        if let Some(outbound) = outbound {
+            self.recycle(outbound);
+        }
+        let end = end.unwrap_or(End::Finished);
+        match end {
+            End::Finished => self.counters.finished += 1,
+            End::TagMismatch => self.counters.tag_mismatches += 1,
+            End::Disk => self.counters.disk_failures += 1,
+            End::PeerReset | End::TimedOut | End::PeerProtocol | End::Aborted | End::Shed => {}
+        }
+        self.counters.failed += u64::from(end != End::Finished);
+        if let Some(session) = session {
+            self.service.on_close(self.now, session, end, &transfer);
+        }
+    }
+
+    pub(crate) fn drain(&mut self) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        self.listener.close();
+        for id in self.flows.ids() {
+            self.tell_drain(id);
+            self.touch(id);
+        }
+    }
+
+    pub(crate) fn tell_drain(&mut self, id: FlowId) {
+        let now = self.now;
+        let Self { flows, service, actions, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return };
+        let Some(session) = &mut flow.session else { return };
+        if !flow.marks.contains(Marks::DRAIN_TOLD) {
+            flow.marks.insert(Marks::DRAIN_TOLD);
+            service.on_drain(now, session, actions);
+            self.apply(id, None);
+        }
+    }
+
+    pub(crate) fn shed(&mut self) {
+        self.draining = true;
+        self.listener.close();
+        for id in self.flows.ids() {
+            self.abort(id, End::Shed);
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.draining && self.flows.len() == 0
+    }
+
+    pub(crate) fn summaries(&self, count_max: usize) -> Vec<ConnectionSummary> {
+        self.flows
+            .iter()
+            .take(count_max)
+            .map(|flow| ConnectionSummary {
+                local: flow.local(),
+                peer: flow.peer(),
+                secure: !matches!(flow.security, Security::Plain),
+                tcp: flow.tcp.info(),
+                sent_bytes: flow.sent_bytes,
+                resent_bytes: flow.resent_bytes,
+                received_bytes: flow.received_bytes,
+                reads: flow.outbound.as_ref().map_or(0, |outbound| outbound.fetches),
+                ending: flow.end.map(|end| format!("{end:?}")),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,183 @@
+//! One connection, as the engine holds it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use clock::Instant;
+use core::net::SocketAddr;
+use handshake::Handshake;
+use stack::FlowId;
+
+use crate::outbound::Outbound;
+use crate::service::End;
+
+/// What a connection is to the engine. Idle, it holds no [`Outbound`] and no input: those exist while something is
+/// being said.
+pub(crate) struct Flow<Session> {
+    pub(crate) tcp: tcp::Connection,
+    pub(crate) path: wire::Path,
+    pub(crate) security: Security,
+    /// `Some` once the service knows of the connection.
+    pub(crate) session: Option<Session>,
+    pub(crate) outbound: Option<Box<Outbound>>,
+    /// Plaintext that the service has not taken.
+    pub(crate) input: Vec<u8>,
+    /// When the service, or the handshake, wants to be called.
+    pub(crate) deadline: Instant,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) resent_bytes: u64,
+    pub(crate) marks: Marks,
+    /// Why it ends, once that is known.
+    pub(crate) end: Option<End>,
+}
+
+bitflags::bitflags! {
+    /// Where a connection stands, between two events.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Marks: u16 {
+        /// In the queue of those that may have something to read.
+        const RUNNABLE = 1 << 0;
+        /// In the list of those that may have something to say.
+        const TOUCHED = 1 << 1;
+        /// In the queue of handshakes with work to do.
+        const SHAKING = 1 << 2;
+        /// A file is being opened for the service.
+        const OPENING = 1 << 3;
+        /// The service has asked for something since it was last told that all was sent.
+        const ASKED = 1 << 4;
+        /// The service wants no more bytes and a close after what it asked for.
+        const FINISHING = 1 << 5;
+        /// Our FIN is queued behind the last byte.
+        const FINISHED = 1 << 6;
+        /// The peer will send no more.
+        const PEER_FINISHED = 1 << 7;
+        /// The service was told so.
+        const PEER_FINISH_TOLD = 1 << 8;
+        /// The service was told that the server drains.
+        const DRAIN_TOLD = 1 << 9;
+        /// Counted in the backlog of half-open connections.
+        const HALF_OPEN = 1 << 10;
+        /// TCP has nothing more to do: remove it when this turn has sent its last segments.
+        const CLOSED = 1 << 11;
+        /// Nothing more is said, not even `close_notify`: an alert was the last word.
+        const MUTE = 1 << 12;
+    }
+}
+
+/// What lies between the service and TCP.
+pub(crate) enum Security {
+    /// Nothing.
+    Plain,
+    /// A handshake, and what of the peer's bytes it has not been given yet.
+    Handshaking { handshake: Box<Handshake>, input: Vec<u8> },
+    /// Records.
+    Established(Box<Records>),
+}
+
+/// An established TLS connection.
+pub(crate) struct Records {
+    pub(crate) sealer: tls::Sealer,
+    pub(crate) opener: tls::Opener,
+}
+
+impl<Session> Flow<Session> {
+    pub(crate) fn new(tcp: tcp::Connection, path: wire::Path, marks: Marks) -> Self {
+        Self {
+            tcp,
+            path,
+            security: Security::Plain,
+            session: None,
+            outbound: None,
+            input: Vec::new(),
+            deadline: Instant::NEVER,
+            received_bytes: 0,
+            sent_bytes: 0,
+            resent_bytes: 0,
+            marks,
+            end: None,
+        }
+    }
+
+    /// Our end.
+    pub(crate) fn local(&self) -> SocketAddr {
+        SocketAddr::new(self.path.source, self.tcp.ports().0)
+    }
+
+    /// The peer's.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        SocketAddr::new(self.path.destination, self.tcp.ports().1)
+    }
+
+    /// The service may be offered bytes: nothing that it asked for is outstanding.
+    pub(crate) fn is_attentive(&self) -> bool {
+        self.session.is_some() && !self.marks.intersects(Marks::OPENING | Marks::ASKED | Marks::FINISHING)
+    }
+
+    /// Everything asked for has been handed to the network once.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.outbound.as_ref().is_none_or(|outbound| outbound.queue.is_empty()) && self.tcp.unsent() == 0
+    }
+
+    /// Bytes on the wire around a record's plaintext.
+    pub(crate) fn overhead(&self) -> u32 {
+        match &self.security {
+            Security::Plain | Security::Handshaking { .. } => 0,
+            #[expect(clippy::cast_possible_truncation, reason = "at most 29")]
+            Security::Established(records) => records.sealer.layout().overhead_bytes() as u32,
+        }
+    }
+}
+
+/// All connections of a worker, by the ids that the connection table gave them.
+pub(crate) struct Flows<Session> {
+    slots: Vec<Option<(FlowId, Box<Flow<Session>>)>>,
+    len: usize,
+}
+
+impl<Session> Flows<Session> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn insert(&mut self, id: FlowId, flow: Flow<Session>) {
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, || None);
+        }
+        let before = self.slots[id.index()].replace((id, Box::new(flow)));
+        debug_assert!(before.is_none(), "the table gives a slot to one connection at a time");
+        self.len += 1;
+    }
+
+    pub(crate) fn get(&self, id: FlowId) -> Option<&Flow<Session>> {
+        self.slots.get(id.index())?.as_ref().filter(|(known, _)| *known == id).map(|(_, flow)| &**flow)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow<Session>> {
+        self.slots
+            .get_mut(id.index())?
+            .as_mut()
+            .filter(|(known, _)| *known == id)
+            .map(|(_, flow)| &mut **flow)
+    }
+
+    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Box<Flow<Session>>> {
+        let slot = self.slots.get_mut(id.index())?;
+        if slot.as_ref().is_none_or(|(known, _)| *known != id) {
+            return None;
+        }
+        self.len -= 1;
+        slot.take().map(|(_, flow)| flow)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn ids(&self) -> Vec<FlowId> {
+        self.slots.iter().flatten().map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow<Session>> {
+        self.slots.iter().flatten().map(|(_, flow)| &**flow)
+    }
+}

@@ -1,0 +1,291 @@
+//! What a connection is sending: asked for, reserved, at hand.
+//!
+//! ```text
+//!              Actions            credit                     read, sealed              ACK
+//!   service ───────────▶ queue ───────────▶ map + fetch ─────────────────▶ chunks ─▶ wire ─────▶ forgotten
+//!                        items              entries                        frames
+//! ```
+//!
+//! There is no send buffer. The *queue* says what is to be sent and holds no byte of a file. The *map* says where
+//! each reserved piece of the stream comes from: one entry a record, {stream range, object range, record number, key
+//! epoch, tag}, until it is acknowledged. *Chunks* are frames with bytes that may leave at once. A byte that is lost
+//! is looked up in the map, read and sealed again.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Range;
+use dma::SharedFrame;
+
+use crate::files::FileRef;
+
+/// Something asked for and not yet reserved in the stream.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Bytes of our own; `done` of them are reserved.
+    Bytes { bytes: Vec<u8>, done: usize, content: Content },
+    /// What is left of a file's range.
+    File { file: FileRef, range: Range<u64> },
+}
+
+/// What is done to our own bytes before they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Bytes of the service: sealed, when the connection is.
+    Data,
+    /// Already as they go on the wire: handshake flights, alerts.
+    Wire,
+}
+
+/// Where the bytes of an entry come from when they are needed again.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// From a file: `bytes` from `offset` on.
+    File { file: FileRef, offset: u64, bytes: u32 },
+    /// From a frame that is kept until acknowledged, as they go on the wire.
+    Kept { frame: SharedFrame, start: u32 },
+}
+
+/// How far the sealing of an entry has come.
+#[derive(Debug)]
+pub(crate) enum Seal {
+    /// A piece of a plain stream, or bytes that are kept as they go on the wire.
+    None,
+    /// Its number is bound, and nothing has been sealed under it.
+    Bound(tls::Unsealed),
+    /// Sealed once: from now on only bytes that give the same tag may leave under this number.
+    Sealed { id: tls::RecordId, tag: tls::Tag },
+}
+
+impl Seal {
+    /// The record's place, when it has one.
+    pub(crate) fn id(&self) -> Option<tls::RecordId> {
+        match self {
+            Self::None => None,
+            Self::Bound(unsealed) => Some(unsealed.id()),
+            Self::Sealed { id, tag: _ } => Some(*id),
+        }
+    }
+}
+
+/// One record, or one piece of a plain stream, reserved and not yet acknowledged.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// First byte in the stream.
+    pub(crate) start: u64,
+    /// Length in the stream: for a sealed record its head and tag included.
+    pub(crate) len: u32,
+    pub(crate) seal: Seal,
+    pub(crate) source: Source,
+}
+
+impl Entry {
+    pub(crate) fn end(&self) -> u64 {
+        self.start + u64::from(self.len)
+    }
+}
+
+/// Bytes at hand: part of a frame, and where in the stream it belongs.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) start: u64,
+    pub(crate) len: u32,
+    pub(crate) frame: SharedFrame,
+    /// Where in the frame.
+    pub(crate) offset: u32,
+}
+
+impl Chunk {
+    pub(crate) fn end(&self) -> u64 {
+        self.start + u64::from(self.len)
+    }
+}
+
+/// The sending half of a connection while it has something to send.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    pub(crate) queue: VecDeque<Item>,
+    pub(crate) map: VecDeque<Entry>,
+    /// Sorted by stream offset, without overlap.
+    pub(crate) chunks: VecDeque<Chunk>,
+    /// Plain bytes in `queue` that are ours: what `Actions::send` promised to bound.
+    pub(crate) queued_bytes: usize,
+    /// Reads on their way.
+    pub(crate) fetches: u32,
+    /// Of those, reads of what was sent before.
+    pub(crate) refetches: u32,
+}
+
+impl Outbound {
+    /// Nothing is asked for, unacknowledged or on its way: the state may be dropped.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.map.is_empty() && self.chunks.is_empty() && self.fetches == 0
+    }
+
+    /// Empties the state for another connection, keeping its memory.
+    pub(crate) fn clear(&mut self) {
+        let Self { queue, map, chunks, queued_bytes, fetches, refetches } = self;
+        queue.clear();
+        map.clear();
+        chunks.clear();
+        *queued_bytes = 0;
+        *fetches = 0;
+        *refetches = 0;
+    }
+
+    /// The index of the entry that holds stream offset `at`.
+    pub(crate) fn entry_at(&self, at: u64) -> Option<usize> {
+        let index = self.map.partition_point(|entry| entry.end() <= at);
+        (self.map.get(index)?.start <= at).then_some(index)
+    }
+
+    /// Forgets what lies below `acknowledged`. A record stays whole until its last byte is acknowledged.
+    pub(crate) fn forget(&mut self, acknowledged: u64) {
+        while self.map.front().is_some_and(|entry| entry.end() <= acknowledged) {
+            self.map.pop_front();
+        }
+        while self.chunks.front().is_some_and(|chunk| chunk.end() <= acknowledged) {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// The oldest record that may have to be sealed again.
+    pub(crate) fn oldest_record(&self) -> Option<tls::RecordId> {
+        self.map.iter().find_map(|entry| entry.seal.id())
+    }
+
+    /// Puts a chunk in its place; what is already at hand is not put twice.
+    pub(crate) fn insert(&mut self, chunk: Chunk) {
+        insert(&mut self.chunks, chunk);
+    }
+
+    /// Lets go of what lies below `upto`, from chunk `from` on.
+    pub(crate) fn release(&mut self, from: usize, upto: u64) {
+        while self.chunks.get(from).is_some_and(|chunk| chunk.end() <= upto) {
+            self.chunks.remove(from);
+        }
+        if let Some(chunk) = self.chunks.get_mut(from)
+            && chunk.start < upto
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
+            let gone = (upto - chunk.start) as u32;
+            chunk.start = upto;
+            chunk.offset += gone;
+            chunk.len -= gone;
+        }
+    }
+
+    /// The byte at `at` came from a file, not from kept bytes of our own.
+    pub(crate) fn is_read_at(&self, at: u64) -> bool {
+        self.entry_at(at).is_some_and(|index| matches!(self.map[index].source, Source::File { .. }))
+    }
+
+    /// The first run of consecutive chunks, of at most `parts_max` of them: how many, and the stream range they cover.
+    pub(crate) fn run(&self, from: usize, parts_max: usize) -> Option<(usize, Range<u64>)> {
+        let first = self.chunks.get(from)?;
+        let mut end = first.end();
+        let mut count = 1;
+        while count < parts_max && self.chunks.get(from + count).is_some_and(|next| next.start == end) {
+            end = self.chunks[from + count].end();
+            count += 1;
+        }
+        Some((count, first.start..end))
+    }
+}
+
+/// [`Outbound::insert`], where the rest of the state is borrowed.
+pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, chunk: Chunk) {
+    let index = chunks.partition_point(|other| other.start < chunk.start);
+    let overlaps = index.checked_sub(1).is_some_and(|before| chunks[before].end() > chunk.start)
+        || chunks.get(index).is_some_and(|after| after.start < chunk.end());
+    if !overlaps {
+        chunks.insert(index, chunk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dma::{Pool, PoolLayout};
+
+    fn chunk(pool: &Pool, start: u64, len: u32) -> Chunk {
+        Chunk { start, len, frame: pool.acquire_small().unwrap().share(), offset: 0 }
+    }
+
+    fn entry(pool: &Pool, start: u64, len: u32) -> Entry {
+        let frame = pool.acquire_small().unwrap().share();
+        Entry { start, len, seal: Seal::None, source: Source::Kept { frame, start: 0 } }
+    }
+
+    fn pool() -> Pool {
+        Pool::new(PoolLayout { large_count: 1, small_count: 16 }).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_found_by_any_of_its_bytes_and_by_no_other() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        outbound.map.push_back(entry(&pool, 10, 5));
+        outbound.map.push_back(entry(&pool, 15, 1));
+        assert_eq!(outbound.entry_at(9), None);
+        assert_eq!(outbound.entry_at(10), Some(0));
+        assert_eq!(outbound.entry_at(14), Some(0));
+        assert_eq!(outbound.entry_at(15), Some(1));
+        assert_eq!(outbound.entry_at(16), None);
+    }
+
+    #[test]
+    fn a_record_is_remembered_until_its_last_byte_is_acknowledged() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        outbound.map.push_back(entry(&pool, 0, 5));
+        outbound.forget(4);
+        assert_eq!(outbound.map.len(), 1);
+        outbound.forget(5);
+        assert!(outbound.map.is_empty());
+        assert_eq!(pool.in_use().small, 0);
+    }
+
+    #[test]
+    fn chunks_are_kept_in_stream_order_whatever_order_they_come_in() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        for start in [20, 0, 10] {
+            outbound.insert(chunk(&pool, start, 10));
+        }
+        assert_eq!(outbound.run(0, 12), Some((3, 0..30)));
+        assert_eq!(outbound.run(0, 2), Some((2, 0..20)));
+    }
+
+    #[test]
+    fn a_run_ends_at_a_gap() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        outbound.insert(chunk(&pool, 0, 10));
+        outbound.insert(chunk(&pool, 11, 10));
+        assert_eq!(outbound.run(0, 12), Some((1, 0..10)));
+        assert_eq!(outbound.run(1, 12), Some((1, 11..21)));
+    }
+
+    #[test]
+    fn what_was_sent_is_let_go_to_the_byte() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        outbound.insert(chunk(&pool, 0, 10));
+        outbound.insert(chunk(&pool, 10, 10));
+        outbound.release(0, 13);
+        assert_eq!(outbound.chunks.len(), 1);
+        let left = &outbound.chunks[0];
+        assert_eq!((left.start, left.len, left.offset), (13, 7, 3));
+        assert_eq!(pool.in_use().small, 1);
+    }
+
+    #[test]
+    fn bytes_already_at_hand_are_not_put_twice() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        outbound.insert(chunk(&pool, 0, 10));
+        outbound.insert(chunk(&pool, 5, 10));
+        assert_eq!(outbound.chunks.len(), 1);
+        assert_eq!(pool.in_use().small, 1);
+    }
+}

@@ -1,0 +1,347 @@
+//! One connection's turn at the disk: what was lost first, then what is new.
+
+use clock::Instant;
+use core::ops::Range;
+use dma::PAYLOAD_BYTES;
+use platform::Disk;
+use stack::FlowId;
+use tls::BeforeData;
+
+use crate::flow::{Flow, Marks, Security};
+use crate::outbound::{Chunk, Content, Entry, Item, Outbound, Seal, Source, insert};
+use crate::read::{Reader, record_bytes};
+use crate::service::{End, Service};
+use crate::worker::Core;
+
+/// Frames that new data leaves for what was lost.
+const FRAMES_FOR_LOST: usize = 8;
+/// Re-reads that one connection may have on their way: a peer that reports losses it does not have must not turn one
+/// SACK of a hundred bytes into a megabyte of reads.
+const REFETCHES_MAX: u32 = 4;
+/// The most that is asked for again at once.
+const WANTED_BYTES_MAX: u32 = 64 << 10;
+
+/// What a connection's turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pulled {
+    /// Nothing more may be read for it now.
+    Done,
+    /// It had its share and would take more.
+    More,
+    /// It would take more, and the pool or the disk's queue has no room.
+    Starved,
+}
+
+impl<A: tls::Aead, S: Service> Core<A, S> {
+    /// Issues what `id` may read now.
+    pub(crate) fn pull<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
+        match self.pull_wanted(disk, id) {
+            Pulled::Starved => Pulled::Starved,
+            Pulled::Done | Pulled::More => self.pull_new(disk, id),
+        }
+    }
+
+    /// What TCP asks for again: lost, probed for, or surrendered before it was sent.
+    fn pull_wanted<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
+        let now = self.now.instant;
+        loop {
+            let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
+            if flow.outbound.as_ref().is_some_and(|outbound| outbound.refetches >= REFETCHES_MAX) {
+                return Pulled::Done;
+            }
+            let Some(range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
+            if let Err(left) = self.fetch_again(disk, id, range) {
+                if let Some(flow) = self.flows.get_mut(id) {
+                    flow.tcp.surrender(left);
+                }
+                self.counters.credit_waits += 1;
+                return Pulled::Starved;
+            }
+            self.touch(id);
+        }
+    }
+
+    /// Brings the stream's `range` to hand again, from kept frames or from the disk. What could not be asked for comes
+    /// back.
+    fn fetch_again<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        id: FlowId,
+        range: Range<u64>,
+    ) -> Result<(), Range<u64>> {
+        let Self { flows, pool, fetches, counters, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return Ok(()) };
+        let sealed = matches!(flow.security, Security::Established(_));
+        let Some(outbound) = flow.outbound.as_mut() else { return Ok(()) };
+        let Outbound { map, chunks, fetches: on_their_way, refetches, .. } = &mut **outbound;
+        let mut reader = Reader::new(disk, pool, fetches, id, true, 0);
+        let mut at = range.start;
+        let mut index = map.partition_point(|entry| entry.end() <= at);
+        let mut starved = None;
+        while at < range.end {
+            let Some(entry) = map.get(index) else { break };
+            let end = range.end.min(entry.end());
+            let want = at.max(entry.start)..end;
+            match &entry.source {
+                Source::Kept { frame, start } => {
+                    #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
+                    let (offset, len) =
+                        (start + (want.start - entry.start) as u32, (want.end - want.start) as u32);
+                    let chunk = Chunk { start: want.start, len, frame: frame.clone(), offset };
+                    insert(chunks, chunk);
+                }
+                Source::File { file, offset, bytes } => {
+                    // A record is sealed whole, whatever part of it is wanted; a plain piece is read as wanted.
+                    #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
+                    let asked = if sealed {
+                        reader.add(file, *offset, *bytes, entry.start, want.clone())
+                    } else {
+                        let from = offset + (want.start - entry.start);
+                        reader.add(file, from, (want.end - want.start) as u32, want.start, want.clone())
+                    };
+                    if let Err(refused) = asked {
+                        starved = Some(refused.left(want.start)..range.end);
+                        break;
+                    }
+                }
+            }
+            at = end;
+            index += 1;
+        }
+        // What was collected before a refusal may still go.
+        if let Err(refused) = reader.issue() {
+            let from = starved.as_ref().map_or(range.end, |left: &Range<u64>| left.start);
+            starved = Some(refused.left(from)..range.end);
+        }
+        *on_their_way += reader.issued;
+        *refetches += reader.issued;
+        counters.reads += u64::from(reader.issued);
+        starved.map_or(Ok(()), Err)
+    }
+
+    /// New bytes, as far as credit goes: our own at once, a file's through one read.
+    fn pull_new<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
+        let now = self.now.instant;
+        loop {
+            let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
+            let front = flow.outbound.as_ref().and_then(|outbound| outbound.queue.front());
+            let (content, left) = match front {
+                None => match self.pull_finish(id) {
+                    Pulled::More => continue,
+                    done => return done,
+                },
+                Some(Item::Bytes { bytes, done, content }) => (*content, Some(bytes.len() - done)),
+                Some(Item::File { .. }) => (Content::Data, None),
+            };
+            if content == Content::Data {
+                match self.before_data(id) {
+                    Ready::Now => {}
+                    Ready::First => continue,
+                    Ready::Later => return Pulled::Done,
+                }
+            }
+            let Some(left) = left else { return self.reserve_file(disk, id, now) };
+            match self.reserve_bytes(id, content, left, now) {
+                Pulled::More => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// After the last byte: `close_notify`, then FIN.
+    fn pull_finish(&mut self, id: FlowId) -> Pulled {
+        let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
+        if !flow.marks.contains(Marks::FINISHING) || flow.marks.contains(Marks::FINISHED) {
+            return Pulled::Done;
+        }
+        flow.marks.insert(Marks::FINISHED);
+        if !flow.marks.contains(Marks::MUTE)
+            && let Security::Established(records) = &mut flow.security
+            && let Ok(record) = records.sealer.seal_alert(&mut self.keys, tls::Alert::CLOSE_NOTIFY)
+        {
+            let bytes = record.as_bytes().into();
+            self.queue_bytes(id, bytes, Content::Wire);
+            return Pulled::More;
+        }
+        self.finish_tcp(id);
+        Pulled::Done
+    }
+
+    /// Reserves the next of our own bytes: one frame of them, sealed at once, since they are at hand.
+    fn reserve_bytes(&mut self, id: FlowId, content: Content, left: usize, now: Instant) -> Pulled {
+        let Self { flows, pool, keys, counters, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return Pulled::Done };
+        let overhead = if content == Content::Data { flow.overhead() } else { 0 };
+        let room = flow.tcp.credit(now).saturating_sub(overhead) as usize;
+        // A sliver of window is no place for a record: wait for one that takes all of a small head.
+        if room == 0 || (room < left && room < 256 && flow.tcp.window() >= 512) {
+            return Pulled::Done;
+        }
+        let small = dma::SMALL_BYTES - overhead as usize;
+        let take = left.min(room);
+        let frame = if take <= small { pool.acquire_small() } else { pool.acquire_large() };
+        let Some(mut frame) = frame.or_else(|| pool.acquire_large()) else {
+            counters.credit_waits += 1;
+            return Pulled::Starved;
+        };
+        let take = take
+            .min(frame.payload_bytes_max() - if frame.payload_start() == 0 { overhead as usize } else { 0 });
+        let Flow { tcp, outbound, security, .. } = flow;
+        let Some(outbound) = outbound.as_mut() else { return Pulled::Done };
+        let Some(Item::Bytes { bytes, done, .. }) = outbound.queue.front_mut() else { return Pulled::Done };
+        let plain = &bytes[*done..*done + take];
+        let range = match security {
+            Security::Established(records) if content == Content::Data => {
+                let start = frame.payload_start().max(records.sealer.layout().head_bytes);
+                let payload = start..start + take;
+                frame.bytes_mut()[payload.clone()].copy_from_slice(plain);
+                let sealed = records.sealer.bind().and_then(|unsealed| {
+                    let content = tls::ContentType::ApplicationData;
+                    records.sealer.seal(keys, unsealed, content, frame.bytes_mut(), payload)
+                });
+                counters.sealed_records += 1;
+                counters.sealed_bytes += take as u64;
+                match sealed {
+                    Ok(sealed) => sealed.range,
+                    Err(_) => {
+                        self.abort(id, End::Shed);
+                        return Pulled::Done;
+                    }
+                }
+            }
+            Security::Plain | Security::Handshaking { .. } | Security::Established(_) => {
+                let start = frame.payload_start();
+                frame.bytes_mut()[start..start + take].copy_from_slice(plain);
+                start..start + take
+            }
+        };
+        *done += take;
+        if *done == bytes.len() {
+            outbound.queue.pop_front();
+        }
+        outbound.queued_bytes -= take;
+        #[expect(clippy::cast_possible_truncation, reason = "inside one frame")]
+        let (len, offset) = (range.len() as u32, range.start as u32);
+        let frame = frame.share();
+        let stream = tcp.reserve(len);
+        outbound.map.push_back(Entry {
+            start: stream.start,
+            len,
+            seal: Seal::None,
+            source: Source::Kept { frame: frame.clone(), start: offset },
+        });
+        outbound.insert(Chunk { start: stream.start, len, frame, offset });
+        self.touch(id);
+        Pulled::More
+    }
+
+    /// Reserves the next records of a file and reads them, when credit has grown to what is worth a read.
+    fn reserve_file<D: Disk>(&mut self, disk: &mut D, id: FlowId, now: Instant) -> Pulled {
+        let config_read = self.config.read_bytes_max;
+        let reads_max = self.config.reads_per_connection_max;
+        let Self { flows, pool, fetches, counters, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return Pulled::Done };
+        let overhead = flow.overhead();
+        let Flow { tcp, outbound, security, .. } = flow;
+        let Some(outbound) = outbound.as_mut() else { return Pulled::Done };
+        if outbound.fetches - outbound.refetches >= reads_max {
+            return Pulled::Done;
+        }
+        let credit = tcp.credit(now);
+        let Outbound { queue, map, fetches: on_their_way, .. } = &mut **outbound;
+        let Some(Item::File { file, range }) = queue.front_mut() else { return Pulled::Done };
+        let left = range.end - range.start;
+        let records = left.div_ceil(PAYLOAD_BYTES as u64);
+        let left_sealed = left + records * u64::from(overhead);
+        // Dissertation §4.3.2: a read waits until the window has room for min(10·MSS, max(MSS, window/2), what is left).
+        if credit < tcp.read_threshold(left_sealed) {
+            return Pulled::Done;
+        }
+        let mut budget = credit.min(config_read + (config_read >> 14) * overhead);
+        let mut reader = Reader::new(disk, pool, fetches, id, false, FRAMES_FOR_LOST);
+        let mut refused = None;
+        while range.start < range.end {
+            let bytes = record_bytes(range.start, range.end - range.start, budget.saturating_sub(overhead));
+            if bytes == 0 {
+                break;
+            }
+            if !reader.has_frame() {
+                refused = Some(None);
+                break;
+            }
+            let seal = match security {
+                Security::Established(records) => match records.sealer.bind() {
+                    Ok(unsealed) => Seal::Bound(unsealed),
+                    Err(_) => break,
+                },
+                Security::Plain | Security::Handshaking { .. } => Seal::None,
+            };
+            let len = bytes + overhead;
+            let stream = tcp.reserve(len);
+            let source = Source::File { file: file.clone(), offset: range.start, bytes };
+            let offset = range.start;
+            range.start += u64::from(bytes);
+            budget -= len;
+            let asked = reader.add(file, offset, bytes, stream.start, stream.clone());
+            map.push_back(Entry { start: stream.start, len, seal, source });
+            if let Err(why) = asked {
+                refused = Some(Some(why.left(stream.start)..stream.end));
+                break;
+            }
+        }
+        if let Err(why) = reader.issue() {
+            let end = map.back().map_or(0, Entry::end);
+            refused = Some(Some(why.left(end)..end));
+        }
+        *on_their_way += reader.issued;
+        counters.reads += u64::from(reader.issued);
+        let began = range.end - range.start;
+        if began == 0 {
+            queue.pop_front();
+        }
+        match refused {
+            Some(surrendered) => {
+                if let Some(surrendered) = surrendered {
+                    tcp.surrender(surrendered);
+                }
+                counters.credit_waits += 1;
+                Pulled::Starved
+            }
+            None if began == left => Pulled::Done,
+            None => Pulled::More,
+        }
+    }
+
+    /// What TLS wants said before the next record of data.
+    fn before_data(&mut self, id: FlowId) -> Ready {
+        let Some(flow) = self.flows.get_mut(id) else { return Ready::Later };
+        let Security::Established(records) = &mut flow.security else { return Ready::Now };
+        match records.sealer.before_data() {
+            BeforeData::Nothing => Ready::Now,
+            BeforeData::Acknowledgement => Ready::Later,
+            BeforeData::Finish => {
+                // TLS 1.2 near the end of its key: what is being sent is finished, nothing is begun.
+                flow.marks.insert(Marks::FINISHING);
+                Ready::Now
+            }
+            BeforeData::KeyUpdate => {
+                let request = tls::KeyUpdateRequest::NotRequested;
+                let Ok(record) = records.sealer.seal_key_update(&mut self.keys, request) else {
+                    return Ready::Later;
+                };
+                self.counters.key_updates += 1;
+                self.queue_first(id, record.as_bytes().into());
+                Ready::First
+            }
+        }
+    }
+}
+
+/// Whether data may be reserved.
+enum Ready {
+    Now,
+    /// Something stands in front of it now.
+    First,
+    /// When more is acknowledged.
+    Later,
+}

@@ -1,0 +1,191 @@
+//! The service is asked, and what it asks for is done.
+
+use alloc::boxed::Box;
+use core::mem;
+use platform::{FileMeta, OpenError, RootId};
+use stack::FlowId;
+
+use crate::files::{FileRef, Lookup};
+use crate::flow::{Flow, Marks};
+use crate::outbound::{Content, Item};
+use crate::service::{Action, End, FileHandle, Service};
+use crate::worker::{Core, PendingOpen};
+
+/// Plaintext that may wait for the service before the peer's window closes.
+const INPUT_BYTES_MAX: usize = 16 << 10;
+/// Bytes of its own that a service may have waiting.
+const QUEUED_BYTES_MAX: usize = 256 << 10;
+
+impl<A: tls::Aead, S: Service> Core<A, S> {
+    /// Plaintext of the peer has arrived.
+    pub(crate) fn on_plaintext(&mut self, id: FlowId, bytes: &[u8]) {
+        let now = self.now;
+        let Self { flows, service, actions, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return };
+        if flow.marks.contains(Marks::FINISHING) {
+            return;
+        }
+        // Usually nothing waits and all of it is taken: then nothing is kept.
+        let mut rest = bytes;
+        if flow.input.is_empty() && flow.is_attentive() {
+            let session = flow.session.as_mut().expect("an attentive connection has a session");
+            let taken = service.on_bytes(now, session, bytes, actions);
+            rest = bytes.get(taken..).unwrap_or_default();
+        }
+        if !rest.is_empty() {
+            flow.input.extend_from_slice(rest);
+            if flow.input.len() >= INPUT_BYTES_MAX {
+                flow.tcp.set_receive_window(0);
+            }
+        }
+        self.apply(id, None);
+        self.pump(id);
+    }
+
+    /// Goes on with a connection until its service has to wait for something.
+    pub(crate) fn pump(&mut self, id: FlowId) {
+        let now = self.now;
+        loop {
+            let window = self.config.tcp.receive_window;
+            let Self { flows, service, actions, .. } = self;
+            let Some(flow) = flows.get_mut(id) else { return };
+            let sent = flow.is_sent();
+            let attentive = flow.is_attentive();
+            let Flow { session, input, marks, tcp, .. } = flow;
+            let Some(session) = session.as_mut() else { return };
+            if marks.contains(Marks::ASKED) && !marks.contains(Marks::OPENING) && sent {
+                marks.remove(Marks::ASKED);
+                service.on_sent(now, session, actions);
+            } else if attentive && !input.is_empty() {
+                let waiting = input.len();
+                let taken = service.on_bytes(now, session, input, actions).min(waiting);
+                input.drain(..taken);
+                if input.is_empty() {
+                    *input = Vec::new();
+                }
+                if waiting >= INPUT_BYTES_MAX && input.len() < INPUT_BYTES_MAX {
+                    tcp.set_receive_window(window);
+                }
+                if taken == 0 && actions.list.is_empty() {
+                    if waiting >= INPUT_BYTES_MAX {
+                        // The window is closed and the service wants more: nothing could ever move again.
+                        return self.abort(id, End::Shed);
+                    }
+                    if !marks.contains(Marks::PEER_FINISHED) {
+                        return;
+                    }
+                    // What is left will never be more.
+                    *input = Vec::new();
+                }
+            } else if attentive
+                && marks.contains(Marks::PEER_FINISHED)
+                && !marks.contains(Marks::PEER_FINISH_TOLD)
+            {
+                marks.insert(Marks::PEER_FINISH_TOLD);
+                service.on_peer_finished(now, session, actions);
+            } else {
+                return;
+            }
+            self.apply(id, None);
+        }
+    }
+
+    /// An open that the service asked for has been answered.
+    pub(crate) fn answer_open(&mut self, id: FlowId, result: Result<FileRef, OpenError>) {
+        let now = self.now;
+        let Self { flows, service, actions, .. } = self;
+        let Some(Flow { session: Some(session), marks, .. }) = flows.get_mut(id) else { return };
+        marks.remove(Marks::OPENING);
+        // One file is known to the service at a time, so one number is enough.
+        let handle = FileHandle(0);
+        let told: Result<(FileHandle, FileMeta), OpenError> = match &result {
+            Ok(file) => Ok((handle, *file.meta())),
+            Err(error) => Err(*error),
+        };
+        service.on_file(now, session, told, actions);
+        self.apply(id, result.ok().as_ref());
+        self.pump(id);
+    }
+
+    /// Does what the service asked for in one call. `file` is what its handle stands for.
+    pub(crate) fn apply(&mut self, id: FlowId, file: Option<&FileRef>) {
+        if self.actions.list.is_empty() {
+            return;
+        }
+        let mut list = mem::take(&mut self.actions.list);
+        for action in list.drain(..) {
+            match action {
+                Action::Send(bytes) => {
+                    self.ask(id);
+                    let waiting = self.outbound(id).map_or(0, |outbound| outbound.queued_bytes);
+                    if waiting + bytes.len() > QUEUED_BYTES_MAX {
+                        self.abort(id, End::Shed);
+                    } else {
+                        self.queue_bytes(id, bytes, Content::Data);
+                    }
+                }
+                Action::SendFile(_, range) => {
+                    let Some(file) = file else {
+                        debug_assert!(false, "a service sent a file outside on_file");
+                        continue;
+                    };
+                    self.ask(id);
+                    let file = file.clone();
+                    if let Some(outbound) = self.outbound(id) {
+                        outbound.queue.push_back(Item::File { file, range });
+                        self.make_runnable(id);
+                    }
+                }
+                Action::Open(root, path) => self.open(id, root, path),
+                Action::Finish => {
+                    if let Some(flow) = self.flows.get_mut(id) {
+                        flow.marks.insert(Marks::FINISHING);
+                        flow.input = Vec::new();
+                        self.make_runnable(id);
+                    }
+                }
+                Action::Abort => self.abort(id, End::Aborted),
+                Action::Deadline(at) => {
+                    if let Some(flow) = self.flows.get_mut(id) {
+                        flow.deadline = at;
+                        self.touch(id);
+                    }
+                }
+            }
+        }
+        // The list's memory is used again, unless a service left a new one meanwhile.
+        if self.actions.list.is_empty() {
+            self.actions.list = list;
+        }
+    }
+
+    fn ask(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.marks.insert(Marks::ASKED);
+        }
+    }
+
+    fn open(&mut self, id: FlowId, root: RootId, path: Box<[u8]>) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.marks.contains(Marks::OPENING) {
+            debug_assert!(false, "a service opened two files at once");
+            return;
+        }
+        flow.marks.insert(Marks::OPENING);
+        match self.files.lookup(self.now.instant, root, &path) {
+            Lookup::Fresh(file) => self.found.push_back((id, file)),
+            Lookup::Look => self.opens_waiting.push_back(PendingOpen { flow: id, root, path }),
+        }
+    }
+
+    /// Answers opens that the descriptor cache could answer. Not within the call that asked, so that a service never
+    /// finds itself called inside its own call.
+    pub(crate) fn answer_found(&mut self) -> bool {
+        let mut busy = false;
+        while let Some((id, file)) = self.found.pop_front() {
+            self.answer_open(id, Ok(file));
+            busy = true;
+        }
+        busy
+    }
+}
