@@ -14,6 +14,7 @@ use core::fmt::Debug;
 
 use crate::network::Frame;
 
+pub mod adversary;
 pub mod model;
 pub mod report;
 pub mod response;

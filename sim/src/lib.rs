@@ -28,6 +28,8 @@ pub mod packet;
 pub mod provider;
 pub mod random;
 pub mod server;
+pub mod setup;
+pub mod swarm;
 pub mod time;
 pub mod trace;
 pub mod world;

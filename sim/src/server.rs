@@ -5,6 +5,10 @@ use core::fmt::Debug;
 
 use crate::network::Frame;
 
+mod production;
+
+pub use production::{Parts, Production, SimEngine, SimPlatform};
+
 /// A machine with a link and a disk.
 pub trait Server: Debug {
     /// A frame reached its link.

@@ -132,6 +132,18 @@ impl Manners {
         manners
     }
 
+    /// About how many bytes such a client takes in a round trip.
+    #[must_use]
+    pub fn ease(&self) -> u64 {
+        let window = match self.window {
+            WindowPlan::Tiny(bytes) => u64::from(bytes.min(self.receive_buffer)),
+            WindowPlan::Doors { .. } => u64::from(self.receive_buffer / 4),
+            WindowPlan::Steady | WindowPlan::Shrinking(_) => u64::from(self.receive_buffer),
+        };
+        let scaled = u64::from(u16::MAX) << self.window_scale.unwrap_or(0).min(14);
+        window.min(scaled)
+    }
+
     /// From now on only what is good for the client itself.
     pub fn behave(&mut self) {
         self.window = WindowPlan::Steady;

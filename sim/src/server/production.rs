@@ -1,0 +1,208 @@
+//! The production engine with the production service, on a memory link and a memory disk.
+
+use aead::AwsLc;
+use alloc::collections::VecDeque;
+use atlas::{AccessRecord, AtlasService};
+use clock::Instant;
+use core::fmt;
+use disk_memory::MemoryDisk;
+use dma::Pool;
+use handshake::ServerSettings;
+use link_memory::{Delivery, MemoryLink, SegmentError, segment};
+use platform::{Link, Offload, Platform};
+use turn::{Config, ConfigError, Engine, EngineParts};
+
+use super::{Server, Vitals};
+use crate::network::Frame;
+use crate::random::Dice;
+use crate::time::SimClock;
+
+/// The choices of a simulated worker: the counterpart of production's list.
+#[derive(Debug)]
+pub enum SimPlatform {}
+
+impl Platform for SimPlatform {
+    type Link = MemoryLink;
+    type Disk = MemoryDisk;
+    type Clock = SimClock;
+    type Entropy = Dice;
+}
+
+/// The engine that runs here: production's, on another platform.
+pub type SimEngine = Engine<SimPlatform, AwsLc, AtlasService>;
+
+/// An engine that is busy for so many turns without time moving is busy for ever.
+const TURNS_MAX: usize = 100_000;
+
+/// What an engine is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    /// What an operator may choose.
+    pub config: Config,
+    /// The engine's end of the link, and the world's.
+    pub link: (MemoryLink, MemoryLink),
+    /// With the objects on it.
+    pub disk: MemoryDisk,
+    /// The world's.
+    pub clock: SimClock,
+    /// The engine's.
+    pub entropy: Dice,
+    /// Frames.
+    pub pool: Pool,
+    /// The HTTP server.
+    pub service: AtlasService,
+    /// TLS.
+    pub secure: ServerSettings,
+}
+
+/// The production engine behind its link.
+pub struct Production {
+    engine: SimEngine,
+    wire: MemoryLink,
+    /// Frames for which the link had no room.
+    waiting: VecDeque<Frame>,
+    /// The wire takes nothing until then.
+    stalled_until: Instant,
+    scratch: Vec<u8>,
+    records: Vec<AccessRecord>,
+}
+
+impl Production {
+    /// Puts a server together.
+    ///
+    /// # Errors
+    /// The configuration's numbers do not go together.
+    pub fn new(parts: Parts) -> Result<Self, ConfigError> {
+        let Parts { config, link: (link, wire), disk, clock, entropy, pool, service, secure } = parts;
+        let secure = Some(secure);
+        let engine = Engine::new(config, EngineParts { link, disk, clock, entropy, pool, service, secure })?;
+        Ok(Self {
+            engine,
+            wire,
+            waiting: VecDeque::new(),
+            stalled_until: Instant::EPOCH,
+            scratch: Vec::new(),
+            records: Vec::new(),
+        })
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &SimEngine {
+        &self.engine
+    }
+
+    /// The engine, for something scripted.
+    pub fn engine_mut(&mut self) -> &mut SimEngine {
+        &mut self.engine
+    }
+
+    /// The wire takes nothing until `until`: the engine's queue fills up.
+    pub fn stall_link(&mut self, until: Instant) {
+        self.stalled_until = until;
+    }
+
+    /// The access log so far.
+    #[must_use]
+    pub fn records(&self) -> &[AccessRecord] {
+        &self.records
+    }
+
+    /// Moves what is on the link to `out`, cut to the wire's size; whether there was anything.
+    fn drain(&mut self, out: &mut Vec<Frame>) -> bool {
+        let mut moved = false;
+        while let Some(delivery) = self.wire.receive_packet() {
+            moved = true;
+            cut(&delivery, &mut self.scratch, out).expect("the engine sends what its link can cut");
+        }
+        moved
+    }
+}
+
+/// Appends the frames of a packet as the wire carries them, checksums and all.
+fn cut(delivery: &Delivery, scratch: &mut Vec<u8>, out: &mut Vec<Frame>) -> Result<(), SegmentError> {
+    let offload = delivery.offload();
+    delivery.gather_into(scratch);
+    if offload == Offload::default() {
+        out.push(scratch.clone());
+        return Ok(());
+    }
+    let mut segments = segment(scratch, offload)?;
+    loop {
+        let mut frame = Vec::new();
+        if !segments.next_into(&mut frame) {
+            return Ok(());
+        }
+        out.push(frame);
+    }
+}
+
+impl Server for Production {
+    fn on_frame(&mut self, frame: &[u8]) {
+        self.waiting.push_back(frame.to_vec());
+    }
+
+    fn turn(&mut self, now: Instant, out: &mut Vec<Frame>) {
+        self.engine.disk_mut().advance(now);
+        for _ in 0..TURNS_MAX {
+            while let Some(frame) = self.waiting.front() {
+                if self.wire.inject(frame, false).is_err() {
+                    break;
+                }
+                self.waiting.pop_front();
+            }
+            self.wire.flush();
+            let busy = self.engine.turn().busy;
+            while let Some(record) = self.engine.service_mut().take_record() {
+                self.records.push(record);
+            }
+            let drained = self.stalled_until <= now && self.drain(out);
+            if !busy && !drained && self.waiting.is_empty() {
+                return;
+            }
+        }
+        panic!("{TURNS_MAX} busy turns in one moment: {:?}", self.engine.counters());
+    }
+
+    fn deadline(&self) -> Instant {
+        let engine = self.engine.deadline().unwrap_or(Instant::NEVER);
+        let disk = self.engine.disk().next_due().unwrap_or(Instant::NEVER);
+        let stall = if self.engine.link().in_flight() > 0 { self.stalled_until } else { Instant::NEVER };
+        engine.min(disk).min(stall)
+    }
+
+    fn vitals(&self) -> Vitals {
+        let counters = self.engine.counters();
+        let layout = self.engine.pool().layout();
+        let in_use = self.engine.pool().in_use();
+        Vitals {
+            connections: counters.connections,
+            frames_large: in_use.large,
+            frames_large_max: layout.large_count,
+            frames_small: in_use.small,
+            frames_small_max: layout.small_count,
+            sent_bytes: counters.sent_bytes,
+            resent_bytes: counters.resent_bytes,
+            sealed_bytes: counters.sealed_bytes,
+            read_bytes: counters.read_bytes,
+            accepted: counters.accepted,
+            finished: counters.finished,
+            failed: counters.failed,
+            tag_mismatches: counters.tag_mismatches,
+            disk_failures: counters.disk_failures,
+        }
+    }
+
+    fn heal(&mut self, now: Instant) {
+        let disk = self.engine.disk_mut();
+        *disk.faults_mut() = disk_memory::Faults::NONE;
+        disk.stall_until(now);
+        self.stalled_until = now;
+    }
+}
+
+impl fmt::Debug for Production {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Production").field("counters", &self.engine.counters()).finish_non_exhaustive()
+    }
+}
