@@ -523,7 +523,7 @@ impl Interface {
         &mut self,
         now: Instant,
         ip: &wire::ipv6::Header,
-        message: &ndp::Message,
+        message: &ndp::Message<'_>,
         ethernet: wire::ethernet::Header,
         replies: &mut Replies,
     ) -> Result<Input<'a>, Reason> {

@@ -17,7 +17,7 @@ use crate::Protocol;
 #[cfg(test)]
 mod tests;
 
-/// A one's complement sum on its way: exact over any number of parts, up to 2⁴⁷ bytes of them.
+/// A one's complement sum on its way: exact over any number of parts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
     /// Little-endian words; folded partly after every part, so that it never overflows.
@@ -172,10 +172,14 @@ const fn fold(sum: u64) -> u16 {
 
 /// The sum of little-endian words, an odd last byte padded with zero.
 ///
-/// Sixteen accumulators of 64 bits take 32-bit words: no carry to carry on before 2³² rounds, and a loop that the
-/// compiler turns into vector additions.
+/// Sixteen accumulators of 64 bits take 32-bit words: no carry before 2³² rounds, which is a slice of 256 GiB, and a loop
+/// that the compiler turns into vector additions.
 fn words(bytes: &[u8]) -> u64 {
     const LANES: usize = 16;
+    if bytes.len() < LANES * 4 {
+        // Headers: sixteen accumulators would cost more than they sum.
+        return words_u32(bytes);
+    }
     let (blocks, tail) = bytes.as_chunks::<{ LANES * 4 }>();
     let mut lanes = [0_u64; LANES];
     for block in blocks {
@@ -183,12 +187,13 @@ fn words(bytes: &[u8]) -> u64 {
             *lane += u64::from(u32::from_le_bytes(*word));
         }
     }
-    // A slice has less than 2⁶³ bytes, so a lane stays below 2⁶³ / 64 × 2³²; lanes are folded before they meet.
+    // Lanes are folded before they meet.
     let sum: u64 = lanes.iter().map(|lane| (lane >> 32) + (lane & 0xffff_ffff)).sum();
     sum + words_u32(tail)
 }
 
 /// The sum of a short slice.
+#[inline]
 fn words_u32(bytes: &[u8]) -> u64 {
     let (words, tail) = bytes.as_chunks::<4>();
     let sum: u64 = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum();

@@ -38,7 +38,7 @@ pub mod unreachable {
 }
 
 /// An ICMPv6 message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Are you there?
     EchoRequest {
@@ -80,7 +80,7 @@ pub enum Message<'a> {
         quote: &'a [u8],
     },
     /// Neighbour discovery.
-    Ndp(ndp::Message),
+    Ndp(ndp::Message<'a>),
     /// Anything else.
     Other {
         /// Its type.

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::{MacAddr, Malformed};
-use arrayvec::ArrayVec;
+use core::fmt;
 use core::net::Ipv6Addr;
 
 #[cfg(test)]
@@ -17,11 +17,8 @@ mod tests;
 /// The hop limit of every NDP packet: proof that no router has forwarded it (RFC 4861 §7.1).
 pub const HOP_LIMIT: u8 = 255;
 
-/// The most prefixes that are read from one router advertisement; later ones are left.
-pub const PREFIXES_MAX: usize = 4;
-
-/// The longest message that is emitted: a router advertisement with all options.
-pub const MESSAGE_BYTES_MAX: usize = 16 + 8 + 8 + PREFIXES_MAX * PREFIX_OPTION_BYTES;
+/// A prefix information option, in bytes.
+pub const PREFIX_OPTION_BYTES: usize = 32;
 
 mod kind {
     pub(super) const ROUTER_SOLICITATION: u8 = 133;
@@ -37,8 +34,6 @@ mod option {
     pub(super) const MTU: u8 = 5;
 }
 
-/// A prefix information option, in bytes.
-const PREFIX_OPTION_BYTES: usize = 32;
 /// A link-layer address option for Ethernet, and the MTU option, in bytes.
 const SHORT_OPTION_BYTES: usize = 8;
 
@@ -98,9 +93,64 @@ pub struct PrefixInformation {
     pub preferred_lifetime_s: u32,
 }
 
+/// The prefixes of a router advertisement, where they stand on the wire.
+///
+/// Borrowed, so that a message that hosts seldom look into does not make every packet larger.
+#[derive(Clone, Copy)]
+pub struct Prefixes<'a> {
+    /// Options whose lengths were checked, others among them.
+    options: &'a [u8],
+}
+
+impl<'a> Prefixes<'a> {
+    /// No prefix.
+    pub const NONE: Self = Self { options: &[] };
+
+    /// Writes `prefixes` as options to the start of `buffer` and refers to them there.
+    ///
+    /// # Panics
+    /// When `buffer` has less than [`PREFIX_OPTION_BYTES`] for each.
+    pub fn emit(prefixes: &[PrefixInformation], buffer: &'a mut [u8]) -> Self {
+        let mut writer = Writer { buffer, len: 0 };
+        for prefix in prefixes {
+            writer.put_prefix(prefix);
+        }
+        let Writer { buffer, len } = writer;
+        Self { options: &buffer[..len] }
+    }
+
+    /// The prefixes in the router's order; one longer than 128 bits is skipped.
+    pub fn iter(&self) -> impl Iterator<Item = PrefixInformation> + use<'a> {
+        let mut rest = self.options;
+        core::iter::from_fn(move || {
+            loop {
+                let (kind, option, behind) = split_option(rest).ok()?;
+                rest = behind;
+                if let Some(prefix) = PrefixInformation::parse(kind, option) {
+                    return Some(prefix);
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Prefixes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl PartialEq for Prefixes<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Prefixes<'_> {}
+
 /// A router's advertisement (RFC 4861 §4.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterAdvertisement {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterAdvertisement<'a> {
     /// The hop limit to send with; zero when the router does not say.
     pub hop_limit: u8,
     /// Addresses come from DHCPv6.
@@ -117,20 +167,20 @@ pub struct RouterAdvertisement {
     pub source_mac: Option<MacAddr>,
     /// The link's MTU, in bytes.
     pub mtu: Option<u32>,
-    /// The first [`PREFIXES_MAX`] prefixes.
-    pub prefixes: ArrayVec<PrefixInformation, PREFIXES_MAX>,
+    /// The prefixes of the link.
+    pub prefixes: Prefixes<'a>,
 }
 
 /// A neighbour discovery message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
     /// Who routes?
     RouterSolicitation {
         /// Who asks.
         source_mac: Option<MacAddr>,
     },
     /// I do.
-    RouterAdvertisement(RouterAdvertisement),
+    RouterAdvertisement(RouterAdvertisement<'a>),
     /// Who has this address?
     NeighborSolicitation {
         /// The address.
@@ -159,16 +209,15 @@ struct Options {
     source_mac: Option<MacAddr>,
     target_mac: Option<MacAddr>,
     mtu: Option<u32>,
-    prefixes: ArrayVec<PrefixInformation, PREFIXES_MAX>,
 }
 
-impl Message {
+impl<'a> Message<'a> {
     /// Reads a message from its ICMPv6 header on. Unknown options are skipped.
     ///
     /// # Errors
     /// [`Malformed::Truncated`]; [`Malformed::Length`] for an option of length zero (RFC 4861 §6.1, §7.1);
     /// [`Malformed::Address`] for a multicast target; [`Malformed::Version`] when the type is not NDP's.
-    pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed> {
         let Some((&[kind, _, _, _, r0, r1, r2, r3], body)) = message.split_first_chunk::<8>() else {
             return Err(Malformed::Truncated);
         };
@@ -181,7 +230,7 @@ impl Message {
                 let Some((&[a0, a1, a2, a3, t0, t1, t2, t3], options)) = body.split_first_chunk::<8>() else {
                     return Err(Malformed::Truncated);
                 };
-                let Options { source_mac, target_mac: _, mtu, prefixes } = Options::parse(options)?;
+                let Options { source_mac, target_mac: _, mtu } = Options::parse(options)?;
                 Ok(Self::RouterAdvertisement(RouterAdvertisement {
                     hop_limit: r0,
                     managed: r1 & router::MANAGED != 0,
@@ -191,7 +240,7 @@ impl Message {
                     retransmit_ms: u32::from_be_bytes([t0, t1, t2, t3]),
                     source_mac,
                     mtu,
-                    prefixes,
+                    prefixes: Prefixes { options },
                 }))
             }
             kind::NEIGHBOR_SOLICITATION => {
@@ -215,7 +264,7 @@ impl Message {
     /// Writes the message to the start of `buffer` with a zero checksum; returns [`Message::len`].
     ///
     /// # Panics
-    /// When `buffer` is shorter than [`Message::len`]; [`MESSAGE_BYTES_MAX`] bytes always suffice.
+    /// When `buffer` is shorter than [`Message::len`]; 32 bytes suffice for all but a router's advertisement.
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let mut writer = Writer { buffer, len: 0 };
         match self {
@@ -248,7 +297,9 @@ impl Message {
         match self {
             Self::RouterSolicitation { source_mac } => 8 + short(source_mac.is_some()),
             Self::RouterAdvertisement(RouterAdvertisement { source_mac, mtu, prefixes, .. }) => {
-                16 + short(source_mac.is_some()) + short(mtu.is_some()) + prefixes.len() * PREFIX_OPTION_BYTES
+                16 + short(source_mac.is_some())
+                    + short(mtu.is_some())
+                    + prefixes.iter().count() * PREFIX_OPTION_BYTES
             }
             Self::NeighborSolicitation { source_mac: mac, .. }
             | Self::NeighborAdvertisement { target_mac: mac, .. } => 24 + short(mac.is_some()),
@@ -256,7 +307,7 @@ impl Message {
     }
 }
 
-fn emit_router_advertisement(advertisement: &RouterAdvertisement, writer: &mut Writer<'_>) {
+fn emit_router_advertisement(advertisement: &RouterAdvertisement<'_>, writer: &mut Writer<'_>) {
     let RouterAdvertisement {
         hop_limit,
         managed,
@@ -278,21 +329,8 @@ fn emit_router_advertisement(advertisement: &RouterAdvertisement, writer: &mut W
         writer.put(&[option::MTU, 1, 0, 0]);
         writer.put(&mtu.to_be_bytes());
     }
-    for information in prefixes {
-        let PrefixInformation {
-            prefix,
-            prefix_len,
-            on_link,
-            autonomous,
-            valid_lifetime_s,
-            preferred_lifetime_s,
-        } = information;
-        let flags = flag(*on_link, prefix::ON_LINK) | flag(*autonomous, prefix::AUTONOMOUS);
-        writer.put(&[option::PREFIX_INFORMATION, 4, *prefix_len, flags]);
-        writer.put(&valid_lifetime_s.to_be_bytes());
-        writer.put(&preferred_lifetime_s.to_be_bytes());
-        writer.put(&[0; 4]);
-        writer.put(&prefix.octets());
+    for prefix in prefixes.iter() {
+        writer.put_prefix(&prefix);
     }
 }
 
@@ -317,11 +355,7 @@ impl Options {
         let mut options = Self::default();
         let mut rest = bytes;
         while !rest.is_empty() {
-            let &[kind, len, ..] = rest else { return Err(Malformed::Truncated) };
-            if len == 0 {
-                return Err(Malformed::Length);
-            }
-            let (option, behind) = rest.split_at_checked(usize::from(len) * 8).ok_or(Malformed::Truncated)?;
+            let (kind, option, behind) = split_option(rest)?;
             options.read(kind, option);
             rest = behind;
         }
@@ -337,26 +371,37 @@ impl Options {
                 self.target_mac = Some(MacAddr([a, b, c, d, e, f]));
             }
             (option::MTU, &[_, _, _, _, a, b, c, d]) => self.mtu = Some(u32::from_be_bytes([a, b, c, d])),
-            (
-                option::PREFIX_INFORMATION,
-                &[_, _, prefix_len, flags, v0, v1, v2, v3, p0, p1, p2, p3, _, _, _, _, ref octets @ ..],
-            ) => {
-                let Ok(octets) = <[u8; 16]>::try_from(octets) else { return };
-                if prefix_len > 128 {
-                    return;
-                }
-                // Beyond the room for prefixes the router's later ones are left, as documented.
-                let _ = self.prefixes.try_push(PrefixInformation {
-                    prefix: Ipv6Addr::from_octets(octets),
-                    prefix_len,
-                    on_link: flags & prefix::ON_LINK != 0,
-                    autonomous: flags & prefix::AUTONOMOUS != 0,
-                    valid_lifetime_s: u32::from_be_bytes([v0, v1, v2, v3]),
-                    preferred_lifetime_s: u32::from_be_bytes([p0, p1, p2, p3]),
-                });
-            }
             _ => {}
         }
+    }
+}
+
+/// The first option: its kind, all of its bytes, and what follows it.
+fn split_option(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Malformed> {
+    let &[kind, len, ..] = bytes else { return Err(Malformed::Truncated) };
+    if len == 0 {
+        return Err(Malformed::Length);
+    }
+    let (option, behind) = bytes.split_at_checked(usize::from(len) * 8).ok_or(Malformed::Truncated)?;
+    Ok((kind, option, behind))
+}
+
+impl PrefixInformation {
+    /// Reads an option, if it is one of these.
+    fn parse(kind: u8, option: &[u8]) -> Option<Self> {
+        let &[_, _, prefix_len, flags, v0, v1, v2, v3, p0, p1, p2, p3, _, _, _, _, ref octets @ ..] = option
+        else {
+            return None;
+        };
+        let octets = <[u8; 16]>::try_from(octets).ok()?;
+        (kind == option::PREFIX_INFORMATION && prefix_len <= 128).then(|| Self {
+            prefix: Ipv6Addr::from_octets(octets),
+            prefix_len,
+            on_link: flags & prefix::ON_LINK != 0,
+            autonomous: flags & prefix::AUTONOMOUS != 0,
+            valid_lifetime_s: u32::from_be_bytes([v0, v1, v2, v3]),
+            preferred_lifetime_s: u32::from_be_bytes([p0, p1, p2, p3]),
+        })
     }
 }
 
@@ -377,5 +422,21 @@ impl Writer<'_> {
             self.put(&[kind, 1]);
             self.put(&mac);
         }
+    }
+    fn put_prefix(&mut self, information: &PrefixInformation) {
+        let PrefixInformation {
+            prefix,
+            prefix_len,
+            on_link,
+            autonomous,
+            valid_lifetime_s,
+            preferred_lifetime_s,
+        } = information;
+        let flags = flag(*on_link, prefix::ON_LINK) | flag(*autonomous, prefix::AUTONOMOUS);
+        self.put(&[option::PREFIX_INFORMATION, 4, *prefix_len, flags]);
+        self.put(&valid_lifetime_s.to_be_bytes());
+        self.put(&preferred_lifetime_s.to_be_bytes());
+        self.put(&[0; 4]);
+        self.put(&prefix.octets());
     }
 }

@@ -17,7 +17,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 mod tests;
 
 /// A frame: its Ethernet header and what it carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<'a> {
     /// The Ethernet header.
     pub ethernet: ethernet::Header,
@@ -26,7 +26,7 @@ pub struct Parsed<'a> {
 }
 
 /// What a frame carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// ARP.
     Arp(arp::Packet),

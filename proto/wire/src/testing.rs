@@ -131,7 +131,8 @@ pub(crate) fn tcp_header() -> impl Strategy<Value = tcp::Header> {
     )
 }
 
-pub(crate) fn ndp_message() -> impl Strategy<Value = ndp::Message> {
+/// A neighbour discovery message whose prefixes, if it has any, are in memory that nobody frees: a test ends soon.
+pub(crate) fn ndp_message() -> impl Strategy<Value = ndp::Message<'static>> {
     prop_oneof![
         option::of(mac()).prop_map(|source_mac| ndp::Message::RouterSolicitation { source_mac }),
         (host_v6(), option::of(mac()))
@@ -149,7 +150,7 @@ pub(crate) fn ndp_message() -> impl Strategy<Value = ndp::Message> {
     ]
 }
 
-fn router_advertisement() -> impl Strategy<Value = ndp::RouterAdvertisement> {
+fn router_advertisement() -> impl Strategy<Value = ndp::RouterAdvertisement<'static>> {
     (
         any::<u8>(),
         any::<[bool; 2]>(),
@@ -157,7 +158,7 @@ fn router_advertisement() -> impl Strategy<Value = ndp::RouterAdvertisement> {
         any::<[u32; 2]>(),
         option::of(mac()),
         option::of(any::<u32>()),
-        vec(prefix_information(), 0..=ndp::PREFIXES_MAX),
+        vec(prefix_information(), 0..=5),
     )
         .prop_map(
             |(
@@ -169,6 +170,7 @@ fn router_advertisement() -> impl Strategy<Value = ndp::RouterAdvertisement> {
                 mtu,
                 prefixes,
             )| {
+                let buffer = alloc::vec![0; prefixes.len() * ndp::PREFIX_OPTION_BYTES].leak();
                 ndp::RouterAdvertisement {
                     hop_limit,
                     managed,
@@ -178,7 +180,7 @@ fn router_advertisement() -> impl Strategy<Value = ndp::RouterAdvertisement> {
                     retransmit_ms,
                     source_mac,
                     mtu,
-                    prefixes: prefixes.into_iter().collect(),
+                    prefixes: ndp::Prefixes::emit(&prefixes, buffer),
                 }
             },
         )

@@ -58,7 +58,7 @@ pub(super) fn ndp(
     vlan: Option<u16>,
     source: Ipv6Addr,
     destination: Ipv6Addr,
-    message: ndp::Message,
+    message: ndp::Message<'_>,
 ) -> bool {
     let ip = ipv6::Header {
         source,

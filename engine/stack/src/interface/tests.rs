@@ -280,9 +280,9 @@ mod neighbor_solicitations {
         icmpv6_frame(to_mac, source, to, &message)
     }
 
-    fn answer(frame: &[u8]) -> (MacAddr, wire::ipv6::Header, ndp::Message) {
+    fn answer(frame: &[u8]) -> (MacAddr, wire::ipv6::Header, ndp::Message<'static>) {
         let (Input::Handled, Some(reply)) = on_frame(frame) else { panic!("no answer") };
-        let Parsed { ethernet, packet } = wire::parse_frame(&reply, true).unwrap();
+        let Parsed { ethernet, packet } = wire::parse_frame(reply.leak(), true).unwrap();
         let Packet::Icmpv6 { ip, message: icmpv6::Message::Ndp(message) } = packet else {
             panic!("{packet:?}")
         };

@@ -119,8 +119,9 @@ fn ndp_through_a_router_is_refused() {
     let frame =
         |hop_limit| ipv6_frame(Protocol::ICMPV6, hop_limit, "2001:db8::1".parse().unwrap(), bytes.clone(), 2);
     assert_eq!(parse_frame(&frame(254), true), Err(Malformed::HopLimit));
+    let neighbourly = frame(255);
     let Ok(Parsed { packet: Packet::Icmpv6 { message: icmpv6::Message::Ndp(parsed), .. }, .. }) =
-        parse_frame(&frame(255), true)
+        parse_frame(&neighbourly, true)
     else {
         panic!("not NDP")
     };
