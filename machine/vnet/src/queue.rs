@@ -181,6 +181,12 @@ impl VnetQueue {
         Some(slot)
     }
 
+    /// Goes on with one system call per packet.
+    fn abandon_ring(&mut self, error: io::Error) {
+        self.ring = None;
+        self.ring_error = Some(error);
+    }
+
     /// Writes the oldest staged packets. Returns whether the device took all it was offered.
     fn write_batch(&mut self) -> bool {
         let count = self.staged.len().min(BATCH_MAX);
@@ -190,12 +196,14 @@ impl VnetQueue {
             let packets = self.staged.iter().take(count).map(|slot| &self.slots[usize::from(*slot)]);
             match ring.write(packets) {
                 Ok(ends) => results.extend(ends.iter().copied()),
-                Err(error) => {
-                    self.ring = None;
-                    self.ring_error = Some(error);
-                }
+                Err(error) => self.abandon_ring(error),
             }
             self.calls.send_calls += 1;
+        }
+        if results.contains(&-libc::EOPNOTSUPP) {
+            // An old driver that cannot say "not now": none of these was written.
+            self.abandon_ring(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+            results.clear();
         }
         if results.is_empty() {
             for slot in self.staged.iter().take(count) {
@@ -252,11 +260,12 @@ impl VnetQueue {
         if let Some(ring) = self.ring.as_mut().filter(|_| width > 1) {
             match ring.read(&mut self.buffers[..width]) {
                 Ok(ends) => results.extend(ends.iter().copied()),
-                Err(error) => {
-                    self.ring = None;
-                    self.ring_error = Some(error);
-                }
+                Err(error) => self.abandon_ring(error),
             }
+        }
+        if results.contains(&-libc::EOPNOTSUPP) {
+            self.abandon_ring(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+            results.clear();
         }
         if results.is_empty() {
             results.push(read(self.fd.as_fd(), &mut self.buffers[0]));

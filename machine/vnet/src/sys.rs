@@ -1,8 +1,8 @@
 //! Many writes, or many reads, in one system call.
 //!
 //! Everything here is synchronous: a batch is submitted and waited for before the call returns, so that the kernel holds
-//! no pointer of ours in between. The descriptor must be nonblocking: then each operation ends within the
-//! submission, with `EAGAIN` where it would have waited.
+//! no pointer of ours in between. Each operation ends within the submission, with `EAGAIN` where it would have waited:
+//! `RWF_NOWAIT` says so, because io_uring takes a nonblocking descriptor for one that it may wait for itself.
 
 #![expect(unsafe_code, reason = "lends buffers to io_uring, for the length of a call")]
 
@@ -36,7 +36,7 @@ pub(crate) struct BatchRing {
 }
 
 impl BatchRing {
-    /// A ring for `fd`, which must be nonblocking and outlive it. Belongs to the calling thread.
+    /// A ring for `fd`, which must know `RWF_NOWAIT`. Belongs to the calling thread.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let entries = u32::try_from(BATCH_MAX).expect("small");
         let ring = IoUring::builder()
@@ -61,7 +61,10 @@ impl BatchRing {
                 *iovec = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
                 pieces += 1;
             }
-            let entry = opcode::Writev::new(FILE, iovecs.as_ptr(), pieces).build().user_data(count);
+            let entry = opcode::Writev::new(FILE, iovecs.as_ptr(), pieces)
+                .rw_flags(libc::RWF_NOWAIT)
+                .build()
+                .user_data(count);
             // SAFETY: the iovecs and what they name outlive the batch: `run` waits for its end, and both borrows last
             // until this function returns. A write only reads them.
             unsafe { push(&mut self.ring, &entry) }?;
@@ -76,7 +79,10 @@ impl BatchRing {
         for buffer in buffers.iter_mut().take(BATCH_MAX) {
             let room = buffer.room_mut();
             let len = u32::try_from(room.len()).unwrap_or(u32::MAX);
-            let entry = opcode::Read::new(FILE, room.as_mut_ptr(), len).build().user_data(count);
+            let entry = opcode::Read::new(FILE, room.as_mut_ptr(), len)
+                .rw_flags(libc::RWF_NOWAIT)
+                .build()
+                .user_data(count);
             // SAFETY: the buffer is borrowed exclusively until this function returns, and `run` waits for the end.
             unsafe { push(&mut self.ring, &entry) }?;
             count += 1;
