@@ -100,7 +100,7 @@ impl fmt::Display for CertificateError {
             ),
             Self::KeyMismatch { certificate, key } => write!(
                 f,
-                "the key in {} does not belong to the certificate in {}",
+                "the key in {} does not match the certificate in {}",
                 key.display(),
                 certificate.display()
             ),

@@ -1,0 +1,204 @@
+//! The command line, and its manual.
+
+use clap::{Args, Parser, Subcommand};
+use core::time::Duration;
+use std::path::PathBuf;
+
+use crate::config::Options;
+
+const ABOUT: &str = "Video from disk, clocked by TCP";
+
+const LONG_ABOUT: &str = "\
+Atlas serves a directory of video over HTTP and HTTPS through a TCP/IP stack of its own. It has no send buffer and no \
+page cache: an acknowledgment opens the window, the window becomes a disk read, and what was read is sealed and sent \
+at once. One thread per core does all of it.
+
+It has an address of its own, beside the kernel's: on a TAP device that it creates, or on a network interface through \
+a packet socket. `atlas serve DIR` is all that is needed to see it work.";
+
+const AFTER_LONG: &str = "The manual of each command: `atlas serve --help`, and so on.";
+
+const SERVE_LONG: &str = "\
+Serves DIR until SIGINT or SIGTERM. Prints what it found and chose on standard error and, when it is ready, one line \
+for each URL on standard output:
+
+  listening http://10.77.0.2:80/
+  listening https://10.77.0.2:443/
+
+The page at / lists what there is to play and plays it. Everything that was created is gone afterwards: the device, \
+its addresses and routes.";
+
+const SERVE_AFTER_LONG: &str = "\
+EXAMPLES
+  Look at it, on this machine:
+    atlas serve examples/video
+
+  The same without root, through a port of the loopback interface:
+    atlas serve examples/video --namespace always
+
+  A public server on an interface, with a certificate:
+    atlas serve /srv/video --link packet:eth1 \\
+        --addr 203.0.113.10/24 --addr 2001:db8::10/64 \\
+        --cert /etc/atlas/chain.pem --key /etc/atlas/key.pem \\
+        --access-log /var/log/atlas.log
+
+  From a configuration file, one option differently:
+    atlas serve --config /etc/atlas.toml --workers 4
+
+FILES
+  The configuration file (--config) is TOML. Every option is a key of the
+  same name without the dashes, DIR is `dir`, and the table [service] holds
+  what concerns responses. Paths are relative to the file. The command line
+  beats the file, the file beats the defaults:
+
+    dir = \"/srv/video\"
+    addr = [\"203.0.113.10/24\", \"2001:db8::10/64\"]
+    link = \"packet:eth1\"
+    cert = \"/etc/atlas/chain.pem\"
+    key = \"/etc/atlas/key.pem\"
+    drain-seconds = 60
+
+SIGNALS
+  SIGINT, SIGTERM   Accept nothing new, let connections finish within
+                    --drain-seconds, leave. A second one: leave now.
+  SIGHUP            Read configuration, certificate and directory again.
+                    What is broken is reported, and what was in force stays
+                    in force; no connection is broken.
+  SIGUSR1           Open the access log again, after it was moved away.
+
+ADMIN PORT
+  GET   /metrics    the numbers for Prometheus
+        /stats      the same as JSON
+        /healthz    200 while it runs
+        /readyz     200 while new connections are welcome
+  POST  /drain      as SIGTERM
+        /reload     as SIGHUP
+
+EXIT STATUS
+  0   It was told to leave, and left.
+  1   It failed while it ran.
+  2   It could not start: one line says why and what to do about it.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "atlas", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = AFTER_LONG,
+    max_term_width = 120, subcommand_required = true, arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a directory
+    #[command(long_about = SERVE_LONG, after_long_help = SERVE_AFTER_LONG)]
+    Serve(Box<ServeArgs>),
+    /// Check a configuration, the certificate and the directory it names, without serving anything
+    #[command(long_about = "\
+Reads everything that `serve` would read, checks it, and says what would be served and where. Creates nothing and needs \
+no privilege. Takes the options of `serve`.")]
+    Check(Box<ServeArgs>),
+    /// Make a signed URL
+    #[command(long_about = "\
+Prints the path and query of a URL that a server with the same key lets through until it expires. With --directory the \
+signature is good for everything beside and below PATH, which is what the segments of a playlist need.")]
+    Sign(SignArgs),
+}
+
+/// What `serve` and `check` take.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Read options from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What `sign` takes.
+#[derive(Args, Debug)]
+pub(crate) struct SignArgs {
+    /// The path to sign, as it stands in the URL without its first slash: films/a/master.m3u8
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+    /// The file that holds the key, as for `serve --signing-key`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signing_key: PathBuf,
+    /// How long the URL is good: seconds, or a number with s, m, h or d [default: 6h]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "6h", hide_default_value = true)]
+    pub(crate) expires_in: Duration,
+    /// Sign the directory of PATH with everything in it
+    #[arg(long)]
+    pub(crate) directory: bool,
+    /// Put a directory's signature into the query instead of the path
+    #[arg(long, requires = "directory")]
+    pub(crate) query: bool,
+    /// Put this before the result: https://video.example
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(crate) base: String,
+}
+
+/// `90`, `90s`, `15m`, `6h`, `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3_600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        _ => (text, 1),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("'{text}' is not a time such as 90s, 15m, 6h or 7d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for text in ["", "h", "-1", "1w", "0", "99999999999999999d", "1é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_described() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands() {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn the_manual_names_every_part() {
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        let manual = serve.render_long_help().to_string();
+        for part in
+            ["EXAMPLES", "FILES", "SIGNALS", "EXIT STATUS", "ADMIN PORT", "--drain-seconds", "[default:"]
+        {
+            assert!(manual.contains(part), "{part}");
+        }
+    }
+}

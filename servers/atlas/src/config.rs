@@ -1,0 +1,454 @@
+//! What the operator chose: command line over file over defaults.
+//!
+//! ```text
+//!   command line ─▶ Options ─┐
+//!                            ├─ over ─▶ Options ── resolve ──▶ Config, complete and consistent
+//!   FILE (TOML)  ─▶ Options ─┘
+//! ```
+//!
+//! [`Options`] is both: a flag is a key of the file, by construction.
+
+mod file;
+mod values;
+
+use atlas::Settings;
+use clap::Args;
+use core::fmt;
+use core::time::Duration;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+pub(crate) use values::{
+    AdminChoice, BadValue, Bytes, Cidr, Congestion, LinkChoice, LogChoice, LogFormat, LogLevel, Namespace,
+    PortChoice,
+};
+
+/// The admin port unless chosen otherwise: Prometheus's range, taken by nobody well known.
+pub(crate) const ADMIN_PORT: u16 = 9_464;
+/// Large frames of a worker's pool unless chosen otherwise: 80 MiB.
+pub(crate) const FRAMES: u32 = 4_096;
+/// Fewer could not serve one connection with a wide window.
+pub(crate) const FRAMES_MIN: u32 = 64;
+const FRAMES_MAX: u32 = 4 << 20;
+const WORKERS_MAX: u16 = 256;
+
+/// Every option, as far as it was given.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    /// The directory to serve
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// An address of ours with the prefix length of its network; may be given twice, for IPv4 and IPv6
+    ///
+    /// On a TAP device the kernel gets another address of the same network. [default: 10.77.0.2/24 and
+    /// fd61:746c:6173::2/64, or the next ones that no route of this machine covers]
+    #[arg(long, value_name = "IP/PREFIX", help_heading = "Network")]
+    pub(crate) addr: Vec<Cidr>,
+    /// What carries packets: tap, tap:NAME or packet:INTERFACE [default: tap]
+    ///
+    /// `tap` creates a TAP device with one queue for each worker, which vanishes with the server. `packet` shares a
+    /// network interface with the kernel through a packet socket; the address (--addr) must be one that the kernel does
+    /// not have.
+    #[arg(long, value_name = "LINK", help_heading = "Network")]
+    pub(crate) link: Option<LinkChoice>,
+    /// The port for HTTP, or off [default: 80]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    pub(crate) http: Option<PortChoice>,
+    /// The port for HTTPS, or off [default: 443]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    pub(crate) https: Option<PortChoice>,
+    /// Congestion control: cubic or newreno [default: cubic]
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub(crate) congestion: Option<Congestion>,
+    /// The most connections of a worker at once [default: 65536]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub(crate) connections: Option<u32>,
+    /// The most connections of one client address at once, 0 for no limit [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub(crate) connections_per_client: Option<u32>,
+
+    /// The certificate chain, PEM, leaf first [default: one of our own, signed by itself]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub(crate) key: Option<PathBuf>,
+    /// Write connection secrets to this file, for Wireshark (as SSLKEYLOGFILE does)
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub(crate) key_log: Option<PathBuf>,
+
+    /// Worker threads, one for each core [default: the cores there are, less one]
+    #[arg(long, value_name = "N", help_heading = "Cores and memory")]
+    pub(crate) workers: Option<u16>,
+    /// Keep each worker on a core of its own: on or off [default: off]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
+          value_parser = switch, help_heading = "Cores and memory")]
+    #[serde(deserialize_with = "file::switch")]
+    pub(crate) pin: Option<bool>,
+    /// Frames of 16 KiB for each worker: what may be on its way from disk to wire [default: 4096]
+    #[arg(long, value_name = "N", conflicts_with = "memory", help_heading = "Cores and memory")]
+    pub(crate) frames: Option<u32>,
+    /// Memory for the frames of all workers, instead of --frames: 512M, 2G
+    #[arg(long, value_name = "SIZE", help_heading = "Cores and memory")]
+    pub(crate) memory: Option<Bytes>,
+
+    /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9464, or a free one]
+    #[arg(long, value_name = "WHERE", help_heading = "Logs and numbers")]
+    pub(crate) admin: Option<AdminChoice>,
+    /// Where the access log goes: a file, - for standard output, or off [default: off]
+    #[arg(long, value_name = "FILE", help_heading = "Logs and numbers")]
+    pub(crate) access_log: Option<LogChoice>,
+    /// How a line of it is written: combined or json [default: combined]
+    #[arg(long, value_name = "FORMAT", help_heading = "Logs and numbers")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What the event log on standard error tells: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Logs and numbers")]
+    pub(crate) log_level: Option<LogLevel>,
+    /// Print a line of numbers each second: on or off [default: off]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
+          value_parser = switch, help_heading = "Logs and numbers")]
+    #[serde(deserialize_with = "file::switch")]
+    pub(crate) stats: Option<bool>,
+
+    /// How long connections may take to finish after SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
+    pub(crate) drain_seconds: Option<u32>,
+    /// How often to look for new content and a new certificate, 0 for only on SIGHUP [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
+    pub(crate) rescan_seconds: Option<u32>,
+    /// A file that holds a key for signed URLs; may be given four times, the newest first [default: none is needed]
+    #[arg(long, value_name = "FILE", help_heading = "Operation")]
+    pub(crate) signing_key: Vec<PathBuf>,
+
+    /// Run inside a user and network namespace: auto, always or never [default: auto, when not root]
+    ///
+    /// Needs no privilege. Ports of the loopback interface outside are forwarded to the server inside.
+    #[arg(long, value_name = "WHEN", help_heading = "Without root")]
+    pub(crate) namespace: Option<Namespace>,
+    /// The loopback port that is forwarded to HTTP, or off [default: 8080, or a free one]
+    #[arg(long, value_name = "PORT", help_heading = "Without root")]
+    pub(crate) forward_http: Option<PortChoice>,
+    /// The loopback port that is forwarded to HTTPS, or off [default: 8443, or a free one]
+    #[arg(long, value_name = "PORT", help_heading = "Without root")]
+    pub(crate) forward_https: Option<PortChoice>,
+
+    /// What concerns responses; only in the file.
+    #[arg(skip)]
+    pub(crate) service: Option<Settings>,
+}
+
+fn switch(text: &str) -> Result<bool, BadValue> {
+    file::on_or_off(text)
+}
+
+impl Options {
+    /// These, and those of `below` where these say nothing.
+    fn over(self, below: Self) -> Self {
+        // In full: a new option must not be forgotten here.
+        let Self {
+            dir,
+            addr,
+            link,
+            http,
+            https,
+            congestion,
+            connections,
+            connections_per_client,
+            cert,
+            key,
+            key_log,
+            workers,
+            pin,
+            frames,
+            memory,
+            admin,
+            access_log,
+            log_format,
+            log_level,
+            stats,
+            drain_seconds,
+            rescan_seconds,
+            signing_key,
+            namespace,
+            forward_http,
+            forward_https,
+            service,
+        } = self;
+        // One of these two given here means that neither of them is taken from below.
+        let sized = frames.is_some() || memory.is_some();
+        // A certificate without its key is a mistake, not half of a mixture.
+        let certified = cert.is_some() || key.is_some();
+        Self {
+            dir: dir.or(below.dir),
+            addr: if addr.is_empty() { below.addr } else { addr },
+            link: link.or(below.link),
+            http: http.or(below.http),
+            https: https.or(below.https),
+            congestion: congestion.or(below.congestion),
+            connections: connections.or(below.connections),
+            connections_per_client: connections_per_client.or(below.connections_per_client),
+            cert: if certified { cert } else { below.cert },
+            key: if certified { key } else { below.key },
+            key_log: key_log.or(below.key_log),
+            workers: workers.or(below.workers),
+            pin: pin.or(below.pin),
+            frames: if sized { frames } else { below.frames },
+            memory: if sized { memory } else { below.memory },
+            admin: admin.or(below.admin),
+            access_log: access_log.or(below.access_log),
+            log_format: log_format.or(below.log_format),
+            log_level: log_level.or(below.log_level),
+            stats: stats.or(below.stats),
+            drain_seconds: drain_seconds.or(below.drain_seconds),
+            rescan_seconds: rescan_seconds.or(below.rescan_seconds),
+            signing_key: if signing_key.is_empty() { below.signing_key } else { signing_key },
+            namespace: namespace.or(below.namespace),
+            forward_http: forward_http.or(below.forward_http),
+            forward_https: forward_https.or(below.forward_https),
+            service: service.or(below.service),
+        }
+    }
+}
+
+/// Everything decided that the operator decides; what depends on the machine is decided at start.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The served directory.
+    pub(crate) dir: PathBuf,
+    /// Our addresses: none, or at most one of each family.
+    pub(crate) addr: Vec<Cidr>,
+    /// What carries packets.
+    pub(crate) link: LinkChoice,
+    /// The port for HTTP.
+    pub(crate) http: Option<u16>,
+    /// The port for HTTPS.
+    pub(crate) https: Option<u16>,
+    /// Congestion control.
+    pub(crate) congestion: Congestion,
+    /// Connections of a worker at once.
+    pub(crate) connections: u32,
+    /// Connections of one client address at once; 0 for no limit.
+    pub(crate) connections_per_client: u32,
+    /// Where the certificate is.
+    pub(crate) certificate: Option<CertificateFiles>,
+    /// Where connection secrets are written to.
+    pub(crate) key_log: Option<PathBuf>,
+    /// Worker threads, when chosen.
+    pub(crate) workers: Option<u16>,
+    /// Each worker stays on a core.
+    pub(crate) pin: bool,
+    /// How large the pools are.
+    pub(crate) pool: PoolChoice,
+    /// Where the admin port is; `None`: where it is by default.
+    pub(crate) admin: Option<AdminChoice>,
+    /// Where the access log goes.
+    pub(crate) access_log: LogChoice,
+    /// How its lines look.
+    pub(crate) log_format: LogFormat,
+    /// What the event log tells.
+    pub(crate) log_level: LogLevel,
+    /// A line a second.
+    pub(crate) stats: bool,
+    /// How long draining may take.
+    pub(crate) drain: Duration,
+    /// How often to look for changes.
+    pub(crate) rescan: Option<Duration>,
+    /// Keys for signed URLs.
+    pub(crate) signing_keys: Vec<PathBuf>,
+    /// Whether to run inside a namespace.
+    pub(crate) namespace: Namespace,
+    /// The loopback port for HTTP; `None`: the default, or a free one.
+    pub(crate) forward_http: Option<PortChoice>,
+    /// The loopback port for HTTPS; `None`: the default, or a free one.
+    pub(crate) forward_https: Option<PortChoice>,
+    /// What concerns responses.
+    pub(crate) service: Settings,
+}
+
+/// The two files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    /// The chain.
+    pub(crate) chain: PathBuf,
+    /// The key.
+    pub(crate) key: PathBuf,
+}
+
+/// How large the pools are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PoolChoice {
+    /// What suits the machine.
+    Default,
+    /// Large frames of each worker.
+    Frames(u32),
+    /// Memory of all workers together.
+    Memory(Bytes),
+}
+
+/// A choice that cannot be followed: the operator's, in one line.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The file is not what it should be.
+    Syntax { path: PathBuf, line: usize, why: String },
+    /// The file has a key that means nothing.
+    UnknownKey { path: PathBuf, line: usize, key: String, nearest: Option<String> },
+    /// There is no directory to serve.
+    NoDirectory,
+    /// Two options that do not go together, or a number out of its range.
+    Contradiction(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Syntax { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
+            Self::UnknownKey { path, line, key, nearest } => {
+                write!(f, "{}:{line}: there is no option '{key}'", path.display())?;
+                nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; did you mean '{nearest}'?"))
+            }
+            Self::NoDirectory => {
+                f.write_str("no directory to serve: give one, as in `atlas serve examples/video`")
+            }
+            Self::Contradiction(line) => f.write_str(line),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl Config {
+    /// What the command line and the file, if there is one, amount to.
+    pub(crate) fn load(options: Options, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let options = match file {
+            Some(path) => options.over(file::read(path)?),
+            None => options,
+        };
+        Self::resolve(options)
+    }
+
+    fn resolve(options: Options) -> Result<Self, ConfigError> {
+        let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
+        let port =
+            |choice: Option<PortChoice>, default| choice.map_or(Some(default), |PortChoice(port)| port);
+        let (http, https) = (port(options.http, 80), port(options.https, 443));
+        if http.is_none() && https.is_none() {
+            return wrong("--http and --https are both off: there is nothing to serve");
+        }
+        if http == https {
+            return wrong("--http and --https are the same port: choose two");
+        }
+        let certificate = match (options.cert, options.key) {
+            (Some(chain), Some(key)) => Some(CertificateFiles { chain, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return wrong("--cert without --key: the certificate's private key is needed too");
+            }
+            (None, Some(_)) => return wrong("--key without --cert: the key's certificate is needed too"),
+        };
+        let of_family = |v4: bool| options.addr.iter().filter(|cidr| cidr.address.is_ipv4() == v4).count();
+        if of_family(true) > 1 || of_family(false) > 1 {
+            return wrong("--addr may be given once for IPv4 and once for IPv6");
+        }
+        let link = options.link.unwrap_or(LinkChoice::Tap(None));
+        if matches!(link, LinkChoice::Packet(_)) && options.addr.is_empty() {
+            return wrong("a packet link needs --addr: an address of that network which nobody else has");
+        }
+        let pool = match (options.frames, options.memory) {
+            (Some(_), Some(_)) => return wrong("frames and memory say the same thing: give one of them"),
+            (Some(frames), None) if !(FRAMES_MIN..=FRAMES_MAX).contains(&frames) => {
+                return Err(ConfigError::Contradiction(format!(
+                    "--frames {frames} is not from {FRAMES_MIN} to {FRAMES_MAX}"
+                )));
+            }
+            (Some(frames), None) => PoolChoice::Frames(frames),
+            (None, Some(memory)) => PoolChoice::Memory(memory),
+            (None, None) => PoolChoice::Default,
+        };
+        if let Some(workers) = options.workers
+            && !(1..=WORKERS_MAX).contains(&workers)
+        {
+            return wrong("--workers is not from 1 to 256");
+        }
+        if options.connections == Some(0) {
+            return wrong("--connections 0: nobody could connect");
+        }
+        if options.signing_key.len() > http::signature::KEY_COUNT_MAX {
+            return wrong("--signing-key may be given four times: the newest first, the oldest can go");
+        }
+        Ok(Self {
+            dir: options.dir.ok_or(ConfigError::NoDirectory)?,
+            addr: options.addr,
+            link,
+            http,
+            https,
+            congestion: options.congestion.unwrap_or(Congestion::Cubic),
+            connections: options.connections.unwrap_or(65_536),
+            connections_per_client: options.connections_per_client.unwrap_or(0),
+            certificate,
+            key_log: options.key_log,
+            workers: options.workers,
+            pin: options.pin.unwrap_or(false),
+            pool,
+            admin: options.admin,
+            access_log: options.access_log.unwrap_or(LogChoice::Off),
+            log_format: options.log_format.unwrap_or(LogFormat::Combined),
+            log_level: options.log_level.unwrap_or(LogLevel::Info),
+            stats: options.stats.unwrap_or(false),
+            drain: Duration::from_secs(options.drain_seconds.unwrap_or(30).into()),
+            rescan: match options.rescan_seconds.unwrap_or(10) {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
+            signing_keys: options.signing_key,
+            namespace: options.namespace.unwrap_or(Namespace::Auto),
+            forward_http: options.forward_http,
+            forward_https: options.forward_https,
+            service: options.service.unwrap_or_default(),
+        })
+    }
+
+    /// The options in which `new` differs and which only a restart changes.
+    pub(crate) fn fixed_differences(&self, new: &Self) -> Vec<&'static str> {
+        let mut different = Vec::new();
+        let mut compare = |name, same: bool| {
+            if !same {
+                different.push(name);
+            }
+        };
+        compare("addr", self.addr == new.addr);
+        compare("link", self.link == new.link);
+        compare("http", self.http == new.http);
+        compare("https", self.https == new.https);
+        compare("congestion", self.congestion == new.congestion);
+        compare("connections", self.connections == new.connections);
+        compare("connections-per-client", self.connections_per_client == new.connections_per_client);
+        compare("key-log", self.key_log == new.key_log);
+        compare("workers", self.workers == new.workers);
+        compare("pin", self.pin == new.pin);
+        compare("frames or memory", self.pool == new.pool);
+        compare("admin", self.admin == new.admin);
+        compare("access-log", self.access_log == new.access_log);
+        compare("log-level", self.log_level == new.log_level);
+        compare("rescan-seconds", self.rescan == new.rescan);
+        compare("namespace", self.namespace == new.namespace);
+        compare("forward-http", self.forward_http == new.forward_http);
+        compare("forward-https", self.forward_https == new.forward_https);
+        compare("dir", self.dir == new.dir);
+        different
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn cli(line: &str) -> Options {
+    CommandLine::try_parse_from(format!("atlas {line}").split_whitespace()).unwrap().options
+}
+
+fn over(line: &str, text: &str) -> Config {
+    Config::resolve(cli(line).over(file::parse(text).unwrap())).unwrap()
+}
+
+fn refused(line: &str, text: &str) -> String {
+    let line = Config::resolve(cli(line).over(file::parse(text).unwrap())).unwrap_err().to_string();
+    assert!(!line.contains('\n'), "{line}");
+    line
+}
+
+#[test]
+fn the_command_line_beats_the_file_beats_the_defaults() {
+    let config = over("video --http 8080", "http = 81\nhttps = 444\n");
+    assert_eq!((config.http, config.https), (Some(8080), Some(444)));
+    assert_eq!(config.drain, Duration::from_secs(30));
+    assert_eq!(config.dir, Path::new("video"));
+}
+
+#[test]
+fn a_switch_of_the_file_can_be_turned_off() {
+    assert!(over("video", "stats = true").stats);
+    assert!(!over("video --stats=off", "stats = true").stats);
+    assert!(over("video --stats", "").stats);
+}
+
+#[test]
+fn lists_replace_and_do_not_add_up() {
+    let config = over("video --addr 10.0.0.2/24", "addr = [\"10.9.0.2/24\", \"fd00::2/64\"]");
+    assert_eq!(config.addr, ["10.0.0.2/24".parse().unwrap()]);
+}
+
+#[test]
+fn a_certificate_comes_from_one_place_as_a_whole() {
+    let file = "cert = \"a.pem\"\nkey = \"a.key\"";
+    let certificate = over("video --cert b.pem --key b.key", file).certificate.unwrap();
+    assert_eq!((certificate.chain, certificate.key), ("b.pem".into(), "b.key".into()));
+    assert!(refused("video --cert b.pem", file).contains("--cert without --key"));
+}
+
+#[test]
+fn the_size_of_the_pools_comes_from_one_place_too() {
+    assert_eq!(over("video --frames 100", "memory = \"1G\"").pool, PoolChoice::Frames(100));
+    assert_eq!(over("video", "memory = \"1G\"").pool, PoolChoice::Memory(Bytes(1 << 30)));
+    assert!(refused("video", "memory = \"1G\"\nframes = 100").contains("give one of them"));
+}
+
+#[test]
+fn what_does_not_go_together_is_told_in_one_line() {
+    for (line, text, told) in [
+        ("", "", "no directory"),
+        ("video --http off --https off", "", "nothing to serve"),
+        ("video --http 443", "", "same port"),
+        ("video --addr 10.0.0.2/24 --addr 10.0.1.2/24", "", "once for IPv4"),
+        ("video --link packet:eth0", "", "needs --addr"),
+        ("video --frames 1", "", "--frames 1 is not from"),
+        ("video", "workers = 0", "--workers"),
+        ("video", "connections = 0", "nobody could connect"),
+        ("video --key k.pem", "", "--key without --cert"),
+        (
+            "video --signing-key a --signing-key b --signing-key c --signing-key d --signing-key e",
+            "",
+            "four times",
+        ),
+    ] {
+        let refusal = refused(line, text);
+        assert!(refusal.contains(told), "{line}: {refusal}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(cli("video"), Some(Path::new("/nonexistent/atlas.toml"))).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /nonexistent/atlas.toml: "), "{error}");
+}
+
+#[test]
+fn what_needs_a_restart_is_known_by_name() {
+    let before = over("video --workers 1", "");
+    let after = over("video --workers 2 --drain-seconds 5", "");
+    assert_eq!(before.fixed_differences(&after), ["workers"]);
+    assert!(before.fixed_differences(&before).is_empty());
+}

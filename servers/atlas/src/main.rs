@@ -1,0 +1,139 @@
+//! The `atlas` program: names the machine's parts, and ties engine, service and control together.
+//!
+//! ```text
+//!   cli ─▶ config ─▶ start ─┬─▶ worker 0 … N    an engine each, on a thread of its own
+//!                           ├─▶ forward         only inside a namespace
+//!                           └─▶ control::run    this thread, until everything has left
+//! ```
+
+mod cli;
+mod config;
+mod forward;
+mod server;
+mod sign;
+mod start;
+mod stats;
+mod worker;
+
+use clap::Parser;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Instant;
+use tracing_subscriber::filter::LevelFilter;
+
+use cli::{Cli, Command, ServeArgs};
+use config::{Config, LogLevel};
+use control::Outcome;
+use server::Atlas;
+use start::{StartError, Started};
+use stats::Stats;
+
+/// It failed while it ran.
+const FAILED: u8 = 1;
+/// It could not start.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(arguments) => serve(*arguments),
+        Command::Check(arguments) => check(*arguments),
+        Command::Sign(arguments) => match sign::sign(&arguments) {
+            Ok(url) => print(&url),
+            Err(error) => refuse(&error, NOT_STARTED),
+        },
+    }
+}
+
+fn serve(arguments: ServeArgs) -> ExitCode {
+    let ServeArgs { config: file, options } = arguments;
+    let config = match Config::load(options.clone(), file.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    log_to_stderr(config.log_level);
+    let started = match start::start(&config) {
+        Ok(started) => started,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    let Started {
+        signals,
+        bell,
+        admin,
+        access_log,
+        ports,
+        workers,
+        content,
+        secure,
+        forwarder,
+        facts,
+        urls,
+        report,
+        site,
+    } = started;
+    let plan = control::Plan { signals, bell, admin, access_log, drain: config.drain, rescan: config.rescan };
+    let stats = config.stats.then(|| Stats::new(Instant::now()));
+    let mut atlas =
+        Atlas { options, file, config, content, secure, site, forwarder, facts, urls, report, stats };
+    let outcome = control::run(plan, ports, &mut atlas);
+    // The forwarder first: it has clients of workers that are gone.
+    drop(atlas);
+    let hangs = matches!(outcome, Outcome::Failed { at_start: false, .. });
+    for worker in workers {
+        // A thread that hangs ends with the process; one that panicked has been reported.
+        if !hangs || worker.is_finished() {
+            let _ = worker.join();
+        }
+    }
+    match outcome {
+        Outcome::Stopped => ExitCode::SUCCESS,
+        Outcome::Failed { at_start: true, line } => refuse(&line, NOT_STARTED),
+        Outcome::Failed { at_start: false, line } => refuse(&line, FAILED),
+    }
+}
+
+fn check(arguments: ServeArgs) -> ExitCode {
+    let checked = Config::load(arguments.options, arguments.config.as_deref())
+        .map_err(StartError::from)
+        .and_then(|config| start::check(&config));
+    match checked {
+        Ok(report) => {
+            let lines: Vec<_> =
+                report.iter().map(|(heading, line)| format!("{heading:<11} {line}")).collect();
+            print(&lines.join("\n"))
+        }
+        Err(error) => refuse(&error, NOT_STARTED),
+    }
+}
+
+/// The event log: lines on standard error, coloured where somebody looks.
+fn log_to_stderr(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .with_max_level(level)
+        .init();
+}
+
+/// A result on standard output.
+fn print(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+/// One line on standard error.
+fn refuse(error: &dyn core::fmt::Display, status: u8) -> ExitCode {
+    let line = error.to_string().lines().collect::<Vec<_>>().join(" ");
+    // With standard error gone, the status says it.
+    let _ = writeln!(io::stderr(), "atlas: {line}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,520 @@
+//! Setting up: from a configuration to threads that serve.
+//!
+//! ```text
+//!   look at the machine ─▶ open what needs nothing ─▶ namespace? ─▶ network ─▶ certificate ─▶ workers ─▶ control
+//!                          directory, certificate,    a thread of   device,    of our own
+//!                          ports of the loopback,     one process   addresses  when none
+//!                          logs, signals              may enter     queues     was given
+//! ```
+//!
+//! Nothing is said until everything is ready: what goes wrong is one line, and what was made so far goes with us.
+
+pub(crate) mod content;
+pub(crate) mod machine;
+mod namespace;
+pub(crate) mod network;
+pub(crate) mod secure;
+mod sys;
+
+use control::{AccessLog, Admin, AdminError, ControlPort, Destination, SignalError, Signals, Wake, mailbox};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+
+use crate::config::{
+    ADMIN_PORT, AdminChoice, Cidr, Config, ConfigError, Congestion, LinkChoice, LogChoice, Namespace,
+    PortChoice,
+};
+use crate::forward::{Forwarder, Route};
+use crate::worker::{self, Choices, Counters, Facts, Snapshot};
+use content::{Content, ContentError};
+use machine::{Machine, TooLittle};
+use namespace::NamespaceError;
+use network::{Network, NetworkError};
+use secure::{Secure, SecureError};
+
+/// Reports of a worker that may wait: a tick of control's at 100,000 requests a second.
+const REPORTS: usize = 4_096;
+/// The loopback ports that are forwarded, unless chosen otherwise.
+const FORWARD_HTTP: u16 = 8_080;
+const FORWARD_HTTPS: u16 = 8_443;
+
+/// Why the server could not start: one line that says why and what to do.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Config(ConfigError),
+    Content(ContentError),
+    Secure(SecureError),
+    Admin(AdminError),
+    Network(NetworkError),
+    Namespace(NamespaceError),
+    Signals(SignalError),
+    Memory(TooLittle),
+    /// A port of the loopback interface is taken.
+    Forward {
+        address: SocketAddr,
+        option: &'static str,
+        source: io::Error,
+    },
+    AccessLog {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// A packet link where there can be none.
+    PacketInNamespace {
+        interface: String,
+    },
+    /// Threads, descriptors.
+    System {
+        attempt: &'static str,
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Content(error) => error.fmt(f),
+            Self::Secure(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
+            Self::Network(error) => error.fmt(f),
+            Self::Namespace(error) => error.fmt(f),
+            Self::Signals(error) => error.fmt(f),
+            Self::Memory(error) => error.fmt(f),
+            Self::Forward { address, option, source } => {
+                write!(f, "cannot open {address}: {source}; choose another port with {option}")
+            }
+            Self::AccessLog { path, source } => {
+                write!(f, "cannot write the access log {}: {source}", path.display())
+            }
+            Self::PacketInNamespace { interface } => write!(
+                f,
+                "a packet link on {interface} needs root, or CAP_NET_ADMIN and CAP_NET_RAW: inside a namespace there is \
+                 no {interface}"
+            ),
+            Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Content(error) => Some(error),
+            Self::Secure(error) => Some(error),
+            Self::Admin(error) => Some(error),
+            Self::Network(error) => Some(error),
+            Self::Namespace(error) => Some(error),
+            Self::Signals(error) => Some(error),
+            Self::Memory(error) => Some(error),
+            Self::Forward { source, .. } | Self::AccessLog { source, .. } | Self::System { source, .. } => {
+                Some(source)
+            }
+            Self::PacketInNamespace { .. } => None,
+        }
+    }
+}
+
+macro_rules! from_error {
+    ($($variant:ident($error:ty)),+ $(,)?) => {$(
+        impl From<$error> for StartError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )+};
+}
+
+from_error!(
+    Config(ConfigError),
+    Content(ContentError),
+    Secure(SecureError),
+    Admin(AdminError),
+    Network(NetworkError),
+    Namespace(NamespaceError),
+    Signals(SignalError),
+    Memory(TooLittle),
+);
+
+/// Control's end of a worker's mailbox.
+pub(crate) type Port = ControlPort<Snapshot, Counters, atlas::AccessRecord>;
+
+/// A server whose workers are starting.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) signals: Signals,
+    pub(crate) bell: Wake,
+    pub(crate) admin: Option<Admin>,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) workers: Vec<JoinHandle<()>>,
+    pub(crate) content: Content,
+    pub(crate) secure: Option<Secure>,
+    pub(crate) site: atlas::Snapshot,
+    pub(crate) forwarder: Option<Forwarder>,
+    /// What the workers got; one message each.
+    pub(crate) facts: Receiver<Facts>,
+    /// Where clients find us.
+    pub(crate) urls: Vec<String>,
+    /// What was found and chosen: a heading and a line for each.
+    pub(crate) report: Vec<(&'static str, String)>,
+}
+
+/// Sets everything up and starts the workers.
+pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
+    let machine = Machine::look();
+    machine::raise_file_limit();
+    let content = Content::open(&config.dir)?;
+    // With addresses that are known, or a certificate that names its own, everything about TLS is checked before
+    // anything is changed; a certificate of our own needs the addresses first.
+    let given = match (&config.certificate, config.https) {
+        (Some(files), Some(_)) => Some(Secure::new(Some(files), &[], config.key_log.as_deref())?),
+        _ => None,
+    };
+    let settings =
+        content::settings(&config.service, &config.signing_keys, config.access_log != LogChoice::Off)?;
+    let site = content.site(settings)?;
+    let inside = needs_namespace(config, &machine)?;
+    let admin = open_admin(config.admin)?;
+    let outside = if inside { open_outside(config)? } else { Outside::default() };
+    let access_log = open_access_log(&config.access_log)?;
+    let signals = Signals::catch()?;
+    if inside {
+        namespace::enter()?;
+    }
+
+    let workers = config.workers.unwrap_or_else(|| machine.workers());
+    let (pool, pool_note) = machine.pool(config.pool, workers)?;
+    let network = Network::open(&config.link, &config.addr, workers, inside)?;
+    let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
+    let secure = match (given, config.https) {
+        (Some(secure), _) => Some(secure),
+        (None, Some(_)) => {
+            let mut names = addresses.clone();
+            names.extend(inside.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+            Some(Secure::new(None, &names, config.key_log.as_deref())?)
+        }
+        (None, None) => None,
+    };
+    let snapshot = Snapshot { site, secure: secure.as_ref().map(Secure::settings).transpose()? };
+
+    let system = |attempt| move |source| StartError::System { attempt, source };
+    let bell = Wake::new().map_err(system("make an eventfd"))?;
+    let mut report = vec![
+        ("directory", content.description()),
+        ("network", network.description.clone()),
+        ("addresses", list(&network.addresses)),
+        ("workers", describe_workers(config, &machine, workers)),
+        (
+            "memory",
+            format!(
+                "{} frames of 16 KiB and {} small ones for each worker, {}",
+                pool.large_count,
+                pool.small_count,
+                crate::config::Bytes(pool.bytes() as u64)
+            ),
+        ),
+    ];
+    report.extend(pool_note.map(|note| ("", note)));
+    report.extend(secure.as_ref().map(|secure| ("tls", secure.description())));
+    let forwarder = if inside {
+        outside.forward(config, &addresses).map_err(system("start the forwarder"))?
+    } else {
+        None
+    };
+    let urls = match &forwarder {
+        Some((_, urls)) => urls.clone(),
+        None => urls(config, &addresses),
+    };
+    if inside {
+        let note = "inside a user and network namespace; ports of the loopback interface are forwarded to it";
+        report.push(("privilege", note.to_owned()));
+    }
+    report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
+    report.extend(access_log.as_ref().map(|log| ("access log", log.destination().to_string())));
+
+    let choices = Choices {
+        addresses: network
+            .addresses
+            .iter()
+            .map(|cidr| stack::Address { ip: cidr.address, prefix_len: cidr.prefix })
+            .collect(),
+        http: config.http,
+        https: config.https,
+        congestion: match config.congestion {
+            Congestion::Cubic => tcp::Algorithm::Cubic,
+            Congestion::NewReno => tcp::Algorithm::NewReno,
+        },
+        connections: config.connections,
+        connections_per_client: config.connections_per_client,
+    };
+    let cores = if config.pin { cores() } else { Vec::new() };
+    let (tell, facts) = channel();
+    let mut ports = Vec::new();
+    let mut threads = Vec::new();
+    for (index, queue) in (0_u16..).zip(network.queues) {
+        let (mine, its) = mailbox(REPORTS, bell.clone()).map_err(system("make a mailbox"))?;
+        let plan = worker::Plan {
+            index,
+            queue,
+            roots: vec![content.root().map_err(system("share the directory"))?],
+            pool,
+            core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
+            choices: choices.clone(),
+            snapshot: snapshot.clone(),
+            port: its,
+            facts: tell.clone(),
+        };
+        threads.push(worker::spawn(plan).map_err(system("start a worker's thread"))?);
+        ports.push(mine);
+    }
+    Ok(Started {
+        signals,
+        bell,
+        admin,
+        access_log,
+        ports,
+        workers: threads,
+        content,
+        secure,
+        site: snapshot.site,
+        forwarder: forwarder.map(|(forwarder, _)| forwarder),
+        facts,
+        urls,
+        report,
+    })
+}
+
+/// Checks everything that can be checked without changing anything. Returns what would be served, for people.
+pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, StartError> {
+    let machine = Machine::look();
+    let content = Content::open(&config.dir)?;
+    let settings = content::settings(&config.service, &config.signing_keys, false)?;
+    content.site(settings)?;
+    let mut report = vec![("directory", content.description())];
+    let addresses: Vec<IpAddr> = config.addr.iter().map(|cidr| cidr.address).collect();
+    if config.https.is_some() {
+        let secure = Secure::new(config.certificate.as_ref(), &addresses, None)?;
+        report.push(("tls", secure.description()));
+    }
+    let workers = config.workers.unwrap_or_else(|| machine.workers());
+    let (pool, note) = machine.pool(config.pool, workers)?;
+    report.push(("link", config.link.to_string()));
+    if !config.addr.is_empty() {
+        report.push(("addresses", list(&config.addr)));
+        report.extend(urls(config, &addresses).into_iter().map(|url| ("url", url)));
+    }
+    report.push(("workers", describe_workers(config, &machine, workers)));
+    report.push(("memory", format!("{} frames of 16 KiB for each worker", pool.large_count)));
+    report.extend(note.map(|note| ("", note)));
+    if needs_namespace(config, &machine)? {
+        report.push(("privilege", "would run inside a user and network namespace".to_owned()));
+    }
+    report.extend(content.catalogue().problems.iter().map(|problem| ("unreadable", problem.to_string())));
+    Ok(report)
+}
+
+fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartError> {
+    let inside = match config.namespace {
+        Namespace::Always => true,
+        Namespace::Never => false,
+        Namespace::Auto => !machine.net_admin,
+    };
+    match &config.link {
+        LinkChoice::Packet(interface) if inside => {
+            Err(StartError::PacketInNamespace { interface: interface.clone() })
+        }
+        _ => Ok(inside),
+    }
+}
+
+/// The admin port: where it was asked for, or where it is by default, or anywhere.
+fn open_admin(choice: Option<AdminChoice>) -> Result<Option<Admin>, StartError> {
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match choice {
+        Some(AdminChoice::Off) => Ok(None),
+        Some(AdminChoice::At(address)) => Ok(Some(Admin::bind(address)?)),
+        None => match Admin::bind(local(ADMIN_PORT)) {
+            Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => Ok(Some(Admin::bind(local(0))?)),
+            result => Ok(Some(result?)),
+        },
+    }
+}
+
+fn open_access_log(choice: &LogChoice) -> Result<Option<AccessLog>, StartError> {
+    let destination = match choice {
+        LogChoice::Off => return Ok(None),
+        LogChoice::Stdout => Destination::Stdout,
+        LogChoice::File(path) => Destination::File(path.clone()),
+    };
+    AccessLog::open(destination.clone()).map(Some).map_err(|source| {
+        let path = match destination {
+            Destination::Stdout => "-".into(),
+            Destination::File(path) => path,
+        };
+        StartError::AccessLog { path, source }
+    })
+}
+
+/// Ports of the loopback interface, opened before we enter the namespace.
+#[derive(Debug, Default)]
+struct Outside {
+    http: Option<TcpListener>,
+    https: Option<TcpListener>,
+}
+
+fn open_outside(config: &Config) -> Result<Outside, StartError> {
+    let open = |served: Option<u16>, choice: Option<PortChoice>, default: u16, option: &'static str| {
+        if served.is_none() {
+            return Ok(None);
+        }
+        let bind = |port: u16| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            TcpListener::bind(address).map_err(|source| StartError::Forward { address, option, source })
+        };
+        match choice {
+            Some(PortChoice(None)) => Ok(None),
+            Some(PortChoice(Some(port))) => bind(port).map(Some),
+            None => bind(default).or_else(|_| bind(0)).map(Some),
+        }
+    };
+    Ok(Outside {
+        http: open(config.http, config.forward_http, FORWARD_HTTP, "--forward-http")?,
+        https: open(config.https, config.forward_https, FORWARD_HTTPS, "--forward-https")?,
+    })
+}
+
+impl Outside {
+    /// Starts forwarding to the first of our addresses. Returns the URLs outside, too.
+    fn forward(self, config: &Config, addresses: &[IpAddr]) -> io::Result<Option<(Forwarder, Vec<String>)>> {
+        let Some(target) = addresses.first() else { return Ok(None) };
+        let mut routes = Vec::new();
+        let mut urls = Vec::new();
+        for (scheme, listener, port) in
+            [("http", self.http, config.http), ("https", self.https, config.https)]
+        {
+            if let (Some(listener), Some(port)) = (listener, port) {
+                urls.push(format!("{scheme}://{}/", listener.local_addr()?));
+                routes.push(Route { listener, target: SocketAddr::new(*target, port) });
+            }
+        }
+        if routes.is_empty() {
+            return Ok(None);
+        }
+        Forwarder::start(routes).map(|forwarder| Some((forwarder, urls)))
+    }
+}
+
+/// Every URL that leads to us: all HTTP ones, then all HTTPS ones.
+fn urls(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
+    [("http", config.http), ("https", config.https)]
+        .into_iter()
+        .filter_map(|(scheme, port)| port.map(|port| (scheme, port)))
+        .flat_map(|(scheme, port)| {
+            addresses.iter().map(move |address| format!("{scheme}://{}/", SocketAddr::new(*address, port)))
+        })
+        .collect()
+}
+
+fn describe_workers(config: &Config, machine: &Machine, workers: u16) -> String {
+    let why = match config.workers {
+        Some(_) => "as chosen",
+        None if machine.cores > 1 => "one core is left for the kernel's side",
+        None => "there is no more",
+    };
+    let plural = if machine.cores == 1 { "" } else { "s" };
+    format!("{workers} on {} core{plural} ({why})", machine.cores)
+}
+
+fn list(addresses: &[Cidr]) -> String {
+    addresses.iter().map(Cidr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The cores that we may run on, the first one last: interrupts like it.
+fn cores() -> Vec<usize> {
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    let mut cores: Vec<usize> =
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    if !cores.is_empty() {
+        cores.rotate_left(1);
+    }
+    cores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Options;
+
+    fn config(change: impl FnOnce(&mut Options)) -> Config {
+        let mut options = Options { dir: Some(".".into()), ..Options::default() };
+        change(&mut options);
+        Config::load(options, None).unwrap()
+    }
+
+    fn machine(net_admin: bool) -> Machine {
+        Machine { cores: 2, memory: 1 << 30, memlock: None, net_admin }
+    }
+
+    #[test]
+    fn every_address_has_every_scheme() {
+        let addresses = ["10.77.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let config = config(|options| options.https = Some(PortChoice(Some(8443))));
+        assert_eq!(
+            urls(&config, &addresses),
+            [
+                "http://10.77.0.2:80/",
+                "http://[fd00::2]:80/",
+                "https://10.77.0.2:8443/",
+                "https://[fd00::2]:8443/"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_namespace_is_for_those_without_privilege() {
+        assert!(!needs_namespace(&config(|_| ()), &machine(true)).unwrap());
+        assert!(needs_namespace(&config(|_| ()), &machine(false)).unwrap());
+        let never = config(|options| options.namespace = Some(Namespace::Never));
+        assert!(!needs_namespace(&never, &machine(false)).unwrap());
+    }
+
+    #[test]
+    fn a_packet_link_cannot_be_inside_one() {
+        let packet = config(|options| {
+            options.link = Some("packet:eth0".parse().unwrap());
+            options.addr = vec!["10.0.0.2/24".parse().unwrap()];
+        });
+        assert!(!needs_namespace(&packet, &machine(true)).unwrap());
+        let line = needs_namespace(&packet, &machine(false)).unwrap_err().to_string();
+        assert!(line.contains("eth0") && line.contains("root"), "{line}");
+    }
+
+    #[test]
+    fn a_default_port_that_is_taken_is_replaced_and_a_chosen_one_is_not() {
+        let first = open_admin(None).unwrap().unwrap();
+        let second = open_admin(None).unwrap().unwrap();
+        assert_ne!(first.address(), second.address());
+        let line = open_admin(Some(AdminChoice::At(first.address()))).unwrap_err().to_string();
+        assert!(line.contains(&first.address().to_string()), "{line}");
+
+        let outside = open_outside(&config(|_| ())).unwrap();
+        let taken = outside.http.unwrap().local_addr().unwrap();
+        assert!(open_outside(&config(|_| ())).unwrap().http.is_some());
+        let chosen = config(|options| options.forward_http = Some(PortChoice(Some(taken.port()))));
+        let line = open_outside(&chosen).unwrap_err().to_string();
+        assert!(line.contains("--forward-http"), "{line}");
+    }
+
+    #[test]
+    fn a_port_that_is_not_served_is_not_forwarded() {
+        let outside = open_outside(&config(|options| options.http = Some(PortChoice(None)))).unwrap();
+        assert!(outside.http.is_none() && outside.https.is_some());
+    }
+}

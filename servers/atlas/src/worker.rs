@@ -1,0 +1,344 @@
+//! One worker: a thread that turns the engine, and sleeps when there is nothing to turn for.
+//!
+//! ```text
+//!      ┌───────────────── busy ─────────────────┐
+//!      ▼                                        │
+//!   command? ─▶ engine.turn() ─▶ records ─▶ idle? ─▶ spin a little ─▶ ppoll: link, disk, control, deadline
+//!      ▲                                                                   │
+//!      └───────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Everything of a worker is made inside its thread and dies there: nothing of it could be sent. What it has in common
+//! with others is the mailbox.
+
+mod counters;
+mod platform;
+mod spin;
+
+use ::platform::{Disk, Link};
+use core::time::Duration;
+use disk_uring::{DiskUring, Features, UringConfig, UringError};
+use dma::{Pages, Pool, PoolLayout, RegionError};
+use handshake::ServerSettings;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::Sender;
+use std::thread::{self, JoinHandle};
+use turn::{Engine, EngineParts};
+use vnet::Submission;
+
+use crate::start::network::{NetworkError, Queue};
+pub(crate) use counters::Counters;
+use platform::{Here, Monotonic, Random};
+use spin::Spin;
+
+/// How often the counters are told, while they change.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// How long to sleep while a packet waits for a device that was full: it does not tell when it is not.
+const FULL_LINK_NAP: Duration = Duration::from_micros(200);
+/// Turns after everything was reset, so that the resets leave.
+const LAST_TURNS: usize = 8;
+
+/// What control hands over between two turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// Content and rules.
+    pub(crate) site: atlas::Snapshot,
+    /// Certificates and tickets, when there is a TLS port.
+    pub(crate) secure: Option<ServerSettings>,
+}
+
+/// The worker's end of the mailbox.
+pub(crate) type Port = control::WorkerPort<Snapshot, Counters, atlas::AccessRecord>;
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Its number.
+    pub(crate) index: u16,
+    /// Its packets.
+    pub(crate) queue: Queue,
+    /// The directories that it may open files in.
+    pub(crate) roots: Vec<OwnedFd>,
+    /// Its frames.
+    pub(crate) pool: PoolLayout,
+    /// The core it stays on.
+    pub(crate) core: Option<usize>,
+    /// What the operator chose.
+    pub(crate) choices: Choices,
+    /// What it begins with.
+    pub(crate) snapshot: Snapshot,
+    /// Its mailbox.
+    pub(crate) port: Port,
+    /// Who wants to know what it got.
+    pub(crate) facts: Sender<Facts>,
+}
+
+/// What the operator chose, as far as a worker's engine is concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    pub(crate) addresses: Vec<stack::Address>,
+    pub(crate) http: Option<u16>,
+    pub(crate) https: Option<u16>,
+    pub(crate) congestion: tcp::Algorithm,
+    pub(crate) connections: u32,
+    pub(crate) connections_per_client: u32,
+}
+
+/// What a worker got from the machine, for the start-up report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The pages under its frames.
+    pub(crate) pages: Pages,
+    /// What its ring can do.
+    pub(crate) ring: Features,
+    /// Packets go to the kernel in batches.
+    pub(crate) batches: bool,
+}
+
+/// Why a worker could not start. One line each, with what to do.
+#[derive(Debug)]
+enum WorkerError {
+    Memory(RegionError),
+    Disk(UringError),
+    Link(NetworkError),
+    Config(turn::ConfigError),
+    Random(io::Error),
+    Poll(io::Error),
+}
+
+impl core::fmt::Display for WorkerError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Memory(error) => write!(f, "{error}; give less with --memory or --frames"),
+            Self::Disk(error) => error.fmt(f),
+            Self::Link(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
+            Self::Random(error) => write!(f, "the kernel gives no randomness: {error}"),
+            Self::Poll(error) => write!(f, "cannot wait for packets: {error}"),
+        }
+    }
+}
+
+/// Starts the worker's thread, which reports through its mailbox and never otherwise.
+pub(crate) fn spawn(plan: Plan) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("worker-{}", plan.index)).spawn(move || {
+        if let Some(core) = plan.core {
+            stay_on(core, plan.index);
+        }
+        let Plan { index: _, queue, roots, pool, core: _, choices, snapshot, mut port, facts } = plan;
+        let end = match Worker::build(queue, roots, pool, choices, snapshot, &facts) {
+            Ok(mut worker) => {
+                drop(facts);
+                port.report(control::Report::Ready);
+                let end = worker.run(&mut port);
+                worker.leave(&mut port);
+                end
+            }
+            Err(error) => Err(error),
+        };
+        port.report(match end {
+            Ok(()) => control::Report::Stopped,
+            Err(error) => control::Report::Failed(error.to_string().into()),
+        });
+    })
+}
+
+/// Keeps the calling thread on one core. Where that is refused the worker runs anywhere, which is no reason to fail.
+fn stay_on(core: usize, index: u16) {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
+        tracing::warn!("worker {index} cannot be kept on core {core}: {error}");
+    }
+}
+
+type WorkerEngine = Engine<Here, aead::AwsLc, atlas::AtlasService>;
+
+struct Worker {
+    engine: WorkerEngine,
+    pool: Pool,
+    clock: Monotonic,
+    spin: Spin,
+    counters: Counters,
+    /// When the counters were told last, and whether anything has happened since.
+    published: clock::Instant,
+    dirty: bool,
+    draining: bool,
+    drained: bool,
+}
+
+impl Worker {
+    fn build(
+        queue: Queue,
+        roots: Vec<OwnedFd>,
+        layout: PoolLayout,
+        choices: Choices,
+        snapshot: Snapshot,
+        facts: &Sender<Facts>,
+    ) -> Result<Self, WorkerError> {
+        let pool = Pool::new(layout).map_err(WorkerError::Memory)?;
+        let disk =
+            DiskUring::open(UringConfig::default(), roots, pool.region()).map_err(WorkerError::Disk)?;
+        let link = queue.open().map_err(WorkerError::Link)?;
+        let told = Facts {
+            pages: pool.pages(),
+            ring: disk.features(),
+            batches: link.submission() == Submission::Uring,
+        };
+        let config = config(&choices, &link.capabilities());
+        let mut clock = Monotonic;
+        let now = ::platform::Clock::unix_time(&mut clock).as_secs();
+        let Snapshot { site, secure } = snapshot;
+        let parts = EngineParts {
+            link,
+            disk,
+            clock,
+            entropy: Random::new().map_err(WorkerError::Random)?,
+            pool: pool.clone(),
+            service: atlas::AtlasService::new(site, now),
+            secure,
+        };
+        let engine = Engine::new(config, parts).map_err(WorkerError::Config)?;
+        // Whoever wanted to know may have given up meanwhile.
+        let _ = facts.send(told);
+        Ok(Self {
+            engine,
+            pool,
+            clock,
+            spin: Spin::new(),
+            counters: Counters::default(),
+            published: clock::Instant::EPOCH,
+            dirty: true,
+            draining: false,
+            drained: false,
+        })
+    }
+
+    /// Turns until control says stop, or is gone.
+    fn run(&mut self, port: &mut Port) -> Result<(), WorkerError> {
+        loop {
+            while let Some(command) = port.command() {
+                match command {
+                    control::Command::Snapshot(Snapshot { site, secure }) => {
+                        self.engine.apply(site);
+                        if let Some(secure) = secure {
+                            self.engine.apply_secure(secure);
+                        }
+                    }
+                    control::Command::Drain => {
+                        self.engine.drain();
+                        self.draining = true;
+                    }
+                    control::Command::Stop => return Ok(()),
+                }
+            }
+            if port.is_alone() {
+                return Ok(());
+            }
+            let begun = self.now();
+            let busy = self.engine.turn().busy;
+            let ended = self.now();
+            if busy {
+                self.counters.latency.record(ended.since(begun));
+                self.dirty = true;
+                self.spin.on_work(ended);
+            }
+            self.take_records(port);
+            if self.dirty && ended.since(self.published) >= PUBLISH_EVERY {
+                self.publish(port, ended);
+            }
+            if self.draining && !self.drained && self.engine.is_drained() {
+                self.drained = true;
+                self.publish(port, ended);
+                port.report(control::Report::Drained);
+            }
+            if !busy && !self.spin.goes_on(ended) {
+                self.sleep(port, ended)?;
+            }
+        }
+    }
+
+    /// Until a packet or a completion comes, control rings, or a timer is due.
+    fn sleep(&mut self, port: &Port, now: clock::Instant) -> Result<(), WorkerError> {
+        let mut until = self.engine.deadline().unwrap_or(clock::Instant::NEVER);
+        if self.dirty {
+            until = until.min(self.published + PUBLISH_EVERY);
+        }
+        if self.engine.link().in_flight() > 0 {
+            until = until.min(now + FULL_LINK_NAP);
+        }
+        let left = until.since(now);
+        if left.is_zero() {
+            return Ok(());
+        }
+        let timeout = (until < clock::Instant::NEVER).then(|| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        let control = port.as_fd();
+        let mut fds = arrayvec::ArrayVec::<PollFd<'_>, 3>::new();
+        fds.push(PollFd::from_borrowed_fd(control, PollFlags::IN));
+        let devices = [self.engine.link().descriptor(), self.engine.disk().descriptor()];
+        fds.extend(devices.into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(WorkerError::Poll(error.into())),
+        }
+        if fds[0].revents().contains(PollFlags::IN) {
+            port.silence();
+        }
+        drop(fds);
+        let woken = self.now();
+        self.counters.sleeps += 1;
+        self.counters.slept += woken.since(now);
+        self.spin.on_sleep(woken.since(now), woken);
+        Ok(())
+    }
+
+    /// Hands over what requests amounted to, as far as control has room.
+    fn take_records(&mut self, port: &mut Port) {
+        while port.room() > 0 {
+            let Some(record) = self.engine.service_mut().take_record() else { break };
+            port.report(control::Report::Record(record));
+        }
+    }
+
+    fn publish(&mut self, port: &mut Port, now: clock::Instant) {
+        self.counters.take(&self.engine, &self.pool, port.dropped());
+        port.report(control::Report::Counters(Box::new(self.counters)));
+        self.published = now;
+        self.dirty = false;
+    }
+
+    /// Resets what is left, and tells the last of it.
+    fn leave(&mut self, port: &mut Port) {
+        self.engine.shed();
+        for _ in 0..LAST_TURNS {
+            self.engine.turn();
+            self.take_records(port);
+        }
+        let now = self.now();
+        self.publish(port, now);
+    }
+
+    fn now(&mut self) -> clock::Instant {
+        ::platform::Clock::now(&mut self.clock)
+    }
+}
+
+/// The engine's configuration.
+fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Config {
+    let Choices { addresses, http, https, congestion, connections, connections_per_client } = choices;
+    let mut interface = stack::InterfaceConfig::new(wire::MacAddr(link.mac));
+    interface.mtu = link.mtu;
+    interface.addresses.extend(addresses.iter().copied());
+    let mut config = turn::Config::new(interface);
+    config.plain_ports = http.iter().copied().collect();
+    config.secure_ports = https.iter().copied().collect();
+    config.tcp.congestion = *congestion;
+    config.connections_max = *connections;
+    config.connections_per_peer_max = *connections_per_client;
+    config
+}

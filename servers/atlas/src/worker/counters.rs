@@ -1,0 +1,216 @@
+//! Everything a worker counts, in one copy.
+
+use ::platform::{Link, LinkCounters};
+use control::{Figure, Figures, Latency};
+use core::time::Duration;
+use dma::{FramesInUse, Pool};
+
+use super::WorkerEngine;
+
+/// As they were when the worker told them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    /// The engine's.
+    pub(crate) engine: turn::Counters,
+    /// The IP stack's.
+    pub(crate) stack: stack::Counters,
+    /// The link's.
+    pub(crate) link: LinkCounters,
+    /// The HTTP service's.
+    pub(crate) http: atlas::Counters,
+    /// Frames that are out.
+    pub(crate) frames: FramesInUse,
+    /// Large frames there are.
+    pub(crate) frames_all: u32,
+    /// How long busy turns took.
+    pub(crate) latency: Latency,
+    /// Times that the worker slept.
+    pub(crate) sleeps: u64,
+    /// How long in all.
+    pub(crate) slept: Duration,
+    /// Reports that control had no room for.
+    pub(crate) reports_dropped: u64,
+}
+
+impl Counters {
+    /// Copies what the others have counted so far.
+    pub(super) fn take(&mut self, engine: &WorkerEngine, pool: &Pool, reports_dropped: u64) {
+        self.engine = engine.counters();
+        self.stack = engine.stack_counters();
+        self.link = engine.link().counters();
+        self.http = engine.service().counters();
+        self.frames = pool.in_use();
+        self.frames_all = pool.layout().large_count;
+        self.reports_dropped = reports_dropped;
+    }
+}
+
+impl Figures for Counters {
+    fn visit(&self, visit: &mut dyn FnMut(Figure)) {
+        let Self { engine, stack, link, http, frames, frames_all, latency, sleeps, slept, reports_dropped } =
+            self;
+        visit_engine(engine, visit);
+        for (kind, value) in [("large", frames.large), ("small", frames.small)] {
+            visit(Figure::gauge("frames_in_use", "Frames that are out", value.into()).labelled("kind", kind));
+        }
+        for (kind, value) in [("large", frames.large_max), ("small", frames.small_max)] {
+            visit(
+                Figure::gauge(
+                    "frames_in_use_max",
+                    "The most frames that were ever out at once",
+                    value.into(),
+                )
+                .labelled("kind", kind),
+            );
+        }
+        visit(Figure::gauge("frames", "Large frames there are", (*frames_all).into()));
+        for (label, rank) in [("0.5", 0.5), ("0.99", 0.99), ("1", 1.0)] {
+            let duration = latency.quantile(rank).unwrap_or_default().as_secs_f64();
+            visit(
+                Figure::ratio("turn_seconds", "How long busy turns took since the start", duration)
+                    .labelled("quantile", label),
+            );
+        }
+        visit(Figure::counter("sleeps", "Times the worker slept", *sleeps));
+        visit(Figure::ratio("slept_seconds", "How long the worker slept in all", slept.as_secs_f64()));
+        visit(Figure::counter("reports_dropped", "Reports that control had no room for", *reports_dropped));
+        let LinkCounters { received, received_bytes, sent, sent_bytes, send_errors, receive_errors } = *link;
+        for (name, help, value) in [
+            ("link_received_packets", "Packets received, merged ones counted once", received),
+            ("link_received_bytes", "Bytes received", received_bytes),
+            ("link_sent_packets", "Packets sent, superframes counted once", sent),
+            ("link_sent_bytes", "Bytes sent, headers and all", sent_bytes),
+            ("link_send_errors", "Packets that the device refused or dropped", send_errors),
+            ("link_receive_errors", "Packets that arrived damaged or too large", receive_errors),
+        ] {
+            visit(Figure::counter(name, help, value));
+        }
+        visit_stack(stack, visit);
+        http.visit(visit);
+    }
+}
+
+fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
+    // In full, so that nothing is counted and not shown; frames and durations are shown from closer by.
+    let turn::Counters {
+        turns,
+        turns_busy,
+        turn_us_log2: _,
+        accepted,
+        connections,
+        finished,
+        failed,
+        tag_mismatches,
+        disk_failures,
+        tls_failures,
+        handshakes,
+        resumptions,
+        plain_to_tls,
+        reads,
+        read_bytes,
+        sealed_records,
+        sealed_bytes,
+        key_updates,
+        sent_bytes,
+        resent_bytes,
+        packets,
+        received_bytes,
+        credit_waits,
+        surrendered_bytes,
+        link_waits,
+        files_open,
+        opens,
+        frames_large: _,
+        frames_large_max: _,
+        frames_small: _,
+        frames_small_max: _,
+    } = *counters;
+    for (name, help, value) in [
+        ("turns", "Turns of the wheel", turns),
+        ("turns_busy", "Turns in which something happened", turns_busy),
+        ("connections_accepted", "Connections accepted", accepted),
+        ("connections_finished", "Connections that ended in order", finished),
+        ("connections_failed", "Connections that ended otherwise", failed),
+        (
+            "tag_mismatches",
+            "Connections reset because a file changed between two sealings of a record",
+            tag_mismatches,
+        ),
+        ("disk_failures", "Connections ended because the disk failed or a file shrank", disk_failures),
+        ("tls_failures", "Connections ended because the peer broke TLS", tls_failures),
+        ("handshakes", "TLS handshakes completed", handshakes),
+        ("resumptions", "TLS handshakes resumed from a ticket", resumptions),
+        ("plain_to_tls", "Plain HTTP that arrived at the TLS port", plain_to_tls),
+        ("disk_reads", "Reads handed to the disk", reads),
+        ("disk_read_bytes", "Bytes read from the disk", read_bytes),
+        ("sealed_records", "TLS records sealed", sealed_records),
+        ("sealed_bytes", "Bytes sealed", sealed_bytes),
+        ("key_updates", "TLS key updates of our own", key_updates),
+        ("sent_bytes", "Stream bytes sent for the first time", sent_bytes),
+        ("resent_bytes", "Stream bytes sent again", resent_bytes),
+        ("packets", "Packets handed to the link", packets),
+        ("received_bytes", "Stream bytes received in order", received_bytes),
+        (
+            "credit_waits",
+            "Times a connection had credit and no frame or place in the disk's queue",
+            credit_waits,
+        ),
+        ("surrendered_bytes", "Bytes read that the window no longer let out", surrendered_bytes),
+        ("link_waits", "Times the link's queue was full", link_waits),
+        ("file_opens", "Files opened", opens),
+    ] {
+        visit(Figure::counter(name, help, value));
+    }
+    visit(Figure::gauge("connections", "Connections now", connections.into()));
+    visit(Figure::gauge("files_open", "Files open now", files_open.into()));
+}
+
+fn visit_stack(counters: &stack::Counters, visit: &mut dyn FnMut(Figure)) {
+    let stack::Counters {
+        frames,
+        tcp,
+        neighbour_answers,
+        echo_answers,
+        address_conflicts,
+        path_mtu,
+        unreachable,
+        malformed,
+        other_mac,
+        other_vlan,
+        other_address,
+        spoofed,
+        fragments,
+        protocol,
+        unquoted,
+        rate_limited,
+        outbox_full,
+    } = *counters;
+    for (name, help, value) in [
+        ("ip_frames", "Frames of every kind", frames),
+        ("ip_tcp_segments", "TCP segments, merged ones counted once", tcp),
+        ("ip_neighbour_answers", "ARP and neighbour questions answered", neighbour_answers),
+        ("ip_echo_answers", "Echo requests answered", echo_answers),
+        ("ip_address_conflicts", "Packets of somebody who uses one of our addresses", address_conflicts),
+        ("ip_path_mtu", "ICMP messages that a packet was too big", path_mtu),
+        ("ip_unreachable", "ICMP messages that a peer cannot be reached", unreachable),
+    ] {
+        visit(Figure::counter(name, help, value));
+    }
+    let help = "Frames dropped, by reason";
+    for (reason, value) in [
+        ("other_mac", other_mac),
+        ("other_vlan", other_vlan),
+        ("other_address", other_address),
+        ("spoofed", spoofed),
+        ("fragment", fragments),
+        ("protocol", protocol),
+        ("unquoted", unquoted),
+        ("rate_limited", rate_limited),
+        ("outbox_full", outbox_full),
+    ] {
+        visit(Figure::counter("ip_dropped", help, value).labelled("reason", reason));
+    }
+    for (kind, value) in wire::Malformed::ALL.iter().zip(malformed) {
+        visit(Figure::counter("ip_dropped", help, value).labelled("reason", kind.label()));
+    }
+}
