@@ -20,7 +20,7 @@ ffmpeg -hide_banner -loglevel error -nostdin \
     -f lavfi -i "aevalsrc='0.2*sin(2*PI*(220*t+4*t*t))':sample_rate=48000:duration=$seconds" \
     -filter_complex "[0:v]format=yuv420p,split[large][s];[s]scale=320:180[small]" \
     -map "[large]" -map "[small]" -map 1:a \
-    -c:v libx264 -profile:v main -preset veryslow -g 50 -keyint_min 50 -sc_threshold 0 -threads 1 \
+    -c:v libx264 -profile:v main -preset veryslow -bf 0 -g 50 -keyint_min 50 -sc_threshold 0 -threads 1 \
     -b:v:0 260k -maxrate:v:0 320k -bufsize:v:0 520k \
     -b:v:1 90k -maxrate:v:1 115k -bufsize:v:1 180k \
     -c:a aac -b:a 48k \

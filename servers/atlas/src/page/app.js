@@ -130,6 +130,7 @@ function show() {
   const stage = part("stage");
   stage.hidden = false;
   part("trouble").hidden = true;
+  part("trouble").textContent = "";
   part("playing").textContent = entry.title;
   part("address").href = entry.href;
   document.title = `${entry.title} · ${part("title").textContent}`;

@@ -56,7 +56,8 @@ export class Player extends EventTarget {
 
   set wanted(index) {
     this.#wanted = index;
-    this.#wake(false);
+    // Chosen by hand, it should be seen soon: what is buffered for later is fetched again.
+    this.#tracks[0]?.renew();
   }
 
   /** Sounds to choose from. */
@@ -71,8 +72,10 @@ export class Player extends EventTarget {
 
   set sound(index) {
     this.#sound = this.sounds[index] ?? null;
-    const track = this.#tracks.find((track) => track.kind === "audio");
-    if (track && this.#sound) track.use(this.#sound.url);
+    const track = this.#tracks[1];
+    if (!track || !this.#sound) return;
+    track.use(this.#sound.url);
+    track.renew();
   }
 
   /** What the network gave lately, in bit/s; 0 if unknown. */
@@ -127,7 +130,9 @@ export class Player extends EventTarget {
     const isPlayable = ({ codecs }) => codecs.length === 0 || Source.isTypeSupported(`video/mp4; codecs="${codecs.join(",")}"`);
     const playable = this.#master.variants.filter(isPlayable);
     if (playable.length === 0) throw new Trouble("This browser plays none of the stream's codecs.");
-    this.#master.variants = playable;
+    // A variant without a picture is for those who cannot see one, or for streams that have none.
+    const pictured = playable.filter(({ codecs }) => codecs.length === 0 || !codecs.every(isSound));
+    this.#master.variants = pictured.length > 0 ? pictured : playable;
     this.#sound = this.sounds.find((sound) => sound.isDefault) ?? this.sounds[0] ?? null;
 
     this.#source = new Source();
@@ -136,16 +141,17 @@ export class Player extends EventTarget {
     this.#video.src = this.#url;
     await once(this.#source, "sourceopen", this.#ended.signal);
 
-    const { codecs, url: first } = playable[0];
-    const picture = new Track(this, this.#video, this.#source, "video", first, this.#sound ? codecs.filter((codec) => !isSound(codec)) : codecs);
-    this.#tracks.push(picture);
-    if (this.#sound) {
-      this.#tracks.push(new Track(this, this.#video, this.#source, "audio", this.#sound.url, codecs.filter(isSound)));
-    }
+    // The first track is the one with variants; a second has the sound if that is apart.
+    const { codecs, url: first } = this.variants[0];
+    const hasPicture = pictured.length > 0;
+    if (!hasPicture) this.#sound = null;
+    const own = this.#sound ? codecs.filter((codec) => !isSound(codec)) : codecs;
+    const track = (isMain, kind, url, codecs) => new Track(this, this.#video, this.#source, { isMain, kind, url, codecs });
+    this.#tracks.push(track(true, hasPicture ? "video" : "audio", first, own));
+    if (this.#sound) this.#tracks.push(track(false, "audio", this.#sound.url, codecs.filter(isSound)));
     await Promise.all(this.#tracks.map((track) => track.open()));
     const longest = Math.max(...this.#tracks.map((track) => track.duration));
     this.#source.duration = this.#tracks.some((track) => track.isLive) ? Infinity : longest;
-    if (picture.isLive) this.#video.currentTime = picture.liveEdge;
     this.#report();
     for (const track of this.#tracks) track.run().catch((error) => this.#fail(error));
   }
@@ -224,20 +230,28 @@ export class Player extends EventTarget {
 /** One SourceBuffer and the segments for it. */
 class Track {
   isComplete = false;
+  #isStale = false;
+  // From the playlist's time line, which begins at 0, to the media's own, which may not; null until it is known.
+  #shift = null;
+  #isMain;
   #player;
   #video;
   #source;
   #url;
   #list = null;
+  // The list is another rendition's: good for finding our place in the one to be read.
+  #isOther = false;
   #codecs;
   #buffer = null;
   #init = null;
   #next = null;
+  #seeks = 0;
   #ended = new AbortController();
   #fetching = null;
   #wake = () => {};
 
-  constructor(player, video, source, kind, url, codecs) {
+  constructor(player, video, source, { isMain, kind, url, codecs }) {
+    this.#isMain = isMain;
     this.kind = kind;
     this.#player = player;
     this.#video = video;
@@ -252,11 +266,6 @@ class Track {
 
   get isLive() {
     return this.#list.isLive;
-  }
-
-  /** Three segments before the end (RFC 8216 §6.3.3). */
-  get liveEdge() {
-    return Math.max(0, this.#list.duration - 3 * this.#list.targetDuration);
   }
 
   /** Reads the playlist and makes the buffer. */
@@ -276,22 +285,28 @@ class Track {
   use(url) {
     if (url === this.#url) return;
     this.#url = url;
-    this.#list = null;
+    this.#isOther = true;
     this.#init = null;
     this.#next = null;
     this.isComplete = false;
-    this.wake(true);
+  }
+
+  /** Fetches again what is buffered and not shown soon. */
+  renew() {
+    this.#isStale = true;
+    this.isComplete = false;
+    this.#fetching?.abort();
+    this.#wake();
   }
 
   /** Something happened; a seek makes what is on its way useless. */
   wake(isSeek) {
     if (isSeek) {
-      const time = this.#video.currentTime;
       this.isComplete = false;
-      if (aheadOf(this.#buffered, time) === 0) {
-        this.#next = null;
-        this.#fetching?.abort();
-      }
+      // From now on the place on the time line decides, not the order.
+      this.#next = null;
+      this.#seeks += 1;
+      if (aheadOf(this.#buffered, this.#video.currentTime) === 0) this.#fetching?.abort();
     }
     this.#wake();
   }
@@ -315,6 +330,7 @@ class Track {
   async run() {
     const { signal } = this.#ended;
     while (!signal.aborted) {
+      if (this.#isStale) await this.#drop();
       const isWanted = aheadOf(this.#buffered, this.#video.currentTime) < AHEAD_S;
       if (isWanted && !this.isComplete) {
         try {
@@ -334,14 +350,12 @@ class Track {
 
   /** Fetches and appends one segment; false when there is none now. */
   async #step() {
-    if (this.kind === "video") this.use(this.#player.pick());
+    if (this.#isMain) this.use(this.#player.pick());
     this.#fetching = new AbortController();
     const { signal } = this.#fetching;
-    if (!this.#list) await this.#read();
+    if (this.#isOther) await this.#read();
     const { segments } = this.#list;
-    const place = this.#place();
-    let index = this.#next === null ? segmentAt(segments, place) : segments.findIndex((segment) => segment.number >= this.#next);
-    if (this.#next === null && index >= 0 && segments[index].start + segments[index].duration <= place + 0.01) index = -1;
+    const index = this.#index(segments);
     if (index < 0) {
       if (this.isLive) {
         await sleep((this.#list.targetDuration * 1000) / 2, signal);
@@ -353,6 +367,8 @@ class Track {
       return false;
     }
     const segment = segments[index];
+    // A seek meanwhile forgets the order; then it must not come back.
+    const seeks = this.#seeks;
     if (segment.init && segment.init !== this.#init) {
       const bytes = await this.#player.bytes(segment.init.url, segment.init.range, signal);
       await this.#append(bytes);
@@ -361,14 +377,46 @@ class Track {
     const bytes = await this.#player.bytes(segment.url, segment.range, signal);
     if (signal.aborted) return true;
     await this.#append(bytes);
-    this.#next = segment.number + 1;
+    if (seeks === this.#seeks) this.#next = segment.number + 1;
+    this.#align(segment);
     return true;
   }
 
-  /** Where to go on when the next segment is not known: the end of what is buffered here. */
-  #place() {
+  /** The segment to be fetched next; -1 when there is none (yet). */
+  #index(segments) {
+    if (this.#next !== null) return segments.findIndex((segment) => segment.number >= this.#next);
+    // A live stream begins three segments before its end (RFC 8216 §6.3.3).
+    if (this.#shift === null && this.isLive) return Math.max(0, segments.length - 4);
+    // After a seek or a change: where the buffer ends.
     const time = this.#video.currentTime;
-    return time + aheadOf(this.#buffered, time);
+    const place = time + aheadOf(this.#buffered, time) - (this.#shift ?? 0);
+    const index = segmentAt(segments, place);
+    const isPast = index >= 0 && segments[index].start + segments[index].duration <= place + 0.01;
+    return isPast ? -1 : index;
+  }
+
+  /** Learns from the first segment where the media's time line lies. */
+  #align(segment) {
+    if (this.#shift !== null) return;
+    const ranges = this.#buffered;
+    if (ranges.length === 0) return;
+    this.#shift = this.isLive ? ranges.start(0) - segment.start : 0;
+    if (this.isLive && this.#isMain) this.#video.currentTime = ranges.start(0) + 0.05;
+  }
+
+  /** Lets go of what is buffered from the next segment on. */
+  async #drop() {
+    this.#isStale = false;
+    await this.#settled();
+    const ranges = this.#buffered;
+    const shift = this.#shift ?? 0;
+    const soon = this.#list.segments[segmentAt(this.#list.segments, this.#video.currentTime + 0.5 - shift)];
+    const from = soon ? soon.start + soon.duration + shift : 0;
+    if (ranges.length > 0 && from < ranges.end(ranges.length - 1)) {
+      this.#buffer.remove(from, Infinity);
+      await this.#settled();
+    }
+    this.#next = null;
   }
 
   async #read() {
@@ -376,6 +424,7 @@ class Track {
     const before = this.#list;
     const list = parseMedia(await this.#player.text(url), url);
     if (url !== this.#url) return;
+    this.#isOther = false;
     // A live list has lost its beginning: its place on the time line is found by the segments' numbers.
     const known = before?.segments.find((segment) => segment.number === list.segments[0]?.number);
     if (known) {
@@ -384,17 +433,14 @@ class Track {
     }
     // The same section is the same object, so that it is not fetched again.
     const inits = new Map((before?.segments ?? []).filter((one) => one.init).map((one) => [one.init.url + JSON.stringify(one.init.range), one.init]));
-    let last = null;
     for (const segment of list.segments) {
       if (!segment.init) continue;
       const key = segment.init.url + JSON.stringify(segment.init.range);
       if (!inits.has(key)) inits.set(key, segment.init);
       segment.init = inits.get(key);
-      last = segment.init;
     }
     if (list.segments.length === 0 && !list.isLive) throw new Trouble("The playlist has no segments.");
     this.#list = list;
-    return last;
   }
 
   /** Appends, makes room if there is none, and waits until it is done. */
@@ -407,6 +453,7 @@ class Track {
         await this.#settled();
         break;
       } catch (error) {
+        if (this.#video.error) throw new Trouble(mediaError(this.#video.error));
         if (error?.name !== "QuotaExceededError" || attempt === TRIES) throw error;
         await this.#forget(10);
         await sleep(500 * attempt, this.#ended.signal);
