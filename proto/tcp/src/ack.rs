@@ -76,10 +76,17 @@ impl Sender {
         events
     }
 
-    /// RFC 9293 §3.10.7.4: the window of the newest segment counts.
+    /// The window of the newest segment counts (RFC 9293 §3.10.7.4).
+    ///
+    /// The RFC asks only WL1 and WL2, and would let a retransmission of the peer, with an old number and a new
+    /// acknowledgment, move SND.UNA but not the window: the right edge would be one that nobody promised. What
+    /// acknowledges more was sent later, and so tells the window too. What differs in nothing but a smaller window may
+    /// be an older copy and does not.
     fn update_window(&mut self, ack: &AckSegment<'_>) -> bool {
-        let newer = self.wl1.before(ack.seq) || (self.wl1 == ack.seq && !ack.number.before(self.wl2));
-        if !newer {
+        let newer = ack.offset > self.una
+            || self.wl1.before(ack.seq)
+            || (self.wl1 == ack.seq && (ack.number.after(self.wl2) || ack.window > self.wnd || ack.window == 0));
+        if !newer || ack.number.before(self.wl2) {
             return false;
         }
         self.wl1 = ack.seq;
@@ -197,8 +204,9 @@ impl Sender {
         advanced: bool,
     ) -> Option<Duration> {
         //= RFC 6298 §3: "RTT samples MUST NOT be made using segments that were retransmitted" (Karn), unless
-        //= timestamps tell which one is answered
-        let rtt = match (delivered.original, echo) {
+        //= timestamps tell which one is answered. What a retransmission uncovered arrived long ago.
+        let original = delivered.original.filter(|_| !delivered.retransmitted());
+        let rtt = match (original, echo) {
             (Some(sent), _) => now.since(sent.at),
             (None, Some(echo)) if advanced && clock.enabled => {
                 let elapsed = ticks(now).wrapping_add(clock.offset()).wrapping_sub(echo);
@@ -277,7 +285,7 @@ impl Sender {
     }
 
     /// RACK, where anything can be lost.
-    fn detect(&mut self, now: Instant, flight: &mut Flight, delivered: &Delivered) -> (u32, Option<Instant>) {
+    fn detect(&self, now: Instant, flight: &mut Flight, delivered: &Delivered) -> (u32, Option<Instant>) {
         let quiet = flight.phase == Phase::Open
             && flight.board.sacked() == 0
             && flight.probe_end == 0

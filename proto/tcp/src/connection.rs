@@ -342,7 +342,9 @@ impl Connection {
                 return Some(outgoing);
             }
         }
-        if self.rcv.ack_due != AckDue::Now {
+        // Before the handshake is complete SYNs say it all.
+        let speaks = self.state.is_synchronized() || self.state == State::TimeWait;
+        if self.rcv.ack_due != AckDue::Now || !speaks {
             return None;
         }
         Some(self.acknowledge(now, self.snd.nxt, Flags::ACK))
@@ -532,6 +534,12 @@ impl Connection {
             reassembly_bytes: clamp_u32(u64::try_from(self.rcv.reassembly_bytes()).unwrap_or(u64::MAX)),
             counters: snd.counters,
         }
+    }
+
+    /// The shift count of the peer's window (RFC 7323 §2.2); 0 when not agreed.
+    #[must_use]
+    pub fn peer_window_scale(&self) -> u8 {
+        self.snd.scale
     }
 
     /// Whether the sender waits for the peer's window to open.

@@ -102,7 +102,7 @@ impl Connection {
         self.snd.wnd = u32::from(syn.window);
         self.snd.wnd_max = self.snd.wnd;
         self.snd.wl1 = syn.seq;
-        self.snd.wl2 = syn.ack;
+        self.snd.wl2 = self.snd.iss;
     }
 
     fn enter_established(&mut self, now: Instant) {
@@ -111,6 +111,7 @@ impl Connection {
         self.attempts = 0;
         self.snd.timer = RetransmitTimer::OFF;
         self.snd.progress_at = now;
+        self.snd.arm_persist(now);
     }
 
     /// Our SYN was acknowledged. The round trip is measured unless it was sent more than once (Karn).

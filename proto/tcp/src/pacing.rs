@@ -84,7 +84,7 @@ impl Pacer {
 
     fn time_for(&self, bytes: u64) -> Duration {
         // bytes < 2³³, so the product stays below 2⁶³.
-        Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / self.rate.max(1))
+        Duration::from_nanos(bytes.saturating_mul(1_000_000_000).div_ceil(self.rate.max(1)))
     }
 
     fn bytes_in(&self, time: Duration) -> u64 {

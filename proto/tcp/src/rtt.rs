@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn the_minimum_forgets_what_is_older_than_ten_seconds() {
         let mut rtt = estimator();
-        let at = |s| Instant::from_nanos(s * 1_000_000_000);
+        let at = |s: u64| Instant::from_nanos(s * 1_000_000_000);
         rtt.observe(at(100), 5 * MS);
         rtt.observe(at(101), 50 * MS);
         assert_eq!(rtt.min(), Some(5 * MS));

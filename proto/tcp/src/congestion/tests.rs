@@ -86,7 +86,7 @@ mod slow_start {
         round(&mut window, 100 * MS);
         assert_eq!(window.cwnd(), 30 * MSS);
         round(&mut window, 130 * MS);
-        for _ in 0..6 {
+        for _ in 0..5 {
             assert!(window.in_slow_start());
             round(&mut window, 130 * MS);
         }
@@ -130,14 +130,14 @@ mod avoidance {
         let mut window = reduced(Algorithm::Cubic);
         let mut reached = Vec::new();
         for step in 0..60 {
-            // A window acknowledged in each round trip of 100 ms.
+            // A window acknowledged in each round trip of 100 ms. 0.4 · (4.217 − t − 0.1)³ is 10 at 1.19 s and 1 at 2.76 s.
             let ms = step * 100;
             window.on_ack(&ack(ms, window.cwnd()));
             reached.push((ms, window.cwnd() / MSS));
         }
         let when = |segments: u32| reached.iter().find(|(_, cwnd)| *cwnd >= segments).unwrap().0;
-        assert!((1100..1600).contains(&when(90)), "{reached:?}");
-        assert!((3000..4400).contains(&when(99)), "{reached:?}");
+        assert_eq!(when(90), 1200, "{reached:?}");
+        assert_eq!(when(99), 2800, "{reached:?}");
         assert!(reached.last().unwrap().1 > 100, "{reached:?}");
     }
 

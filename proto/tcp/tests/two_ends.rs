@@ -1,0 +1,114 @@
+//! Two connections, everything that can happen between them, and every byte.
+//!
+//! First safety (no wrong byte, nothing outside the window: checked on every segment by the harness), then liveness
+//! (everything arrives and both ends close), as long as the network delivers something at all.
+
+#[cfg(test)]
+mod pair;
+
+#[cfg(test)]
+mod tests {
+    use crate::pair::{CLIENT, Faults, SERVER, World};
+    use core::time::Duration;
+    use proptest::prelude::*;
+    use tcp::{Algorithm, Config, Events};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn world(seed: u64, faults: Faults, to_send: [u64; 2]) -> World {
+        World::new(seed, faults, [Config::default(); 2], to_send)
+    }
+
+    fn assert_all_arrived(world: &World, to_send: [u64; 2]) {
+        for side in [CLIENT, SERVER] {
+            let end = &world.ends[side];
+            assert_eq!(end.received, to_send[1 - side], "side {side}");
+            assert!(end.peer_finished, "side {side}");
+            assert!(!end.events.intersects(Events::RESET | Events::TIMED_OUT), "side {side}: {:?}", end.events);
+        }
+    }
+
+    #[test]
+    fn a_perfect_path_delivers_everything_once() {
+        let to_send = [200, 3_000_000];
+        let mut world = world(1, Faults::NONE, to_send);
+        assert!(world.run(HOUR));
+        assert_all_arrived(&world, to_send);
+        assert_eq!(world.ends[SERVER].sent_payload, 3_000_000);
+    }
+
+    #[test]
+    fn nothing_to_say_closes_cleanly() {
+        let mut world = world(2, Faults::NONE, [0, 0]);
+        assert!(world.run(HOUR));
+        assert_all_arrived(&world, [0, 0]);
+    }
+
+    fn faults() -> impl Strategy<Value = Faults> {
+        let ms = Duration::from_millis;
+        (
+            (0_u32..150, 0_u32..100, 0_u64..150, 0_u64..60),
+            prop::option::of((20_000_u64..20_000_000, 3_000_u64..300_000)),
+            (0_u64..30, 0_u32..200),
+            prop::option::of((100_u32..2000, 10_u32..90)),
+        )
+            .prop_map(move |(network, bottleneck, (fetch, surrender), stall)| {
+                let (loss, duplication, delay, jitter) = network;
+                Faults {
+                    loss,
+                    duplication,
+                    delay: ms(delay),
+                    jitter: ms(jitter),
+                    bottleneck,
+                    fetch: ms(fetch),
+                    surrender,
+                    stall,
+                }
+            })
+    }
+
+    fn config() -> impl Strategy<Value = Config> {
+        (
+            prop_oneof![Just(Algorithm::Cubic), Just(Algorithm::NewReno)],
+            prop::bool::weighted(0.8),
+            prop::bool::weighted(0.7),
+            any::<bool>(),
+            prop_oneof![Just(536_u16), Just(1460), Just(8960)],
+            prop_oneof![Just(9_000_u32), Just(64_000), Just(300_000), Just(4_000_000)],
+        )
+            .prop_map(|(congestion, timestamps, sack, pacing, mss_max, receive_window)| Config {
+                congestion,
+                timestamps,
+                sack,
+                pacing,
+                mss_max,
+                receive_window,
+                reassembly_bytes_max: receive_window,
+                // However bad the path, it is not dead.
+                user_timeout: HOUR,
+                fin_wait_2: HOUR,
+                syn_retries: 20,
+                syn_ack_retries: 20,
+                ..Config::default()
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_byte_arrives_both_ways_and_both_ends_close_whatever_the_network_does(
+            seed: u64,
+            faults in faults(),
+            configs in [config(), config()],
+            to_send in [0_u64..100_000, 0_u64..400_000],
+        ) {
+            let mut world = World::new(seed, faults, configs, to_send);
+            prop_assert!(world.run(10 * HOUR), "stuck {}", world.summary());
+            assert_all_arrived(&world, to_send);
+            for end in &world.ends {
+                prop_assert!(end.entries_most <= 4096);
+            }
+        }
+    }
+}
