@@ -58,7 +58,7 @@ pub enum Message<'a> {
     },
     /// A packet of ours did not arrive.
     DestinationUnreachable {
-        /// Why: [`unreachable`].
+        /// Why: [`mod@unreachable`].
         code: u8,
         /// The MTU that was exceeded, in bytes; zero unless the code is [`unreachable::FRAGMENTATION_NEEDED`], and even
         /// then from routers older than RFC 1191.

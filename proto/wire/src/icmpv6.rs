@@ -60,7 +60,7 @@ pub enum Message<'a> {
     },
     /// A packet of ours did not arrive.
     DestinationUnreachable {
-        /// Why: [`unreachable`].
+        /// Why: [`mod@unreachable`].
         code: u8,
         /// The packet: [`crate::icmp::Quote::parse_v6`].
         quote: &'a [u8],

@@ -1,9 +1,12 @@
 use super::*;
+use crate::FourTuple;
+use crate::input::Reason;
+use crate::pmtu::MTU_MIN_V4;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 use wire::checksum::Sum;
 use wire::tcp::{Flags, Options, SeqNum};
-use wire::{Checksum, EtherType, Protocol, ethernet, tcp};
+use wire::{Checksum, EtherType, Malformed, Packet, Parsed, Protocol, ethernet, icmpv4, icmpv6, ipv4, tcp};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -242,6 +245,13 @@ mod arp_requests {
             dropped(&arp_frame(arp::Operation::Request, NEIGHBOUR_V4, GATEWAY_V4)),
             Reason::OtherAddress
         );
+    }
+
+    #[test]
+    fn that_announce_another_host_are_heard_and_not_answered() {
+        let frame = arp_frame(arp::Operation::Request, NEIGHBOUR_V4, NEIGHBOUR_V4);
+        let (input, reply) = on_frame(&frame);
+        assert_eq!((input, reply), (Input::Handled, None));
     }
 
     //= https://www.rfc-editor.org/rfc/rfc5227#section-2.1.1
