@@ -37,3 +37,6 @@ pub const LARGE_BYTES: usize = HEADROOM_BYTES + PAYLOAD_BYTES + TAIL_BYTES;
 pub const SMALL_BYTES: usize = 2_048;
 /// Payloads begin on this boundary, the strictest that O_DIRECT asks of memory.
 pub const PAYLOAD_ALIGN: usize = 4_096;
+
+#[cfg(test)]
+mod tests;

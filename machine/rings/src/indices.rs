@@ -1,7 +1,7 @@
 //! Where a ring's two counters live.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 use std::rc::Rc;
 
 /// The two counters of a ring. A load of one side's counter synchronises with the store that wrote it.
@@ -15,6 +15,33 @@ pub trait Indices {
     /// Releases every slot before `index` (release).
     fn release(&self, index: u32);
 }
+
+/// Implements [`Indices`] on two atomic counters: the one place that says with which orderings. The tests put loom's
+/// atomics here.
+macro_rules! acquire_and_release {
+    ($indices:ty, |$this:ident| $produced:expr, $consumed:expr) => {
+        impl $crate::Indices for $indices {
+            fn produced(&self) -> u32 {
+                let $this = self;
+                $produced.load(core::sync::atomic::Ordering::Acquire)
+            }
+            fn publish(&self, index: u32) {
+                let $this = self;
+                $produced.store(index, core::sync::atomic::Ordering::Release);
+            }
+            fn consumed(&self) -> u32 {
+                let $this = self;
+                $consumed.load(core::sync::atomic::Ordering::Acquire)
+            }
+            fn release(&self, index: u32) {
+                let $this = self;
+                $consumed.store(index, core::sync::atomic::Ordering::Release);
+            }
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use acquire_and_release;
 
 /// A counter on a cache line of its own, so that the two sides do not fight over one.
 #[derive(Debug, Default)]
@@ -36,20 +63,7 @@ impl LocalIndices {
     }
 }
 
-impl Indices for LocalIndices {
-    fn produced(&self) -> u32 {
-        self.produced.0.load(Ordering::Acquire)
-    }
-    fn publish(&self, index: u32) {
-        self.produced.0.store(index, Ordering::Release);
-    }
-    fn consumed(&self) -> u32 {
-        self.consumed.0.load(Ordering::Acquire)
-    }
-    fn release(&self, index: u32) {
-        self.consumed.0.store(index, Ordering::Release);
-    }
-}
+acquire_and_release!(LocalIndices, |indices| indices.produced.0, indices.consumed.0);
 
 impl<I: Indices> Indices for Rc<I> {
     fn produced(&self) -> u32 {
@@ -99,28 +113,13 @@ impl MappedIndices {
         Self { produced, consumed }
     }
 
-    fn produced_index(&self) -> &AtomicU32 {
+    /// The producer's counter and the consumer's.
+    fn counters(&self) -> (&AtomicU32, &AtomicU32) {
         // SAFETY: valid, aligned and only accessed atomically, by the contract of `new`.
-        unsafe { self.produced.as_ref() }
-    }
-
-    fn consumed_index(&self) -> &AtomicU32 {
+        let produced = unsafe { self.produced.as_ref() };
         // SAFETY: as above.
-        unsafe { self.consumed.as_ref() }
+        (produced, unsafe { self.consumed.as_ref() })
     }
 }
 
-impl Indices for MappedIndices {
-    fn produced(&self) -> u32 {
-        self.produced_index().load(Ordering::Acquire)
-    }
-    fn publish(&self, index: u32) {
-        self.produced_index().store(index, Ordering::Release);
-    }
-    fn consumed(&self) -> u32 {
-        self.consumed_index().load(Ordering::Acquire)
-    }
-    fn release(&self, index: u32) {
-        self.consumed_index().store(index, Ordering::Release);
-    }
-}
+acquire_and_release!(MappedIndices, |indices| indices.counters().0, indices.counters().1);
