@@ -26,13 +26,11 @@ pub struct TapSetup {
     pub mtu: u16,
     /// Packets that wait for us at most. The default of 1,000 drops acknowledgements under load.
     pub txqueuelen: u32,
-    /// Above 65,536: the kernel may hand over, and take, BIG TCP superframes of this size.
-    pub superframe_bytes_max: Option<u32>,
 }
 
 impl Default for TapSetup {
     fn default() -> Self {
-        Self { mtu: 1_500, txqueuelen: 20_000, superframe_bytes_max: None }
+        Self { mtu: 1_500, txqueuelen: 20_000 }
     }
 }
 
@@ -107,13 +105,12 @@ impl TapDevice {
     /// # Errors
     /// The kernel refuses a value, or we may not.
     pub fn bring_up(&mut self, setup: TapSetup) -> Result<(), TapError> {
-        let TapSetup { mtu, txqueuelen, superframe_bytes_max } = setup;
+        let TapSetup { mtu, txqueuelen } = setup;
         let change = LinkChange {
             up: Some(true),
             mtu: Some(mtu.into()),
             txqueuelen: Some(txqueuelen),
-            superframe_bytes_max,
-            mac: None,
+            ..LinkChange::default()
         };
         Ok(self.netlink.change_link(&self.name, change)?)
     }

@@ -109,7 +109,8 @@ pub struct LinkChange {
     pub txqueuelen: Option<u32>,
     /// Hardware address.
     pub mac: Option<[u8; 6]>,
-    /// Largest superframe that it is given and that it merges, IPv4 and IPv6: above 65,536 this is BIG TCP.
+    /// Largest superframe that it is given and that it merges, IPv4 and IPv6: above 65,536 this is BIG TCP, which not
+    /// every driver takes.
     pub superframe_bytes_max: Option<u32>,
 }
 
