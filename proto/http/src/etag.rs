@@ -1,9 +1,11 @@
 //! Entity tags (RFC 9110 §8.8.3): made from what `stat` says, compared as lists say.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use arrayvec::ArrayString;
 use sha2::{Digest as _, Sha256};
+
+use crate::hex_pair;
 
 /// Two quotes, three numbers of at most 16 hexadecimal digits, two hyphens.
 const BYTES_MAX: usize = 2 + 3 * 16 + 2;
@@ -20,8 +22,18 @@ impl ETag {
     #[must_use]
     pub fn of_file(len: u64, mtime_ns: u64, inode: u64) -> Self {
         let mut text = ArrayString::new();
-        // Cannot fail: BYTES_MAX is the longest there is.
-        let _ = write!(text, "\"{len:x}-{mtime_ns:x}-{inode:x}\"");
+        // No push can fail: BYTES_MAX is the longest there is.
+        for (before, value) in [("\"", len), ("-", mtime_ns), ("-", inode)] {
+            text.push_str(before);
+            let digits = 16 - (value | 1).leading_zeros() / 4;
+            for place in (0..digits).rev() {
+                text.push(
+                    char::from_digit(u32::try_from(value >> (4 * place) & 15).unwrap_or(0), 16)
+                        .unwrap_or('0'),
+                );
+            }
+        }
+        text.push('"');
         Self(text)
     }
 
@@ -30,12 +42,12 @@ impl ETag {
     pub fn of_content(content: &[u8]) -> Self {
         let mut text = ArrayString::new();
         let digest: [u8; 32] = Sha256::digest(content).into();
-        // Cannot fail: 2 quotes and 32 digits are fewer than BYTES_MAX.
-        let _ = text.try_push('"');
-        for byte in &digest[..16] {
-            let _ = write!(text, "{byte:02x}");
+        // 2 quotes and 32 digits are fewer than BYTES_MAX.
+        text.push('"');
+        for &byte in &digest[..16] {
+            hex_pair(byte).iter().for_each(|&digit| text.push(char::from(digit)));
         }
-        let _ = text.try_push('"');
+        text.push('"');
         Self(text)
     }
 

@@ -49,6 +49,26 @@ fn digits(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// A byte as two hexadecimal digits.
+fn hex_pair(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// `value` in decimal, in the last bytes of `room`.
+fn decimal(mut value: u64, room: &mut [u8; 20]) -> &str {
+    let mut from = room.len();
+    loop {
+        from -= 1;
+        // A digit: no information is lost.
+        room[from] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        if value == 0 || from == 0 {
+            return core::str::from_utf8(&room[from..]).unwrap_or_default();
+        }
+    }
+}
+
 /// Takes optional white space (RFC 9110 §5.6.3: spaces and tabs) off both ends.
 fn trim_ows(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {

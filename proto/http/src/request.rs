@@ -253,7 +253,7 @@ impl<'a> Glance<'a> {
         let (line, rest) = head.split_at(end);
         let mut words = line.strip_suffix(b"\r").unwrap_or(line).splitn(3, |&byte| byte == b' ');
         let mut word = || words.next().unwrap_or_default();
-        let fields = Fields::new(rest.strip_prefix(b"\n").unwrap_or(rest));
+        let fields = Fields::unchecked(rest.strip_prefix(b"\n").unwrap_or(rest));
         Self { method: word(), target: word(), version: word(), fields }
     }
 }
@@ -275,12 +275,13 @@ impl Progress {
     /// As [`Request::parse`], but a full parse happens only when the head's end has come or the bytes have doubled:
     /// all calls together take time linear in the bytes.
     pub fn parse<'a>(&mut self, bytes: &'a [u8], limits: &Limits) -> Parse<'a> {
-        // Three bytes back: the end may have begun in what was searched before.
-        let from = self.searched.saturating_sub(3).min(bytes.len());
-        let ended = ends_in(&bytes[from..]);
-        self.searched = bytes.len();
-        if !ended && bytes.len() < self.parsed.saturating_mul(2) && bytes.len() < limits.head_bytes_max {
-            return Parse::Partial;
+        if bytes.len() < self.parsed.saturating_mul(2) && bytes.len() < limits.head_bytes_max {
+            // Three bytes back: the end may have begun in what was searched before.
+            let from = self.searched.max(self.parsed).saturating_sub(3).min(bytes.len());
+            self.searched = bytes.len();
+            if !has_empty_line(&bytes[from..]) {
+                return Parse::Partial;
+            }
         }
         self.parsed = bytes.len();
         Request::parse(bytes, limits)
@@ -288,8 +289,8 @@ impl Progress {
 }
 
 /// Whether there is an empty line in `bytes`.
-fn ends_in(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|three| three == b"\n\r\n")
+fn has_empty_line(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|end| matches!(bytes[end + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
 }
 
 fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a>, usize)>, Refusal> {
@@ -315,8 +316,9 @@ fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a>, us
         return Err(Refusal::TargetTooLong);
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let after_line = window.iter().position(|&byte| byte == b'\n').map_or(used, |end| end + 1);
-    let fields = Fields::new(&window[after_line..used]);
+    let after_line = memchr::memchr(b'\n', window).map_or(used, |end| end + 1);
+    let names = raw.headers.iter().map(|line| line.name.as_bytes());
+    let fields = Fields::new(&window[after_line..used], names);
 
     check_host(fields, version)?;
     let method = method_of(method.as_bytes())?;

@@ -10,14 +10,14 @@
 //! caller emits the same head and leaves the content away. Nothing allocates. A value that would end its line early is
 //! an error, whoever wrote it: no response can be split.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use crate::date::HttpDate;
 use crate::etag::ETag;
 use crate::range::ByteRange;
 use crate::request::{Method, Request, Version};
 use crate::status::Status;
-use crate::target;
+use crate::{decimal, target};
 
 mod multipart;
 mod page;
@@ -202,18 +202,20 @@ impl<'a> Head<'a> {
             extra,
         } = *self;
         let mut lines = Lines::new(out);
-        lines.line(format_args!("HTTP/1.1 {} {}", status.code(), status.reason()))?;
+        lines.put(b"HTTP/1.1 ")?;
+        lines.put(status.text().as_bytes())?;
+        lines.put(b"\r\n")?;
         if !server.is_empty() {
             lines.field("Server", server)?;
         }
-        lines.field("Date", date)?;
+        lines.known("Date: ", date.as_bytes())?;
         match connection {
             Connection::Persist => {}
-            Connection::KeepAlive => lines.field("Connection", "keep-alive")?,
-            Connection::Close => lines.field("Connection", "close")?,
+            Connection::KeepAlive => lines.known("Connection: ", b"keep-alive")?,
+            Connection::Close => lines.known("Connection: ", b"close")?,
         }
         if allow || status == Status::MethodNotAllowed {
-            lines.field("Allow", Method::ALLOW)?;
+            lines.known("Allow: ", Method::ALLOW.as_bytes())?;
         }
         if let Some(value) = content_type {
             lines.field("Content-Type", value)?;
@@ -221,25 +223,21 @@ impl<'a> Head<'a> {
         // RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of
         // 1xx (Informational) or 204 (No Content)"; with 304 it may only say what 200 would have said.
         if let Some(value) = content_length.filter(|_| !status.is_bodiless()) {
-            lines.field("Content-Length", value)?;
+            lines.put(b"Content-Length: ")?;
+            lines.number(value)?;
+            lines.put(b"\r\n")?;
         }
-        match content_range {
-            None => {}
-            Some(ContentRange::Part { range, len }) => {
-                lines.field("Content-Range", format_args!("bytes {}-{}/{len}", range.first, range.last))?;
-            }
-            Some(ContentRange::Unsatisfied { len }) => {
-                lines.field("Content-Range", format_args!("bytes */{len}"))?;
-            }
+        if let Some(content_range) = content_range {
+            lines.content_range(content_range)?;
         }
         if accept_ranges {
-            lines.field("Accept-Ranges", "bytes")?;
+            lines.known("Accept-Ranges: ", b"bytes")?;
         }
         if let Some(value) = etag {
-            lines.field("ETag", value)?;
+            lines.known("ETag: ", value.as_str().as_bytes())?;
         }
         if let Some(seconds) = last_modified {
-            lines.field("Last-Modified", HttpDate::new(seconds))?;
+            lines.known("Last-Modified: ", HttpDate::new(seconds).as_bytes())?;
         }
         if let Some(value) = cache_control {
             lines.field("Cache-Control", value)?;
@@ -248,7 +246,9 @@ impl<'a> Head<'a> {
             lines.location(path, query)?;
         }
         if let Some(seconds) = retry_after_s {
-            lines.field("Retry-After", seconds)?;
+            lines.put(b"Retry-After: ")?;
+            lines.number(seconds.into())?;
+            lines.put(b"\r\n")?;
         }
         if let Some(cors) = cors {
             lines.cors(&cors)?;
@@ -256,7 +256,7 @@ impl<'a> Head<'a> {
         for (name, value) in extra {
             lines.field(name, value)?;
         }
-        lines.line(format_args!(""))?;
+        lines.put(b"\r\n")?;
         Ok(lines.len)
     }
 }
@@ -280,19 +280,47 @@ impl<'b> Lines<'b> {
     }
 
     /// Text that must stay in its line.
-    fn text(&mut self, text: impl fmt::Display) -> Result<(), EmitError> {
-        let from = self.len;
-        write!(self, "{text}").map_err(|_| EmitError::Full)?;
-        check(&self.out[from..self.len])
+    fn text(&mut self, text: &str) -> Result<(), EmitError> {
+        check(text.as_bytes())?;
+        self.put(text.as_bytes())
     }
 
-    fn line(&mut self, text: fmt::Arguments<'_>) -> Result<(), EmitError> {
-        self.text(text)?;
+    fn number(&mut self, value: u64) -> Result<(), EmitError> {
+        self.put(decimal(value, &mut [0; 20]).as_bytes())
+    }
+
+    /// A field with a value from elsewhere.
+    fn field(&mut self, name: &str, value: &str) -> Result<(), EmitError> {
+        self.put(name.as_bytes())?;
+        self.put(b": ")?;
+        self.text(value)?;
         self.put(b"\r\n")
     }
 
-    fn field(&mut self, name: &str, value: impl fmt::Display) -> Result<(), EmitError> {
-        self.line(format_args!("{name}: {value}"))
+    /// A field with a value that was made here and cannot end its line.
+    fn known(&mut self, name_and_colon: &str, value: &[u8]) -> Result<(), EmitError> {
+        self.put(name_and_colon.as_bytes())?;
+        self.put(value)?;
+        self.put(b"\r\n")
+    }
+
+    fn content_range(&mut self, content_range: ContentRange) -> Result<(), EmitError> {
+        self.put(b"Content-Range: bytes ")?;
+        let len = match content_range {
+            ContentRange::Part { range: ByteRange { first, last }, len } => {
+                self.number(first)?;
+                self.put(b"-")?;
+                self.number(last)?;
+                len
+            }
+            ContentRange::Unsatisfied { len } => {
+                self.put(b"*")?;
+                len
+            }
+        };
+        self.put(b"/")?;
+        self.number(len)?;
+        self.put(b"\r\n")
     }
 
     fn location(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), EmitError> {
@@ -311,7 +339,7 @@ impl<'b> Lines<'b> {
     fn cors(&mut self, cors: &Cors<'_>) -> Result<(), EmitError> {
         let Cors { allow_origin, preflight_max_age_s } = *cors;
         if allow_origin != AllowOrigin::Any {
-            self.field("Vary", "Origin")?;
+            self.known("Vary: ", b"Origin")?;
         }
         let allow_origin = match allow_origin {
             AllowOrigin::Any => "*",
@@ -320,20 +348,16 @@ impl<'b> Lines<'b> {
         };
         self.field("Access-Control-Allow-Origin", allow_origin)?;
         if let Some(seconds) = preflight_max_age_s {
-            self.field("Access-Control-Allow-Methods", Method::ALLOW)?;
-            self.field("Access-Control-Allow-Headers", ALLOW_HEADERS)?;
-            self.field("Access-Control-Max-Age", seconds)
+            self.known("Access-Control-Allow-Methods: ", Method::ALLOW.as_bytes())?;
+            self.known("Access-Control-Allow-Headers: ", ALLOW_HEADERS.as_bytes())?;
+            self.put(b"Access-Control-Max-Age: ")?;
+            self.number(seconds.into())?;
+            self.put(b"\r\n")
         } else {
-            self.field("Access-Control-Expose-Headers", EXPOSE_HEADERS)?;
+            self.known("Access-Control-Expose-Headers: ", EXPOSE_HEADERS.as_bytes())?;
             // Lets players measure their downloads (Resource Timing); as public as the content itself.
             self.field("Timing-Allow-Origin", allow_origin)
         }
-    }
-}
-
-impl fmt::Write for Lines<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.put(text.as_bytes()).map_err(|_| fmt::Error)
     }
 }
 

@@ -23,8 +23,8 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use crate::digits;
 use crate::target::{encode, query_value};
+use crate::{decimal, digits};
 
 /// The first segment of a path that carries its signature.
 pub const PATH_MARK: &[u8] = b".signed";
@@ -59,13 +59,13 @@ impl Key {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
             unreachable!("HMAC takes keys of every length (RFC 2104 §2)")
         };
-        let mut decimal = [0; 20];
+        let mut room = [0; 20];
         mac.update(b"atlas-1\n");
         mac.update(match scope {
             Scope::File => b"file\n",
             Scope::Prefix => b"prefix\n",
         });
-        mac.update(to_decimal(expires, &mut decimal));
+        mac.update(decimal(expires, &mut room).as_bytes());
         mac.update(b"\n");
         mac.update(path);
         mac
@@ -300,19 +300,6 @@ fn prefix_of(path: &[u8], count: u64) -> Option<&[u8]> {
 
 fn encoded(path: &[u8]) -> String {
     encode(path).map(char::from).collect()
-}
-
-/// `value` in decimal, in the last bytes of `room`.
-fn to_decimal(mut value: u64, room: &mut [u8; 20]) -> &[u8] {
-    let mut from = room.len();
-    loop {
-        from -= 1;
-        room[from] = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        if value == 0 || from == 0 {
-            return &room[from..];
-        }
-    }
 }
 
 #[cfg(test)]

@@ -86,32 +86,51 @@ impl Status {
         self.code() / 100
     }
 
+    /// Code and reason phrase, as the status line has them.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Ok => "200 OK",
+            Self::NoContent => "204 No Content",
+            Self::PartialContent => "206 Partial Content",
+            Self::MovedPermanently => "301 Moved Permanently",
+            Self::NotModified => "304 Not Modified",
+            Self::BadRequest => "400 Bad Request",
+            Self::Forbidden => "403 Forbidden",
+            Self::NotFound => "404 Not Found",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::RequestTimeout => "408 Request Timeout",
+            Self::PreconditionFailed => "412 Precondition Failed",
+            Self::ContentTooLarge => "413 Content Too Large",
+            Self::UriTooLong => "414 URI Too Long",
+            Self::RangeNotSatisfiable => "416 Range Not Satisfiable",
+            Self::ExpectationFailed => "417 Expectation Failed",
+            Self::TooManyRequests => "429 Too Many Requests",
+            Self::RequestHeaderFieldsTooLarge => "431 Request Header Fields Too Large",
+            Self::InternalServerError => "500 Internal Server Error",
+            Self::NotImplemented => "501 Not Implemented",
+            Self::ServiceUnavailable => "503 Service Unavailable",
+            Self::HttpVersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+
+    /// The three digits as text.
+    #[must_use]
+    pub const fn digits(self) -> &'static str {
+        self.text().split_at(3).0
+    }
+
     /// The registered reason phrase.
     #[must_use]
     pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::NoContent => "No Content",
-            Self::PartialContent => "Partial Content",
-            Self::MovedPermanently => "Moved Permanently",
-            Self::NotModified => "Not Modified",
-            Self::BadRequest => "Bad Request",
-            Self::Forbidden => "Forbidden",
-            Self::NotFound => "Not Found",
-            Self::MethodNotAllowed => "Method Not Allowed",
-            Self::RequestTimeout => "Request Timeout",
-            Self::PreconditionFailed => "Precondition Failed",
-            Self::ContentTooLarge => "Content Too Large",
-            Self::UriTooLong => "URI Too Long",
-            Self::RangeNotSatisfiable => "Range Not Satisfiable",
-            Self::ExpectationFailed => "Expectation Failed",
-            Self::TooManyRequests => "Too Many Requests",
-            Self::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
-            Self::InternalServerError => "Internal Server Error",
-            Self::NotImplemented => "Not Implemented",
-            Self::ServiceUnavailable => "Service Unavailable",
-            Self::HttpVersionNotSupported => "HTTP Version Not Supported",
-        }
+        self.text().split_at(4).1
+    }
+
+    /// Where this status stands in [`Status::ALL`], for tables of counters.
+    #[must_use]
+    pub fn index(self) -> usize {
+        // Each status is in ALL, which is sorted; both are tested.
+        Self::ALL.binary_search(&self).unwrap_or_default()
     }
 
     /// Whether a response with this status never has content (RFC 9110 §6.4.1).
@@ -128,6 +147,14 @@ mod tests {
     #[test]
     fn all_statuses_are_listed_once_in_order() {
         assert!(Status::ALL.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn a_status_is_where_its_index_says_and_says_its_code() {
+        for (index, status) in Status::ALL.into_iter().enumerate() {
+            assert_eq!(status.index(), index);
+            assert_eq!(status.digits().parse(), Ok(status.code()));
+        }
     }
 
     #[test]

@@ -403,9 +403,11 @@ fn readable(name: &[u8]) -> String {
     if title.is_empty() { String::from_utf8_lossy(name).into_owned() } else { title }
 }
 
-/// A playlist's length, or that of the first one it names.
+/// A playlist's length, or that of the first one it names. The playlists are in the order of their paths.
 fn duration_of(path: &[u8], playlists: &[Playlist]) -> Option<f64> {
-    let find = |path: &[u8]| playlists.iter().find(|list| list.path == path);
+    let find = |path: &[u8]| {
+        playlists.binary_search_by(|list| list.path.as_slice().cmp(path)).map(|at| &playlists[at]).ok()
+    };
     let list = find(path)?;
     if list.content.duration_s.is_some() {
         return list.content.duration_s;

@@ -8,7 +8,8 @@
 //!
 //! The first delimiter's CRLF is an empty preamble, which RFC 2046 §5.1.1 has; so all part heads look alike.
 
-use super::{EmitError, Lines};
+use super::{ContentRange, EmitError, Lines};
+use crate::hex_pair;
 use crate::range::ByteRange;
 
 /// How the parts of one response are set apart.
@@ -24,6 +25,15 @@ pub struct Multipart<'a> {
 }
 
 impl Multipart<'_> {
+    /// `CRLF -- boundary`, the boundary being sixteen hexadecimal digits.
+    fn delimiter(&self) -> [u8; 20] {
+        let mut text = *b"\r\n--0123456789abcdef";
+        for (place, byte) in text[4..].chunks_exact_mut(2).zip(self.boundary.to_be_bytes()) {
+            place.copy_from_slice(&hex_pair(byte));
+        }
+        text
+    }
+
     /// The longest media type of a multipart response, and the longest part head but for the media type in it.
     pub const HEAD_BYTES_MAX: usize = 160;
 
@@ -33,7 +43,8 @@ impl Multipart<'_> {
     /// It does not fit.
     pub fn emit_content_type(&self, out: &mut [u8]) -> Result<usize, EmitError> {
         let mut lines = Lines::new(out);
-        lines.text(format_args!("multipart/byteranges; boundary={:016x}", self.boundary))?;
+        lines.put(b"multipart/byteranges; boundary=")?;
+        lines.put(&self.delimiter()[4..])?;
         Ok(lines.len)
     }
 
@@ -43,11 +54,11 @@ impl Multipart<'_> {
     /// It does not fit, or the media type holds a control character.
     pub fn emit_part_head(&self, range: ByteRange, out: &mut [u8]) -> Result<usize, EmitError> {
         let mut lines = Lines::new(out);
-        lines.line(format_args!(""))?;
-        lines.line(format_args!("--{:016x}", self.boundary))?;
+        lines.put(&self.delimiter())?;
+        lines.put(b"\r\n")?;
         lines.field("Content-Type", self.content_type)?;
-        lines.field("Content-Range", format_args!("bytes {}-{}/{}", range.first, range.last, self.len))?;
-        lines.line(format_args!(""))?;
+        lines.content_range(ContentRange::Part { range, len: self.len })?;
+        lines.put(b"\r\n")?;
         Ok(lines.len)
     }
 
@@ -57,8 +68,8 @@ impl Multipart<'_> {
     /// It does not fit.
     pub fn emit_end(&self, out: &mut [u8]) -> Result<usize, EmitError> {
         let mut lines = Lines::new(out);
-        lines.line(format_args!(""))?;
-        lines.line(format_args!("--{:016x}--", self.boundary))?;
+        lines.put(&self.delimiter())?;
+        lines.put(b"--\r\n")?;
         Ok(lines.len)
     }
 

@@ -13,12 +13,17 @@ pub const PAGE_BYTES_MAX: usize = 768;
 /// The page does not fit.
 pub fn error_page(status: Status, sentence: &str, out: &mut [u8]) -> Result<usize, EmitError> {
     let mut lines = Lines::new(out);
-    let (code, reason) = (status.code(), status.reason());
+    let text = status.text();
     lines.put(b"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">")?;
     lines.put(b"<meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">")?;
-    lines.text(format_args!("<title>{code} {reason}</title>"))?;
+    lines.put(b"<title>")?;
+    lines.text(text)?;
+    lines.put(b"</title>")?;
     lines.put(b"<style>body{font:1rem/1.6 system-ui,sans-serif;max-width:34rem;margin:20vh auto;padding:0 1rem}</style>")?;
-    lines.text(format_args!("<h1>{code} {reason}</h1><p>{sentence}</p></html>"))?;
-    lines.put(b"\n")?;
+    lines.put(b"<h1>")?;
+    lines.text(text)?;
+    lines.put(b"</h1><p>")?;
+    lines.text(sentence)?;
+    lines.put(b"</p></html>\n")?;
     Ok(lines.len)
 }
