@@ -16,6 +16,7 @@ use crate::network::Frame;
 
 pub mod adversary;
 pub mod model;
+pub mod own;
 pub mod report;
 pub mod response;
 pub mod script;

@@ -19,7 +19,8 @@ use crate::check::{self, Breach};
 use crate::client::Host;
 use crate::client::adversary::{Babbler, Flood};
 use crate::client::model::{Manners, ModelTcp};
-use crate::client::report::Tally;
+use crate::client::own::OwnTcp;
+use crate::client::report::{Report, Tally};
 use crate::client::script::{Ending, Request, Visit};
 use crate::client::smol::{SmolConfig, SmolTcp};
 use crate::client::visitor::{SECURE_PORT, Visitor};
@@ -30,6 +31,7 @@ use crate::server::{Production, Server as _, Vitals};
 use crate::setup::{Setup, object_len};
 use crate::time::SimClock;
 use crate::world::{Stop, World};
+use platform::{Disk as _, Link as _};
 
 /// What may go wrong in a world. Each is on or off for all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,7 +218,11 @@ fn liveness(world: &mut World<Production>, breaches: &mut Vec<Breach>) {
         for ((host, before), now) in world.hosts().zip(before).zip(tallies(world)) {
             let report = host.report();
             if !report.done && !report.excused && before == now {
-                let what = format!("{} got nothing for {STARVATION:?}: {:?}", report.name, report.tally);
+                let Report { name, tally, waits_for, .. } = report;
+                let views = server_views(world);
+                let what = format!(
+                    "{name} got nothing for {STARVATION:?}: {tally:?}, waits for {waits_for:?}{views}"
+                );
                 breaches.push(Breach { at: world.now(), law: "NobodyStarves", what });
             }
         }
@@ -230,6 +236,28 @@ fn liveness(world: &mut World<Production>, breaches: &mut Vec<Breach>) {
             return;
         }
     }
+}
+
+/// What the server thinks of its connections, a line each: for whoever has to find out why one of them stands still.
+fn server_views(world: &World<Production>) -> String {
+    use core::fmt::Write as _;
+    let mut text = String::new();
+    let engine = world.server().engine();
+    let _ = write!(
+        text,
+        "\n      engine: deadline {:?}, link holds {}, disk holds {} until {:?}, {:?}, {:?}",
+        engine.deadline(),
+        engine.link().in_flight(),
+        engine.disk().in_flight(),
+        engine.disk().next_due(),
+        engine.counters(),
+        engine.stack_counters()
+    );
+    for connection in engine.connections(16) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n      {connection:?}");
+    }
+    text
 }
 
 /// The world of a seed.
@@ -365,6 +393,14 @@ fn host(
         let tcp = SmolTcp::new(mac, local, server, config, dice.fork());
         let script = script(secure, receive_buffer as u64, features, dice);
         return visitor(format!("host {index} (smoltcp, {protocol})"), tcp, tls, script, dice);
+    }
+    let at = (address::SERVER_MAC, SocketAddr::new(server, 0));
+    if dice.chance(PPM / 4) {
+        let config = tcp::Config { mss_max: setup.mtu.min(1_500) - 60, ..tcp::Config::default() };
+        let ease = u64::from(config.receive_window);
+        let tcp = OwnTcp::new((mac, local), at, config, dice.fork());
+        let script = script(secure, ease, features, dice);
+        return visitor(format!("host {index} (our own, {protocol})"), tcp, tls, script, dice);
     }
     let manners = if features.odd_manners { Manners::odd(dice, ipv6) } else { Manners::ordinary() };
     let ease = manners.ease();

@@ -13,7 +13,8 @@ use crate::packet::{ACK, FIN, Mac, PSH, RST, SYN, Segment};
 use crate::random::{Dice, PPM};
 
 fn report(name: &str) -> Report<'_> {
-    Report { name, done: false, excused: true, complaints: &[], mishaps: &[], tally: Tally::default() }
+    let (complaints, mishaps, tally) = (&[], &[], Tally::default());
+    Report { name, done: false, excused: true, complaints, mishaps, tally, waits_for: None }
 }
 
 /// SYNs from addresses that never answer (RFC 4987 §2).

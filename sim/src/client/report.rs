@@ -6,6 +6,7 @@ use core::fmt;
 use super::Ended;
 use super::model::Violation;
 use super::response::Wrong;
+use super::script::Request;
 
 /// Something that the server may never do.
 #[derive(Clone, Debug)]
@@ -92,4 +93,6 @@ pub struct Report<'a> {
     pub mishaps: &'a [(Instant, Mishap)],
     /// What was achieved.
     pub tally: Tally,
+    /// What it waits for, if it waits for the server.
+    pub waits_for: Option<&'a Request>,
 }

@@ -554,6 +554,10 @@ impl<T: Transport> Host for Visitor<T> {
             complaints: &self.complaints,
             mishaps: &self.mishaps,
             tally: self.tally,
+            waits_for: match self.state {
+                State::Visiting(_) => self.script[self.visit].requests.get(self.answered),
+                State::Waiting(_) | State::Done => None,
+            },
         }
     }
 }

@@ -145,11 +145,14 @@ impl Server for Production {
     fn turn(&mut self, now: Instant, out: &mut Vec<Frame>) {
         self.engine.disk_mut().advance(now);
         for _ in 0..TURNS_MAX {
+            let mut injected = false;
+            self.wire.reclaim();
             while let Some(frame) = self.waiting.front() {
                 if self.wire.inject(frame, false).is_err() {
                     break;
                 }
                 self.waiting.pop_front();
+                injected = true;
             }
             self.wire.flush();
             let busy = self.engine.turn().busy;
@@ -157,7 +160,7 @@ impl Server for Production {
                 self.records.push(record);
             }
             let drained = self.stalled_until <= now && self.drain(out);
-            if !busy && !drained && self.waiting.is_empty() {
+            if !busy && !drained && !injected {
                 return;
             }
         }
