@@ -154,15 +154,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if !flow.marks.contains(Marks::FINISHING) || flow.marks.contains(Marks::FINISHED) {
             return Pulled::Done;
         }
-        flow.marks.insert(Marks::FINISHED);
         if !flow.marks.contains(Marks::MUTE)
             && let Security::Established(records) = &mut flow.security
             && let Ok(record) = records.sealer.seal_alert(&mut self.keys, tls::Alert::CLOSE_NOTIFY)
         {
+            // Said once; the FIN follows when it has left the queue and we are here again.
+            flow.marks.insert(Marks::MUTE);
             let bytes = record.as_bytes().into();
             self.queue_bytes(id, bytes, Content::Wire);
             return Pulled::More;
         }
+        flow.marks.insert(Marks::FINISHED);
         self.finish_tcp(id);
         Pulled::Done
     }

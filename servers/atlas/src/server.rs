@@ -63,6 +63,7 @@ impl Server for Atlas {
             text.push_str(&format!("  {:<11} {problem}\n", "unreadable"));
         }
         if let Some(url) = self.urls.first() {
+            let url = url.strip_suffix(":80/").map_or_else(|| url.clone(), |host| format!("{host}/"));
             text.push_str(&format!("open {url} in a browser; Ctrl-C ends\n"));
         }
         // A terminal that is gone is no reason to stop serving.
@@ -245,8 +246,8 @@ fn kernel() -> String {
 fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
     let Some(Facts { pages, ring, batches }) = facts.first() else { return Vec::new() };
     let pages = match pages {
-        Pages::Huge => "on reserved huge pages",
-        Pages::TransparentHuge => "on transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",
+        Pages::Huge => "reserved huge pages",
+        Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",
     };
     let mut disk = "io_uring".to_owned();
     for (present, with, without) in [
@@ -257,5 +258,5 @@ fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
         disk.push_str(if present { with } else { without });
     }
     let packets = if *batches { "in batches through io_uring" } else { "one system call each" };
-    vec![("", format!("frames {pages}")), ("disk", disk), ("packets", packets.to_owned())]
+    vec![("pages", pages.to_owned()), ("disk", disk), ("packets", packets.to_owned())]
 }

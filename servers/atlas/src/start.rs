@@ -505,7 +505,7 @@ mod tests {
         assert!(line.contains(&first.address().to_string()), "{line}");
 
         let outside = open_outside(&config(|_| ())).unwrap();
-        let taken = outside.http.unwrap().local_addr().unwrap();
+        let taken = outside.http.as_ref().unwrap().local_addr().unwrap();
         assert!(open_outside(&config(|_| ())).unwrap().http.is_some());
         let chosen = config(|options| options.forward_http = Some(PortChoice(Some(taken.port()))));
         let line = open_outside(&chosen).unwrap_err().to_string();

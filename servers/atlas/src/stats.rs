@@ -81,7 +81,7 @@ struct Second {
     connections: u64,
     frames: u64,
     frames_max: u64,
-    slept: Duration,
+    awake: Duration,
     latency: Latency,
 }
 
@@ -98,7 +98,7 @@ impl Second {
             connections: after.engine.connections.into(),
             frames: after.frames.large.into(),
             frames_max: after.frames.large_max.into(),
-            slept: after.slept.saturating_sub(before.slept),
+            awake: after.awake.saturating_sub(before.awake),
             latency: after.latency.since(&before.latency),
         }
     }
@@ -121,7 +121,7 @@ impl Second {
         else {
             return "idle".to_owned();
         };
-        let awake = elapsed.saturating_sub(self.slept).as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+        let awake = self.awake.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
         format!("{}/{}/{} µs {:.0}%", p50.as_micros(), p99.as_micros(), max.as_micros(), awake * 100.0)
     }
 }
@@ -165,10 +165,11 @@ mod tests {
         assert!(text.lines().nth(1).unwrap().starts_with("     1.00"), "{text}");
         let mut second = counters(375_000_000);
         second.latency.record(Duration::from_micros(100));
+        second.awake = Duration::from_millis(250);
         let text = stats.line(begun + Duration::from_secs(2), &[Some(&second)]);
         let words: Vec<_> = text.split_whitespace().collect();
         assert_eq!(words[..8], ["2.00", "0.00", "0.00", "0.99%", "7", "0", "0", "3/9"], "{text}");
-        assert!(text.ends_with("w0 114/114/114 µs 100%"), "{text}");
+        assert!(text.ends_with("w0 114/114/114 µs 25%"), "{text}");
     }
 
     #[test]

@@ -165,6 +165,9 @@ struct Worker {
     /// When the counters were told last, and whether anything has happened since.
     published: clock::Instant,
     dirty: bool,
+    /// When the last sleep ended, and how long the worker was awake before that.
+    woke: clock::Instant,
+    awake: Duration,
     draining: bool,
     drained: bool,
 }
@@ -211,6 +214,8 @@ impl Worker {
             counters: Counters::default(),
             published: clock::Instant::EPOCH,
             dirty: true,
+            woke: ::platform::Clock::now(&mut clock),
+            awake: Duration::ZERO,
             draining: false,
             drained: false,
         })
@@ -292,7 +297,8 @@ impl Worker {
         drop(fds);
         let woken = self.now();
         self.counters.sleeps += 1;
-        self.counters.slept += woken.since(now);
+        self.awake += now.since(self.woke);
+        self.woke = woken;
         self.spin.on_sleep(woken.since(now), woken);
         Ok(())
     }
@@ -307,6 +313,7 @@ impl Worker {
 
     fn publish(&mut self, port: &mut Port, now: clock::Instant) {
         self.counters.take(&self.engine, &self.pool, port.dropped());
+        self.counters.awake = self.awake + now.since(self.woke);
         port.report(control::Report::Counters(Box::new(self.counters)));
         self.published = now;
         self.dirty = false;

@@ -26,8 +26,8 @@ pub(crate) struct Counters {
     pub(crate) latency: Latency,
     /// Times that the worker slept.
     pub(crate) sleeps: u64,
-    /// How long in all.
-    pub(crate) slept: Duration,
+    /// How long it was awake in all.
+    pub(crate) awake: Duration,
     /// Reports that control had no room for.
     pub(crate) reports_dropped: u64,
 }
@@ -47,7 +47,7 @@ impl Counters {
 
 impl Figures for Counters {
     fn visit(&self, visit: &mut dyn FnMut(Figure)) {
-        let Self { engine, stack, link, http, frames, frames_all, latency, sleeps, slept, reports_dropped } =
+        let Self { engine, stack, link, http, frames, frames_all, latency, sleeps, awake, reports_dropped } =
             self;
         visit_engine(engine, visit);
         for (kind, value) in [("large", frames.large), ("small", frames.small)] {
@@ -72,7 +72,7 @@ impl Figures for Counters {
             );
         }
         visit(Figure::counter("sleeps", "Times the worker slept", *sleeps));
-        visit(Figure::ratio("slept_seconds", "How long the worker slept in all", slept.as_secs_f64()));
+        visit(Figure::ratio("awake_seconds", "How long the worker was awake in all", awake.as_secs_f64()));
         visit(Figure::counter("reports_dropped", "Reports that control had no room for", *reports_dropped));
         let LinkCounters { received, received_bytes, sent, sent_bytes, send_errors, receive_errors } = *link;
         for (name, help, value) in [
