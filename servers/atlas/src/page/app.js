@@ -39,11 +39,20 @@ function about({ kind, bytes, duration_s: duration }) {
   return [names[kind], duration === undefined ? null : time(duration), size(bytes)].filter(Boolean).join(" · ");
 }
 
+/** An address as it was before it was encoded; as it is, if that was not UTF-8. */
+function readable(href) {
+  try {
+    return decodeURI(href);
+  } catch {
+    return href;
+  }
+}
+
 function card(entry) {
   const picture = entry.poster
     ? element("img", { src: entry.poster, alt: "", loading: "lazy" })
     : element("div", { class: "letter", "aria-hidden": "true" }, [...entry.title][0] ?? "?");
-  const link = element("a", { href: `#${entry.href}` }, picture, element("strong", {}, entry.title), element("span", {}, about(entry)));
+  const link = element("a", { href: `#${entry.href}` }, picture, element("strong", {}, entry.title), element("span", {}, about(entry)), element("code", {}, readable(entry.href)));
   return element("li", {}, link);
 }
 
@@ -155,7 +164,7 @@ function show() {
 function guess(href) {
   const path = href.split("?")[0];
   const kind = path.endsWith(".m3u8") ? "hls" : path.endsWith(".mpd") ? "dash" : "file";
-  return { href, kind, title: decodeURIComponent(path.split("/").pop()), bytes: 0 };
+  return { href, kind, title: readable(path).split("/").pop(), bytes: 0 };
 }
 
 async function open() {

@@ -524,7 +524,12 @@ function isSound(codec) {
 }
 
 function name(url) {
-  return decodeURIComponent(new URL(url).pathname.split("/").pop());
+  const encoded = new URL(url).pathname.split("/").pop();
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return encoded; // A name that is not UTF-8.
+  }
 }
 
 function mediaError(error) {

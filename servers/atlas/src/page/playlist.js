@@ -111,7 +111,7 @@ export function parseMedia(text, base) {
         isLive = false;
         break;
       case null: {
-        if (!(duration >= 0)) throw new Error("The playlist has a segment without a duration.");
+        if (duration === null || !(duration >= 0)) throw new Error("The playlist has a segment without a duration.");
         const url = new URL(value, base).href;
         const part = range === null ? null : byteRange(range, ends.get(url) ?? 0);
         if (part) ends.set(url, part.last + 1);
