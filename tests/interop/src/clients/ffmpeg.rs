@@ -5,14 +5,22 @@ use crate::harness::process::output;
 use crate::harness::{Namespace, Process, Server, World};
 use serde_json::Value;
 
-/// The hash of every decoded frame of `input`, from `from` seconds on for `length` seconds.
-fn frames(input: &str, from: f64, length: f64) -> Vec<String> {
+/// The hash of every decoded frame of `input`, or of a second from a place on.
+///
+/// Streams are only played through: Debian 12's ffmpeg cannot seek in HLS with fragmented MP4, not even on disk.
+fn frames(input: &str, from: Option<f64>) -> Vec<String> {
     let secure: &[&str] = if input.starts_with("https") { &["-tls_verify", "0"] } else { &[] };
+    let (seek, length) = match from {
+        Some(from) => (vec!["-ss".to_owned(), from.to_string()], &["-t", "1"][..]),
+        None => (Vec::new(), &[][..]),
+    };
     let text = output(
         Process::new("ffmpeg")
             .args(["-nostdin", "-loglevel", "error", "-xerror"])
             .args(secure)
-            .args(["-ss", &from.to_string(), "-i", input, "-t", &length.to_string()])
+            .args(seek)
+            .args(["-i", input])
+            .args(length)
             .args(["-map", "0:v:0", "-map", "0:a:0", "-f", "framemd5", "-"]),
     )
     .stdout_text();
@@ -57,17 +65,17 @@ fn the_stream_decodes_to_the_same_frames_as_its_files() {
     let _namespace = Namespace::enter();
     let video = example_video();
     let server = Server::start(&video, &[]);
-    let local = frames(&video.join("master.m3u8").to_string_lossy(), 0.0, 1000.0);
+    let local = frames(&video.join("master.m3u8").to_string_lossy(), None);
     assert!(local.len() > 100, "the example holds {} frames", local.len());
     for base in [server.http(), server.https()] {
-        let remote = frames(&format!("{base}/master.m3u8"), 0.0, 1000.0);
+        let remote = frames(&format!("{base}/master.m3u8"), None);
         assert!(remote == local, "{base}: {} frames, {} expected, or other ones", remote.len(), local.len());
     }
 }
 
 #[test]
 #[ignore = "needs root"]
-fn seeks_in_the_stream_and_in_one_file_find_the_same_frames() {
+fn seeks_find_the_frames_that_are_there() {
     let world = World::new();
     let (video, single) = (example_video().join("master.m3u8"), world.files.root().join("single.mp4"));
     // One file whose index stands at its end: a player must ask for ranges to find it.
@@ -80,10 +88,10 @@ fn seeks_in_the_stream_and_in_one_file_find_the_same_frames() {
     );
     let local = single.to_string_lossy().into_owned();
     for from in [0.0, 3.3, 11.7, 7.0, 1.9] {
-        let expected = frames(&local, from, 1.0);
+        let expected = frames(&local, Some(from));
         assert!(!expected.is_empty(), "frames at {from} s");
         for base in [world.server.http(), world.server.https()] {
-            let found = frames(&format!("{base}/single.mp4"), from, 1.0);
+            let found = frames(&format!("{base}/single.mp4"), Some(from));
             assert!(found == expected, "{base}: other frames at {from} s");
         }
     }
