@@ -265,7 +265,11 @@ impl Connection {
     }
 
     /// How much [`Self::credit`] makes a read worthwhile when `left` bytes are still to be read:
-    /// min(10·MSS, max(MSS, window/2), left), and less when the peer's window will never be that large. At least 1.
+    /// min(10·MSS, max(MSS, window/4), left), less while losses are repaired, and less when the peer's window will never
+    /// be that large. At least 1.
+    ///
+    /// With half a window instead of a quarter, small windows are never full: at 1 % loss and 20 ms the harness of
+    /// `tests/two_ends.rs` measures 0.42 MB/s instead of 0.61. Large windows read 10·MSS at a time either way.
     #[must_use]
     pub fn read_threshold(&self, left: u64) -> u32 {
         self.snd.read_threshold(left)
@@ -283,6 +287,12 @@ impl Connection {
     /// surrendered unsent and may leave now. At most about `bytes_max`; held from now.
     pub fn wanted(&mut self, now: Instant, bytes_max: u32) -> Option<Range<u64>> {
         if self.state.is_synchronized() { self.snd.wanted(now, bytes_max) } else { None }
+    }
+
+    /// Whether [`Self::wanted`] may have something: for an owner without room, who will ask later.
+    #[must_use]
+    pub fn has_wanted(&self) -> bool {
+        self.state.is_synchronized() && self.snd.has_wanted()
     }
 
     /// The held bytes of `range` were dropped (no frame, a closed window, a failed read): they will be

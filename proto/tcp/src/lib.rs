@@ -70,6 +70,7 @@ mod validate;
 
 pub use config::{Algorithm, Config, ConfigError, Keepalive};
 pub use connection::{Connection, State};
+pub use cookies::CookieParams;
 pub use events::Events;
 pub use info::{Counters, Info};
 pub use segment::{Outgoing, reset_for};

@@ -33,6 +33,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn a_cube_root_is_the_largest_number_whose_cube_fits(value: u64) {
             let root = u128::from(cube_root(value));

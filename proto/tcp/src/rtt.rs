@@ -199,6 +199,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn srtt_stays_between_the_least_and_the_largest_sample(samples in prop::collection::vec(1_u64..60_000_000, 1..200)) {
             let mut rtt = estimator();

@@ -182,6 +182,10 @@ impl Sender {
         u32::from(self.mss)
     }
 
+    fn phase(&self) -> Phase {
+        self.flight.as_ref().map_or(Phase::Open, |flight| flight.phase)
+    }
+
     pub(crate) fn is_outstanding(&self) -> bool {
         self.nxt > self.una
     }
@@ -243,7 +247,9 @@ impl Sender {
 
     /// How much credit makes a read worthwhile when `left` bytes are to be sent.
     pub(crate) fn read_threshold(&self, left: u64) -> u32 {
-        let worthwhile = (10 * self.mss()).min(self.mss().max(self.window() / 2));
+        // While losses are repaired credit comes in small change, and a pipe that runs dry costs a round trip.
+        let share = if self.phase() == Phase::Recovery { self.congestion.ssthresh() / 8 } else { self.window() / 4 };
+        let worthwhile = (10 * self.mss()).min(self.mss().max(share));
         let worthwhile = if self.may_send_runt() { worthwhile.min(self.wnd) } else { worthwhile };
         clamp_u32(left).min(worthwhile).max(1)
     }

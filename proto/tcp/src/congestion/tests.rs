@@ -221,6 +221,8 @@ mod idle {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn cwnd_stays_between_a_segment_and_the_bound_whatever_happens(
         algorithm in prop_oneof![Just(Algorithm::Cubic), Just(Algorithm::NewReno)],
