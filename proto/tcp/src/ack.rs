@@ -47,8 +47,8 @@ impl Sender {
     pub(crate) fn on_ack(&mut self, now: Instant, ack: &AckSegment<'_>, clock: &TimestampClock) -> Events {
         self.seen = now;
         let mut events = Events::empty();
-        let window_changed = self.update_window(ack);
-        if window_changed {
+        let window_changed = ack.window != self.wnd;
+        if self.update_window(ack) {
             events |= Events::CREDIT;
         }
         let Some(mut flight) = self.flight.take() else {
@@ -85,7 +85,8 @@ impl Sender {
     fn update_window(&mut self, ack: &AckSegment<'_>) -> bool {
         let newer = ack.offset > self.una
             || self.wl1.before(ack.seq)
-            || (self.wl1 == ack.seq && (ack.number.after(self.wl2) || ack.window > self.wnd || ack.window == 0));
+            || (self.wl1 == ack.seq
+                && (ack.number.after(self.wl2) || ack.window > self.wnd || ack.window == 0));
         if !newer || ack.number.before(self.wl2) {
             return false;
         }
@@ -118,6 +119,7 @@ impl Sender {
         }
         let duplicate =
             if ack.sack.is_empty() { None } else { self.take_sacks(ack, &mut flight.board, &mut delivered) };
+        let phase_before = flight.phase;
         let rtt = self.measure(now, &delivered, ack.echo, clock, flight, advanced);
         flight.rack.on_delivered(now, &delivered, ack.echo, clock, &self.rtt, &mut self.reordering);
         if let Some(duplicate) = duplicate {
@@ -131,7 +133,9 @@ impl Sender {
             self.leave_recovery(flight);
             let (lost, look_again) = self.detect(now, flight, &delivered);
             self.steer(flight, &delivered, acked, lost, advanced);
-            self.grow(now, flight, &delivered, rtt, pipe_before);
+            if phase_before != Phase::Recovery && (advanced || self.reordering.seen) {
+                self.grow(now, flight, &delivered, rtt, pipe_before);
+            }
             match look_again {
                 Some(at) => self.arm_reorder(at),
                 None if delivered.fresh > 0 || advanced => self.rearm_with(now, self.pto(flight)),
@@ -142,7 +146,9 @@ impl Sender {
             self.leave_recovery(flight);
             let fresh = if advanced { acked } else { mss };
             self.steer(flight, &Delivered { fresh, ..delivered }, acked, 0, advanced);
-            self.grow(now, flight, &delivered, rtt, pipe_before);
+            if phase_before != Phase::Recovery && (advanced || self.reordering.seen) {
+                self.grow(now, flight, &delivered, rtt, pipe_before);
+            }
             if advanced {
                 self.rearm_with(now, self.pto(flight));
             }
@@ -324,7 +330,8 @@ impl Sender {
         }
     }
 
-    /// cwnd grows, where no recovery steers it.
+    /// cwnd grows, where no recovery steers it, for what is acknowledged; for what is only reported if the path is known
+    /// to reorder, since otherwise that is the beginning of a loss.
     fn grow(
         &mut self,
         now: Instant,

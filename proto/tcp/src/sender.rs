@@ -248,7 +248,8 @@ impl Sender {
     /// How much credit makes a read worthwhile when `left` bytes are to be sent.
     pub(crate) fn read_threshold(&self, left: u64) -> u32 {
         // While losses are repaired credit comes in small change, and a pipe that runs dry costs a round trip.
-        let share = if self.phase() == Phase::Recovery { self.congestion.ssthresh() / 8 } else { self.window() / 4 };
+        let share =
+            if self.phase() == Phase::Recovery { self.congestion.ssthresh() / 8 } else { self.window() / 4 };
         let worthwhile = (10 * self.mss()).min(self.mss().max(share));
         let worthwhile = if self.may_send_runt() { worthwhile.min(self.wnd) } else { worthwhile };
         clamp_u32(left).min(worthwhile).max(1)
@@ -270,12 +271,11 @@ impl Sender {
         }
         self.reserved += u64::from(bytes);
         let (now, mss) = (self.seen, self.mss());
+        self.flight_mut().board.reserve(start, bytes);
         if self.paced {
             self.follow_window();
         }
-        let flight = self.flight_mut();
-        flight.board.reserve(start, bytes);
-        flight.pacer.on_reserve(now, bytes);
+        self.flight_mut().pacer.on_reserve(now, bytes);
         self.wake_for_credit(now, mss);
         start..self.reserved
     }

@@ -104,7 +104,10 @@ mod sacked {
     fn a_superframe_is_cut_at_the_edges_of_the_report() {
         let (mut board, nxt) = sent(&[10_000]);
         let delivered = sack(&mut board, 3000..5000);
-        assert_eq!((delivered.sacked, delivered.fresh, board.sacked(), board.pipe()), (2000, 2000, 2000, 8000));
+        assert_eq!(
+            (delivered.sacked, delivered.fresh, board.sacked(), board.pipe()),
+            (2000, 2000, 2000, 8000)
+        );
         assert_eq!(delivered.original, Some(Sent { at: at(0), end: 5000 }));
         board.check(0, nxt);
     }

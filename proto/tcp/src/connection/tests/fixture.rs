@@ -1,6 +1,8 @@
 //! A connection in a state, and a peer that says what a test wants.
 
-use crate::{Config, Connection, Events, Flags, Header, Options, Outgoing, SackBlocks, SeqNum, State, Timestamps};
+use crate::{
+    Config, Connection, Events, Flags, Header, Options, Outgoing, SackBlocks, SeqNum, State, Timestamps,
+};
 use clock::Instant;
 use core::ops::Range;
 use core::time::Duration;
@@ -92,7 +94,11 @@ impl Fixture {
     /// The peer finished first.
     pub(super) fn close_wait() -> Self {
         let mut fixture = Self::established();
-        assert!(fixture.on(header(Flags::FIN | Flags::ACK, IRS + 1, ISS + 1), b"").contains(Events::PEER_FINISHED));
+        assert!(
+            fixture
+                .on(header(Flags::FIN | Flags::ACK, IRS + 1, ISS + 1), b"")
+                .contains(Events::PEER_FINISHED)
+        );
         assert_eq!(fixture.control().ack, SeqNum(IRS + 2));
         fixture
     }
@@ -118,7 +124,8 @@ impl Fixture {
         if let Some(value) = self.ts
             && header.options.timestamps.is_none()
         {
-            header.options.timestamps = Some(Timestamps { value, echo: self.connection.clock.value(self.now) });
+            header.options.timestamps =
+                Some(Timestamps { value, echo: self.connection.clock.value(self.now) });
         }
         let Self { connection, config, now, delivered, .. } = self;
         connection.on_segment(config, *now, &header, payload, &mut |bytes| delivered.extend_from_slice(bytes))
@@ -176,7 +183,9 @@ impl Fixture {
 
     pub(super) fn transmit(&mut self, range: &mut Range<u64>) -> Vec<Range<u64>> {
         let now = self.now;
-        core::iter::from_fn(|| self.connection.transmit(now, range, 64 << 10)).map(|outgoing| outgoing.range).collect()
+        core::iter::from_fn(|| self.connection.transmit(now, range, 64 << 10))
+            .map(|outgoing| outgoing.range)
+            .collect()
     }
 
     /// Fetches and sends again all that is wanted now.

@@ -1,7 +1,9 @@
 //! SYN-SENT, SYN-RECEIVED, and connections from cookies.
 
 use super::fixture::*;
-use crate::{Config, Connection, CookieParams, Events, Flags, Header, Options, SeqNum, State, Timestamps, cookies};
+use crate::{
+    Config, Connection, CookieParams, Events, Flags, Header, Options, SeqNum, State, Timestamps, cookies,
+};
 use clock::Instant;
 
 mod syn_sent {
@@ -12,7 +14,8 @@ mod syn_sent {
         let config = Config::default();
         let now = Instant::EPOCH;
         let mut connection = Connection::connect(&config, now, 50_000, 443, SeqNum(7));
-        let Header { seq, flags, window, options, .. } = connection.poll_control(&config, now).unwrap().header;
+        let Header { seq, flags, window, options, .. } =
+            connection.poll_control(&config, now).unwrap().header;
         assert_eq!((seq, flags, window), (SeqNum(7), Flags::SYN, 65_535));
         let Options { mss, window_scale, sack_permitted, sack: _, timestamps } = options;
         assert_eq!((mss, window_scale, sack_permitted), (Some(1460), Some(3), true));
@@ -145,7 +148,10 @@ mod syn_received {
         let mut fixture = Fixture::syn_received();
         let events = fixture.on(header(Flags::ACK | Flags::FIN, IRS + 1, ISS + 1), b"hello");
         assert!(events.contains(Events::ESTABLISHED | Events::DELIVERED | Events::PEER_FINISHED));
-        assert_eq!((fixture.delivered.as_slice(), fixture.connection.state()), (&b"hello"[..], State::CloseWait));
+        assert_eq!(
+            (fixture.delivered.as_slice(), fixture.connection.state()),
+            (&b"hello"[..], State::CloseWait)
+        );
         assert_eq!(fixture.control().ack, SeqNum(IRS + 7));
     }
 
@@ -221,7 +227,8 @@ mod cookie {
         assert_eq!(params, CookieParams { mss: 1460, window_scale: Some(7), sack_permitted: true });
         let mut connection = Connection::accept_cookie(&config, now, &ack, &params);
         let mut delivered = Vec::new();
-        let events = connection.on_segment(&config, now, &ack, b"GET", &mut |bytes| delivered.extend_from_slice(bytes));
+        let events = connection
+            .on_segment(&config, now, &ack, b"GET", &mut |bytes| delivered.extend_from_slice(bytes));
         assert_eq!(connection.state(), State::Established);
         assert!(events.contains(Events::DELIVERED));
         assert_eq!(delivered, b"GET");
