@@ -4,7 +4,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
 use platform::{
     Close, Completion, Disk, DiskCapabilities, DiskError, FileId, FileMeta, Full, Open, OpenError, Opened,
@@ -393,9 +393,10 @@ impl Disk for DiskUring {
         self.slots.len() - self.free_reads.len() - self.free_opens.len() + self.ended.len()
     }
 
-    /// The ring's own descriptor: readable when an operation has ended.
+    /// An eventfd: readable when an operation has ended. Asking for it silences what rang before, so ask before each
+    /// sleep.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.ring.as_fd())
+        Some(self.ring.alarm())
     }
 }
 
@@ -408,3 +409,6 @@ impl fmt::Debug for DiskUring {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use platform::{TARGETS_MAX, Targets};
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::UringError;
 
@@ -66,6 +67,9 @@ pub(crate) struct Offered {
 
 pub(crate) struct Ring {
     ring: IoUring,
+    /// The kernel writes to it when an operation has ended. A ring whose completions are deferred to its owner does not
+    /// wake who polls the ring itself: the owner would sleep on, with its reads done.
+    alarm: OwnedFd,
     areas: Box<[UnsafeCell<Area>]>,
     /// The registered region; reads outside of it are made without.
     region: Option<(usize, usize)>,
@@ -98,9 +102,15 @@ impl Ring {
             Some(libc::EMFILE | libc::ENFILE) => UringError::Descriptors,
             _ => UringError::Refused { attempt: "register a table of files", source },
         })?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|source| UringError::Refused { attempt: "make an eventfd", source: source.into() })?;
+        ring.submitter()
+            .register_eventfd(alarm.as_raw_fd())
+            .map_err(|source| UringError::Refused { attempt: "signal ended reads", source })?;
         let registered = register(&ring, region);
         Ok(Self {
             ring,
+            alarm,
             areas: (0..slots).map(|_| UnsafeCell::new(Area::new())).collect(),
             region: registered.then_some((region.0.as_ptr().addr(), region.1)),
             offered: Offered {
@@ -136,7 +146,8 @@ impl Ring {
         let pieces = area.point_iovecs(skip);
         let iovecs = area.iovecs;
         let first = area.iovecs.as_ptr();
-        let buffer = self.buffer_of(&iovecs[..pieces]);
+        let places = iovecs[..pieces].iter().map(|piece| (piece.iov_base.addr(), piece.iov_len));
+        let buffer = self.region.and_then(|region| buffer_of(region, places));
         let count = u32::try_from(pieces).expect("few targets");
         let entry = match (buffer, count) {
             (Some(buffer), 1) => {
@@ -242,6 +253,22 @@ impl Ring {
         None
     }
 
+    /// What to sleep on: readable from the next operation that ends, and at once if one has ended already.
+    pub(crate) fn alarm(&self) -> BorrowedFd<'_> {
+        let mut count = [0; 8];
+        // Silenced first and looked at afterwards: what ends in between rings again.
+        let _ = rustix::io::read(&self.alarm, &mut count);
+        // SAFETY: only flags are read; the ring belongs to this thread, and nobody holds the queue meanwhile.
+        let deferred = unsafe { self.ring.submission_shared() }.taskrun();
+        // SAFETY: only indices are read; as above.
+        let ended = !unsafe { self.ring.completion_shared() }.is_empty();
+        if deferred || ended {
+            // Any count but zero, in any byte order.
+            let _ = rustix::io::write(&self.alarm, &[1; 8]);
+        }
+        self.alarm.as_fd()
+    }
+
     /// Waits until an operation has ended.
     fn wait(&mut self) -> (usize, i32) {
         loop {
@@ -296,19 +323,23 @@ impl Ring {
         self.queued += 1;
         self.on_their_way += 1;
     }
+}
 
-    /// The registered buffer that holds all of `pieces`, if one does.
-    fn buffer_of(&self, pieces: &[libc::iovec]) -> Option<u16> {
-        let (base, bytes) = self.region?;
-        let mut buffers = pieces.iter().map(|piece| {
-            let start = piece.iov_base.addr().checked_sub(base)?;
-            let last = start + piece.iov_len.checked_sub(1)?;
-            (last < bytes && start / BUFFER_BYTES_MAX == last / BUFFER_BYTES_MAX)
-                .then_some(start / BUFFER_BYTES_MAX)
-        });
-        let first = buffers.next()??;
-        buffers.all(|buffer| buffer == Some(first)).then(|| u16::try_from(first).ok())?
+/// Which of the buffers of a registered region, each of [`BUFFER_BYTES_MAX`], holds all of `pieces` (address and length), if one
+/// does.
+fn buffer_of((base, bytes): (usize, usize), pieces: impl Iterator<Item = (usize, usize)>) -> Option<u16> {
+    let mut holder = None;
+    for (address, len) in pieces {
+        let start = address.checked_sub(base)?;
+        let last = start.checked_add(len.checked_sub(1)?)?;
+        let buffer = start / BUFFER_BYTES_MAX;
+        if last >= bytes || last / BUFFER_BYTES_MAX != buffer || holder.is_some_and(|holder| holder != buffer)
+        {
+            return None;
+        }
+        holder = Some(buffer);
     }
+    u16::try_from(holder?).ok()
 }
 
 impl Area {
@@ -345,13 +376,6 @@ impl Area {
             skip = 0;
         }
         count
-    }
-}
-
-impl AsFd for Ring {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is the ring's own, open as long as the ring is borrowed.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 }
 
@@ -445,4 +469,39 @@ fn check(result: libc::c_int) -> io::Result<()> {
 
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: usize = 1 << 30;
+    /// Two buffers and a half.
+    const REGION: (usize, usize) = (4_096, 2 * GIB + GIB / 2);
+
+    fn held_by(pieces: &[(usize, usize)]) -> Option<u16> {
+        buffer_of(REGION, pieces.iter().copied())
+    }
+
+    #[test]
+    fn frames_of_one_buffer_are_read_through_it() {
+        assert_eq!(held_by(&[(4_096, 16_384)]), Some(0));
+        assert_eq!(held_by(&[(4_096, 16_384), (4_096 + GIB - 512, 512)]), Some(0));
+        assert_eq!(held_by(&[(4_096 + GIB, 1), (4_096 + 2 * GIB - 1, 1)]), Some(1));
+        assert_eq!(held_by(&[(4_096 + REGION.1 - 512, 512)]), Some(2));
+    }
+
+    #[test]
+    fn frames_of_two_buffers_or_across_them_are_read_without() {
+        assert_eq!(held_by(&[(4_096, 512), (4_096 + GIB, 512)]), None);
+        assert_eq!(held_by(&[(4_096 + GIB - 256, 512)]), None);
+    }
+
+    #[test]
+    fn frames_outside_of_the_region_are_read_without() {
+        assert_eq!(held_by(&[(0, 512)]), None);
+        assert_eq!(held_by(&[(4_096 + REGION.1 - 256, 512)]), None);
+        assert_eq!(held_by(&[(usize::MAX - 256, 512)]), None);
+        assert_eq!(held_by(&[]), None);
+    }
 }

@@ -9,7 +9,7 @@ use platform::{
     RootId, Target, Targets,
 };
 
-use crate::promise::{keep, promises};
+use crate::promise::{keep, promises, wakes};
 
 /// A disk with files on it, below root 0.
 pub trait DiskFixture {
@@ -391,11 +391,18 @@ fn file_numbers_are_used_again<F: DiskFixture>(fixture: &mut F) {
 
 fn a_completion_wakes_a_sleeper<F: DiskFixture>(fixture: &mut F) {
     let (file, _, _) = opened(fixture, 50_000);
-    stage(fixture, 1, file, 0, &[16_384]);
-    fixture.disk().flush();
-    if let Some(descriptor) = fixture.disk().descriptor() {
-        assert!(crate::promise::readable(descriptor), "asleep on a completion");
-        assert!(fixture.disk().complete().is_some(), "woken by nothing");
+    if fixture.disk().descriptor().is_none() {
+        return;
+    }
+    // An open takes several steps, each of which must wake the sleeper who takes the next.
+    for _ in 0..4 {
+        stage(fixture, 1, file, 0, &[16_384]);
+        fixture.disk().stage_open(Open { token: 2, root: ROOT, path: b"file"[..].into() }).expect("room");
+        fixture.disk().flush();
+        while fixture.disk().in_flight() > 0 {
+            assert!(wakes(fixture.disk().descriptor().expect("it had one")), "asleep on a completion");
+            while fixture.disk().complete().is_some() {}
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use platform::{
     ChecksumOffload, Full, Headers, Link, LinkCounters, Offload, Packet, Part, Parts, Received, Segmentation,
 };
 
-use crate::promise::{keep, promises};
+use crate::promise::{keep, promises, wakes};
 
 /// A link with somebody at its other end.
 pub trait LinkFixture {
@@ -403,6 +403,6 @@ fn a_packet_that_arrived_wakes_a_sleeper<F: LinkFixture>(fixture: &mut F) {
     while fixture.link().receive().is_some() {}
     send_from_peer(fixture, &[1; 60]);
     let descriptor = fixture.link().descriptor().expect("it had one");
-    assert!(crate::promise::readable(descriptor), "asleep on a packet");
+    assert!(wakes(descriptor), "asleep on a packet");
     assert_eq!(receipt(fixture).unwrap(), [1; 60]);
 }

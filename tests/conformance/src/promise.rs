@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::panic::catch_unwind;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A sentence, and the code that holds a backend to it.
 pub(crate) type Promise<F> = (&'static str, fn(&mut F));
@@ -32,11 +33,14 @@ pub(crate) fn keep<F>(promises: Vec<Promise<F>>, mut make: impl FnMut() -> F) {
     assert!(broken.is_empty(), "{} of {count} promises broken: {}", broken.len(), broken.join(", "));
 }
 
-/// Whether `descriptor` becomes readable within two seconds.
-pub(crate) fn readable(descriptor: BorrowedFd<'_>) -> bool {
+/// Whether `descriptor` wakes a sleeper within two seconds. Being readable when the sleeper gives up is not waking it:
+/// poll(2) looks once more before it returns.
+pub(crate) fn wakes(descriptor: BorrowedFd<'_>) -> bool {
+    const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     let mut descriptors = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-    let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
-    poll(&mut descriptors, Some(&patience)).is_ok_and(|ready| ready == 1)
+    let began = clock_gettime(ClockId::Monotonic);
+    let woken = poll(&mut descriptors, Some(&PATIENCE)).is_ok_and(|ready| ready == 1);
+    woken && clock_gettime(ClockId::Monotonic) < began + PATIENCE
 }
 
 #[cfg(test)]
