@@ -301,9 +301,9 @@ impl Scoreboard {
         Some(entry.start..end)
     }
 
-    /// Marks the last segment in flight as the probe of the tail. `true` when it is the bare FIN.
+    /// Marks the last segment in flight as the probe of the tail. `true` when that is the bare FIN.
     pub(crate) fn mark_probe(&mut self, nxt: u64, mss: u32) -> Option<bool> {
-        let index = self.find(nxt.checked_sub(1)?);
+        let index = self.tail(nxt)?;
         let entry = *self.entries.get(index)?;
         if entry.fate.intersects(Fate::SACKED | Fate::LOST) || !entry.fate.contains(Fate::SENT) {
             return None;
@@ -320,7 +320,7 @@ impl Scoreboard {
 
     /// The probe, held from now; none when nobody marked one or the owner has it already.
     pub(crate) fn hold_probe(&mut self, nxt: u64) -> Option<Range<u64>> {
-        let index = self.find(nxt.checked_sub(1)?);
+        let index = self.tail(nxt)?;
         let entry = self.entries.get(index)?;
         if entry.fate & (Fate::PROBE | Fate::HELD) != Fate::PROBE {
             return None;
@@ -328,6 +328,21 @@ impl Scoreboard {
         let range = entry.start..entry.end();
         self.change(index, |entry| entry.fate.insert(Fate::HELD));
         Some(range)
+    }
+
+    /// The entry that ends at `nxt`; of a FIN the one before it, which carries it when it is sent again, if that is
+    /// outstanding still.
+    fn tail(&self, nxt: u64) -> Option<usize> {
+        let last = self.find(nxt.checked_sub(1)?);
+        let before = last.checked_sub(1);
+        Some(match (self.entries.get(last), before) {
+            (Some(entry), Some(before))
+                if entry.fate.contains(Fate::FIN) && !self.entries[before].fate.contains(Fate::SACKED) =>
+            {
+                before
+            }
+            _ => last,
+        })
     }
 
     /// How many of the bytes from `nxt` on the owner holds and has never sent.

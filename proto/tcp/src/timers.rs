@@ -84,8 +84,10 @@ impl Sender {
         if self.is_outstanding() {
             let rto = self.rtt.rto();
             match pto {
-                Some(pto) if pto < rto => self.arm(Kind::Probe, now + pto),
-                _ => self.arm(Kind::Rto, now + rto),
+                //= RFC 8985 §7.2: "If (TCP_RTO_expiration() < now + PTO), PTO = TCP_RTO_expiration() - now": the tail is
+                //= probed once before a timeout is believed
+                Some(pto) => self.arm(Kind::Probe, now + pto.min(rto)),
+                None => self.arm(Kind::Rto, now + rto),
             }
         } else {
             if self.timer.kind != Kind::Persist {

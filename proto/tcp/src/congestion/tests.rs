@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_types, reason = "prop_oneof! shares its branches in an Arc")]
+
 use super::*;
 use proptest::prelude::*;
 

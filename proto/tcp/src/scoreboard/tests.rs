@@ -234,7 +234,11 @@ mod lost {
         assert_eq!(board.hold_probe(nxt), Some(2000..2500));
         assert_eq!(board.hold_probe(nxt), None);
         assert_eq!(board.again(at(5), 2000, 64_000, MSS), Again::Sent(2000..2500));
+        // The FIN rides on it, or leaves alone if it is all that is left.
         board.send_fin(at(6), nxt);
+        assert_eq!(board.mark_probe(nxt + 1, MSS), Some(false));
+        assert_eq!(board.hold_probe(nxt + 1), Some(2000..2500));
+        acknowledge(&mut board, nxt);
         assert_eq!(board.mark_probe(nxt + 1, MSS), Some(true));
     }
 }

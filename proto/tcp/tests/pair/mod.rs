@@ -77,8 +77,8 @@ impl Dice {
 
 /// The byte at `offset` of the stream that `side` sends.
 pub(crate) fn byte_at(side: usize, offset: u64) -> u8 {
-    let mixed = (offset ^ (side as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 56) as u8
+    let salt = if side == CLIENT { 0 } else { 1 << 40 };
+    (offset ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]
 }
 
 /// One side: a connection and its owner.
@@ -138,6 +138,10 @@ struct Packet {
     payload: Vec<u8>,
 }
 
+/// Whether a segment is lost, besides those lost by chance: a number to count with, where it goes, its header, its
+/// payload in bytes.
+pub(crate) type Drop = fn(&mut u64, usize, &Header, usize) -> bool;
+
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -150,20 +154,20 @@ pub(crate) struct World {
     /// When the bottleneck towards each side is free.
     free_at: [Instant; 2],
     pub(crate) steps: u64,
-    /// Segments for which this says `true` are lost, besides those lost by chance: (to, header, payload bytes).
-    pub(crate) drop: Option<fn(usize, &Header, usize, u64) -> bool>,
+    pub(crate) drop: Option<Drop>,
+    dropped: u64,
 }
 
 pub(crate) const CLIENT: usize = 0;
 pub(crate) const SERVER: usize = 1;
 
 impl World {
-    pub(crate) fn new(seed: u64, faults: Faults, configs: [Config; 2], to_send: [u64; 2]) -> Self {
+    pub(crate) fn new(seed: u64, faults: Faults, configs: &[Config; 2], to_send: [u64; 2]) -> Self {
         let mut dice = Dice(seed);
         // Half of all streams wrap around within their first bytes.
         let mut iss = || {
-            let roll = dice.roll();
-            SeqNum(if roll & 1 == 0 { (roll >> 32) as u32 } else { u32::MAX - ((roll >> 32) as u32 % 100_000) })
+            let number = u32::try_from(dice.below(1 << 32)).unwrap();
+            SeqNum(if dice.per_mille(500) { number } else { u32::MAX - number % 100_000 })
         };
         let (a, b) = (iss(), iss());
         let now = Instant::EPOCH + Duration::from_secs(1000);
@@ -179,6 +183,7 @@ impl World {
             free_at: [now; 2],
             steps: 0,
             drop: None,
+            dropped: 0,
         }
     }
 
@@ -207,13 +212,18 @@ impl World {
 
     /// Where everything stands, for a test that fails.
     pub(crate) fn summary(&self) -> String {
-        use std::fmt::Write as _;
+        use core::fmt::Write as _;
         let mut text = format!("at {:?}, {} packets under way", self.now, self.packets.len());
         for end in &self.ends {
             let _ = write!(text, "\n  received {} sent {} segments", end.received, end.sent_segments);
             let _ = write!(text, " fetching {:?} ready {:?} {:?}", end.fetching, end.ready, end.events);
             if let Some(connection) = &end.connection {
-                let _ = write!(text, "\n    una {} reserved {}", connection.acknowledged(), connection.reserved());
+                let _ = write!(
+                    text,
+                    "\n    una {} reserved {}",
+                    connection.acknowledged(),
+                    connection.reserved()
+                );
                 let _ = write!(text, " deadline {:?} {:?}", connection.deadline(), connection.info());
             }
         }
@@ -243,6 +253,8 @@ impl World {
         {
             let Packet { to, header, payload } = entry.remove();
             self.deliver(to, &header, &payload);
+            // Every segment is a turn of its own, so that ACKs are as many as on a real path.
+            self.drive(to);
         }
     }
 
@@ -271,7 +283,11 @@ impl World {
         let received = &mut end.received;
         let events = connection.on_segment(&end.config, now, header, payload, &mut |bytes| {
             for &byte in bytes {
-                assert_eq!(byte, byte_at(1 - side, *received), "byte {received} delivered to {side} is wrong");
+                assert_eq!(
+                    byte,
+                    byte_at(1 - side, *received),
+                    "byte {received} delivered to {side} is wrong"
+                );
                 *received += 1;
             }
         });
@@ -401,17 +417,22 @@ impl World {
         end.sent_segments += 1;
         end.sent_payload += range.end - range.start;
         assert!(range.end - range.start <= u64::from(SUPERFRAME));
-        let room = usize::from(end.config.mss_max) + 20;
-        assert!(header.len() + range.end.min(u64::from(*mss)).min(range.end - range.start) as usize <= room);
+        let room = u64::from(end.config.mss_max) + 20;
+        let longest = u64::from(*mss).min(range.end - range.start);
+        assert!(u64::try_from(header.len()).unwrap() + longest <= room);
         if header.flags.contains(Flags::SYN) || header.flags.contains(Flags::RST) {
             return;
         }
         if let Some(promised) = end.promised {
             let last = header.seq + header.segment_len(u32::try_from(range.end - range.start).unwrap());
-            assert!(!last.after(promised), "side {side} sends beyond the peer's window: {header:?} {range:?}");
+            assert!(
+                !last.after(promised),
+                "side {side} sends beyond the peer's window: {header:?} {range:?}"
+            );
         }
         if !range.is_empty() {
-            assert_eq!(header.seq, end.iss + 1 + (range.start as u32), "position is the map's");
+            let offset = u32::try_from(range.start % (1 << 32)).unwrap();
+            assert_eq!(header.seq, end.iss + 1 + offset, "position is the map's");
         }
     }
 
@@ -419,7 +440,7 @@ impl World {
     fn put(&mut self, side: usize, header: Header, payload: Vec<u8>) {
         let to = 1 - side;
         self.serial += 1;
-        if self.drop.is_some_and(|drop| drop(to, &header, payload.len(), self.serial)) {
+        if self.drop.is_some_and(|drop| drop(&mut self.dropped, to, &header, payload.len())) {
             return;
         }
         if self.dice.per_mille(self.faults.loss) {
@@ -428,7 +449,7 @@ impl World {
         let copies = if self.dice.per_mille(self.faults.duplication) { 2 } else { 1 };
         let mut leaves = self.now;
         if let Some((rate, queue)) = self.faults.bottleneck {
-            let bytes = payload.len() as u64 + 60;
+            let bytes = u64::try_from(payload.len()).unwrap() + 60;
             let begins = self.free_at[to].max(self.now);
             let backlog = u64::try_from(begins.since(self.now).as_nanos()).unwrap() * rate / 1_000_000_000;
             if backlog > queue {

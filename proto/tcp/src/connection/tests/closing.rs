@@ -1,5 +1,7 @@
 //! FIN-WAIT, CLOSE-WAIT, CLOSING, LAST-ACK, TIME-WAIT: orderly, half and abortive.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 use super::fixture::*;
 use crate::{Config, Events, Flags, State, TimeWaitAction};
 

@@ -1,5 +1,7 @@
 //! Anything in any order: never a panic, never memory without bound, never a segment outside of the window.
 
+#![expect(clippy::disallowed_types, reason = "prop_oneof! shares its branches in an Arc")]
+
 use super::fixture::*;
 use crate::{Config, Flags, Header, SackBlocks, SeqNum, State, Timestamps};
 use proptest::prelude::*;

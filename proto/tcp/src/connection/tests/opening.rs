@@ -1,5 +1,7 @@
 //! SYN-SENT, SYN-RECEIVED, and connections from cookies.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 use super::fixture::*;
 use crate::{
     Config, Connection, CookieParams, Events, Flags, Header, Options, SeqNum, State, Timestamps, cookies,

@@ -1,5 +1,7 @@
 //! Loss and its repair: RACK-TLP, PRR, NewReno without SACK, RTO, and what is taken back.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 use super::fixture::*;
 use crate::{Config, Events, Flags, Timestamps};
 use core::time::Duration;

@@ -1,5 +1,7 @@
 //! The send half on a path without loss: credit, order, windows, segments.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 use super::fixture::*;
 use crate::{Config, Events, Flags, State};
 

@@ -1,5 +1,7 @@
 //! A shut window, and silence.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
+
 use super::fixture::*;
 use crate::{Config, Events, Flags, Keepalive, State};
 
