@@ -320,7 +320,7 @@ pub(crate) fn make_certificate(name: &str, certificate: &Path, key: &Path) {
     let subject = format!("/CN={name}");
     let alternative = format!("subjectAltName=DNS:{name}");
     // Written aside and moved over, as every tool that renews certificates does.
-    let aside = |path: &Path| -> PathBuf { path.with_extension("new") };
+    let aside = |path: &Path| PathBuf::from(format!("{}.new", path.display()));
     output(
         Process::new("openssl")
             .args([
