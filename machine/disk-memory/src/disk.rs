@@ -151,7 +151,8 @@ impl MemoryDisk {
         }
     }
 
-    /// Puts a new file under `path`, as `rename` over the name would: who has the old one open keeps the old one.
+    /// Puts a new file under `path`, as `rename` over the name would: who has the old one open keeps the old
+    /// one.
     ///
     /// # Panics
     /// A path that is empty, absolute, or has empty, `.` or `..` components.
@@ -164,8 +165,8 @@ impl MemoryDisk {
         self.names.insert((root.0, path.to_vec()), inode);
     }
 
-    /// Writes another content into the file under `path`, in place: who has it open reads the new one from now on,
-    /// reads on their way included.
+    /// Writes another content into the file under `path`, in place: who has it open reads the new one from
+    /// now on, reads on their way included.
     ///
     /// # Panics
     /// There is no such file.

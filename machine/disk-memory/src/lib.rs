@@ -5,15 +5,16 @@
 //!                            (latency, error and stall drawn from the seed)
 //! ```
 //!
-//! Time enters through [`MemoryDisk::advance`] only; with no latency configured everything ends at the flush. The bytes
-//! of a read are produced when it *completes*, so that what was changed while it was on its way is what it brings.
-//! An [`Object`] holds real bytes, or a function of its number and the offset, or nothing at all
-//! ([`Object::untouched`]: the read completes and the frame keeps what was in it).
+//! Time enters through [`MemoryDisk::advance`] only; with no latency configured everything ends at the flush.
+//! The bytes of a read are produced when it *completes*, so that what was changed while it was on its way is
+//! what it brings. An [`Object`] holds real bytes, or a function of its number and the offset, or nothing at
+//! all ([`Object::untouched`]: the read completes and the frame keeps what was in it).
 //!
 //! # The faults it knows
-//! Reads that fail with an errno, by probability or by script; reads and the whole disk stalling; reads ending in
-//! another order than they began; files that shrink, change in place, are replaced or vanish. It never delivers fewer
-//! bytes than asked for before the end of a file, because [`Disk`](platform::Disk) promises that.
+//! Reads that fail with an errno, by probability or by script; reads and the whole disk stalling; reads
+//! ending in another order than they began; files that shrink, change in place, are replaced or vanish. It
+//! never delivers fewer bytes than asked for before the end of a file, because [`Disk`](platform::Disk)
+//! promises that.
 
 #![forbid(unsafe_code)]
 

@@ -33,8 +33,8 @@ impl Object {
         Self::function(number, len, pattern)
     }
 
-    /// `len` bytes that `fill(number, offset, out)` produces when they are read. The same arguments must always produce
-    /// the same bytes, however a range is cut.
+    /// `len` bytes that `fill(number, offset, out)` produces when they are read. The same arguments must
+    /// always produce the same bytes, however a range is cut.
     #[must_use]
     pub fn function(number: u64, len: u64, fill: fn(u64, u64, &mut [u8])) -> Self {
         Self { content: Content::Function { number, fill }, len, mtime_ns: 0 }
@@ -100,8 +100,8 @@ impl fmt::Debug for Object {
     }
 }
 
-/// The bytes of pattern `number` from `offset` on: no two patterns agree, and no two places of one repeat within
-/// any length that matters, so that a byte from the wrong place is noticed.
+/// The bytes of pattern `number` from `offset` on: no two patterns agree, and no two places of one repeat
+/// within any length that matters, so that a byte from the wrong place is noticed.
 pub fn pattern(number: u64, offset: u64, out: &mut [u8]) {
     const WORD: u64 = 8;
     let salt = mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15));

@@ -97,8 +97,8 @@ pub struct DiskUring {
 }
 
 impl DiskUring {
-    /// A disk for files below `roots`, which [`platform::RootId`] numbers in order, read into the arena at `region`. It
-    /// belongs to the calling thread.
+    /// A disk for files below `roots`, which [`platform::RootId`] numbers in order, read into the arena at
+    /// `region`. It belongs to the calling thread.
     ///
     /// # Errors
     /// This machine's kernel, operator or limits do not allow it.
@@ -393,8 +393,8 @@ impl Disk for DiskUring {
         self.slots.len() - self.free_reads.len() - self.free_opens.len() + self.ended.len()
     }
 
-    /// An eventfd: readable when an operation has ended. Asking for it silences what rang before, so ask before each
-    /// sleep.
+    /// An eventfd: readable when an operation has ended. Asking for it silences what rang before, so ask
+    /// before each sleep.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.ring.alarm())
     }

@@ -7,9 +7,9 @@
 //!   close ── once the last read of the file has ended
 //! ```
 //!
-//! Nothing here blocks, opens included: a cold inode is looked up by the kernel's own threads while the worker turns.
-//! Staging queues a submission; a flush is one system call for all of them; a completion costs one only when the kernel
-//! says that it has something (`IORING_SETUP_TASKRUN_FLAG`).
+//! Nothing here blocks, opens included: a cold inode is looked up by the kernel's own threads while the
+//! worker turns. Staging queues a submission; a flush is one system call for all of them; a completion costs
+//! one only when the kernel says that it has something (`IORING_SETUP_TASKRUN_FLAG`).
 //!
 //! What the machine does not offer is done without, and said: see [`Features`].
 

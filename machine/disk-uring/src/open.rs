@@ -8,12 +8,14 @@ use rustix::fs::{FileType, OFlags, fcntl_setfl};
 
 use crate::sys::{Stat, block_device};
 
-/// The strictest alignment that a read may need; what is assumed of a filesystem that takes O_DIRECT and does not say.
+/// The strictest alignment that a read may need; what is assumed of a filesystem that takes O_DIRECT and does
+/// not say.
 const ALIGN_MAX: u32 = 4_096;
 /// What buffered reads are aligned to: nothing needs it, but a reader then treats all files alike.
 const ALIGN_BUFFERED: u32 = 512;
 
-/// Nonblocking, so that a named pipe without a writer holds nothing up; it is found out and closed by its type.
+/// Nonblocking, so that a named pipe without a writer holds nothing up; it is found out and closed by its
+/// type.
 const FLAGS: i32 = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
 /// Below the root whatever links and dots say, and through no link of /proc.
 pub(crate) const RESOLVE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
@@ -57,7 +59,8 @@ pub(crate) fn inspect(
     };
     let align = direct_align(direct).filter(|_| direct_wanted);
     let keep = if noatime { OFlags::NOATIME } else { OFlags::empty() };
-    // Reads may wait for the device from here on, in the kernel's hands: without this they would fail instead.
+    // Reads may wait for the device from here on, in the kernel's hands: without this they would fail
+    // instead.
     let is_direct = align.is_some() && fcntl_setfl(fd, keep | OFlags::DIRECT).is_ok();
     if !is_direct {
         fcntl_setfl(fd, keep).map_err(|errno| OpenError::Io(errno.raw_os_error()))?;

@@ -5,8 +5,8 @@
 //!   slot 1 | …
 //! ```
 //!
-//! The ring owns the frames of a read from [`Ring::read`] until the operation has ended, so that no safe code can touch
-//! or free them meanwhile. Dropping the ring waits for what is on its way.
+//! The ring owns the frames of a read from [`Ring::read`] until the operation has ended, so that no safe code
+//! can touch or free them meanwhile. Dropping the ring waits for what is on its way.
 
 #![expect(unsafe_code, reason = "lends memory to the kernel while an operation is on its way")]
 
@@ -52,8 +52,8 @@ pub(crate) struct Stat {
     pub(crate) mtime_ns: i64,
     pub(crate) inode: u64,
     pub(crate) device: u64,
-    /// What direct reads ask of memory and of offsets, in bytes: zeroes when they are not possible, `None` when the
-    /// filesystem does not say.
+    /// What direct reads ask of memory and of offsets, in bytes: zeroes when they are not possible, `None`
+    /// when the filesystem does not say.
     pub(crate) direct: Option<(u32, u32)>,
 }
 
@@ -67,8 +67,8 @@ pub(crate) struct Offered {
 
 pub(crate) struct Ring {
     ring: IoUring,
-    /// The kernel writes to it when an operation has ended. A ring whose completions are deferred to its owner does not
-    /// wake who polls the ring itself: the owner would sleep on, with its reads done.
+    /// The kernel writes to it when an operation has ended. A ring whose completions are deferred to its
+    /// owner does not wake who polls the ring itself: the owner would sleep on, with its reads done.
     alarm: OwnedFd,
     areas: Box<[UnsafeCell<Area>]>,
     /// The registered region; reads outside of it are made without.
@@ -138,7 +138,8 @@ impl Ring {
         debug_assert!(empty.is_ok(), "{empty:?}");
     }
 
-    /// Queues a read of `targets` from `offset` on, but for their first `skip` bytes, which are there already.
+    /// Queues a read of `targets` from `offset` on, but for their first `skip` bytes, which are there
+    /// already.
     pub(crate) fn read(&mut self, slot: usize, file: u32, offset: u64, targets: Targets, skip: u32) {
         let file = types::Fixed(file);
         let area = self.idle_area(slot);
@@ -160,8 +161,8 @@ impl Ring {
             }
             _ => opcode::Readv::new(file, first, count).offset(offset).build(),
         };
-        // SAFETY: the iovecs lie in the slot's area and name frames that the area owns; neither is touched or freed
-        // before the operation has ended, because the slot is busy until then.
+        // SAFETY: the iovecs lie in the slot's area and name frames that the area owns; neither is touched or
+        // freed before the operation has ended, because the slot is busy until then.
         unsafe { self.push(slot, entry) };
     }
 
@@ -185,7 +186,8 @@ impl Ring {
             .flags(libc::AT_EMPTY_PATH)
             .mask(libc::STATX_BASIC_STATS | libc::STATX_DIOALIGN)
             .build();
-        // SAFETY: path and answer lie in the slot's area, which is not touched before the operation has ended.
+        // SAFETY: path and answer lie in the slot's area, which is not touched before the operation has
+        // ended.
         unsafe { self.push(slot, entry) };
     }
 
@@ -237,8 +239,8 @@ impl Ring {
         }
     }
 
-    /// An operation that has ended: its slot, and what came of it. Enters the kernel only when something is queued or the
-    /// kernel says that it has something.
+    /// An operation that has ended: its slot, and what came of it. Enters the kernel only when something is
+    /// queued or the kernel says that it has something.
     pub(crate) fn next_completion(&mut self) -> Option<(usize, i32)> {
         if self.on_their_way == 0 {
             return None;
@@ -278,7 +280,8 @@ impl Ring {
             match self.ring.submit_and_wait(1) {
                 Ok(submitted) => self.queued = self.queued.saturating_sub(submitted),
                 Err(error) if is_transient(&error) => {}
-                // Frames must not be freed while the kernel may write them, and it will not say when that ends.
+                // Frames must not be freed while the kernel may write them, and it will not say when that
+                // ends.
                 Err(_) => std::process::abort(),
             }
         }
@@ -325,8 +328,8 @@ impl Ring {
     }
 }
 
-/// Which of the buffers of a registered region, each of [`BUFFER_BYTES_MAX`], holds all of `pieces` (address and length), if one
-/// does.
+/// Which of the buffers of a registered region, each of [`BUFFER_BYTES_MAX`], holds all of `pieces` (address
+/// and length), if one does.
 fn buffer_of((base, bytes): (usize, usize), pieces: impl Iterator<Item = (usize, usize)>) -> Option<u16> {
     let mut holder = None;
     for (address, len) in pieces {
@@ -436,8 +439,8 @@ fn register_table(ring: &IoUring, files: u32) -> io::Result<()> {
     }
 }
 
-/// Registers the region, in pieces that every kernel accepts. The kernel refuses when it would have to lock more memory than
-/// the process may.
+/// Registers the region, in pieces that every kernel accepts. The kernel refuses when it would have to lock
+/// more memory than the process may.
 fn register(ring: &IoUring, (base, bytes): (NonNull<u8>, usize)) -> bool {
     let pieces: Vec<libc::iovec> = (0..bytes)
         .step_by(BUFFER_BYTES_MAX)
@@ -446,8 +449,8 @@ fn register(ring: &IoUring, (base, bytes): (NonNull<u8>, usize)) -> bool {
             iov_len: BUFFER_BYTES_MAX.min(bytes - start),
         })
         .collect();
-    // SAFETY: the kernel pins the pages itself, so that they stay even when the mapping goes; and it writes to them only
-    // for reads into frames that the ring owns.
+    // SAFETY: the kernel pins the pages itself, so that they stay even when the mapping goes; and it writes
+    // to them only for reads into frames that the ring owns.
     !pieces.is_empty() && unsafe { ring.submitter().register_buffers(&pieces) }.is_ok()
 }
 

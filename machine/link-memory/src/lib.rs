@@ -5,12 +5,13 @@
 //!   (the engine) ◀─ receive ─ [ring] ◀─ stage, inject ────────── (a peer: simulator, bench, test)
 //! ```
 //!
-//! A staged packet is moved, not copied: its frames stay held until the other end takes the packet, and the link
-//! itself touches no payload. The other end chooses what it pays for: [`MemoryLink::receive_packet`] hands over the
-//! packet in its parts, [`Link::receive`](platform::Link::receive) lends it as contiguous bytes.
+//! A staged packet is moved, not copied: its frames stay held until the other end takes the packet, and the
+//! link itself touches no payload. The other end chooses what it pays for: [`MemoryLink::receive_packet`]
+//! hands over the packet in its parts, [`Link::receive`](platform::Link::receive) lends it as contiguous
+//! bytes.
 //!
-//! [`segment`] does in software what a device does with a superframe: it is how the simulator turns one into the
-//! packets that a client sees.
+//! [`segment`] does in software what a device does with a superframe: it is how the simulator turns one into
+//! the packets that a client sees.
 
 #![forbid(unsafe_code)]
 

@@ -19,8 +19,8 @@ const ETHERNET_BYTES_MAX: usize = 18;
 pub enum Gather {
     /// All of it.
     Copy,
-    /// Its headers only: for a peer that looks at headers through [`Link::receive`] and must not pay for payload. The
-    /// IP length says how long the packet was.
+    /// Its headers only: for a peer that looks at headers through [`Link::receive`] and must not pay for
+    /// payload. The IP length says how long the packet was.
     HeadersOnly,
 }
 
@@ -146,6 +146,8 @@ impl Delivery {
 /// One end of a link within a process.
 pub struct MemoryLink {
     config: MemoryLinkConfig,
+    /// The largest MTU that there ever was: a sender may not have noticed yet that it shrank.
+    mtu_max: u16,
     mac: [u8; 6],
     out: Writer<Delivery>,
     incoming: Reader<Delivery>,
@@ -169,6 +171,7 @@ impl MemoryLink {
     ) -> Self {
         Self {
             config,
+            mtu_max: config.mtu,
             mac,
             out,
             incoming,
@@ -180,8 +183,8 @@ impl MemoryLink {
         }
     }
 
-    /// The next packet that has arrived, as the other end staged it: nothing is copied. Its frames go back to the
-    /// sender's pool when the delivery is dropped.
+    /// The next packet that has arrived, as the other end staged it: nothing is copied. Its frames go back to
+    /// the sender's pool when the delivery is dropped.
     #[must_use]
     pub fn receive_packet(&mut self) -> Option<Delivery> {
         self.recycle();
@@ -212,9 +215,11 @@ impl MemoryLink {
         Ok(())
     }
 
-    /// Changes the MTU of this end, as an operator may.
+    /// Changes the MTU of this end, as an operator may. Packets that fit the old one only are dropped and
+    /// counted.
     pub fn set_mtu(&mut self, mtu: u16) {
         self.config.mtu = mtu;
+        self.mtu_max = self.mtu_max.max(mtu);
     }
 
     /// Lets go of what `receive` lent, and keeps its buffer for the next copy.
@@ -232,22 +237,31 @@ impl MemoryLink {
         let offload = packet.offload;
         assert!(packet.parts.len() <= usize::from(self.config.parts_max), "{} parts", packet.parts.len());
         assert!(offload.checksum.is_none() || self.config.checksum, "this link computes no checksums");
-        match offload.segmentation {
-            None => assert!(
-                packet.bytes() <= usize::from(self.config.mtu) + ETHERNET_BYTES_MAX,
-                "a packet of {} bytes that is not to be cut, on an MTU of {}",
-                packet.bytes(),
-                self.config.mtu
-            ),
-            Some(segmentation) => {
-                assert!(segmentation.mss > 0, "segments without payload");
-                assert!(offload.checksum.is_some(), "a superframe whose checksum is not left to the link");
-                assert!(
-                    payload as u64 <= u64::from(self.config.superframe_bytes_max),
-                    "a superframe of {payload} bytes, above {}",
-                    self.config.superframe_bytes_max
-                );
-            }
+        if let Some(segmentation) = offload.segmentation {
+            assert!(segmentation.mss > 0, "segments without payload");
+            assert!(offload.checksum.is_some(), "a superframe whose checksum is not left to the link");
+            assert!(
+                payload as u64 <= u64::from(self.config.superframe_bytes_max),
+                "a superframe of {payload} bytes, above {}",
+                self.config.superframe_bytes_max
+            );
+        }
+        let on_the_wire = bytes_on_the_wire(packet);
+        assert!(
+            on_the_wire <= usize::from(self.mtu_max) + ETHERNET_BYTES_MAX,
+            "a packet of {on_the_wire} bytes, on an MTU that was never above {}",
+            self.mtu_max
+        );
+    }
+}
+
+/// How long the packet is, or each of the segments that it is to be cut into.
+fn bytes_on_the_wire(packet: &Packet) -> usize {
+    match packet.offload.segmentation {
+        None => packet.bytes(),
+        Some(segmentation) => {
+            let headers = packet.headers.bytes().len();
+            packet.bytes().min(headers + usize::from(segmentation.mss))
         }
     }
 }
@@ -280,6 +294,10 @@ impl Link for MemoryLink {
 
     fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
         self.check(&packet);
+        if bytes_on_the_wire(&packet) > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
+            self.counters.send_errors += 1;
+            return Ok(());
+        }
         let bytes = packet.bytes() as u64;
         match self.out.stage(Delivery::Packet(packet)) {
             Ok(()) => {

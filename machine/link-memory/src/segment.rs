@@ -1,5 +1,5 @@
-//! What a device does with an offload: finish the checksum, cut the superframe. In software, for peers that want
-//! packets as a wire would carry them.
+//! What a device does with an offload: finish the checksum, cut the superframe. In software, for peers that
+//! want packets as a wire would carry them.
 //!
 //! ```text
 //!   | Ethernet | IP | TCP, PSH FIN | payload ······················· |        one superframe

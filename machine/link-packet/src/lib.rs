@@ -5,8 +5,8 @@
 //!               ◀─────────────── past the queueing discipline ◀──
 //! ```
 //!
-//! We have a hardware address of our own beside the interface's, and ask for what is sent to it. The kernel sees that
-//! such packets are not for it, so its stack does not answer them.
+//! We have a hardware address of our own beside the interface's, and ask for what is sent to it. The kernel
+//! sees that such packets are not for it, so its stack does not answer them.
 //!
 //! This is the copying form; a ring that the NIC reads payload from belongs beside it.
 

@@ -20,7 +20,8 @@ pub struct PacketQueue {
 /// One socket, in use.
 pub type PacketLink = VnetQueue;
 
-/// Opens `queues` sockets on an interface that is up. Flows are spread over them by a hash that is the same both ways.
+/// Opens `queues` sockets on an interface that is up. Flows are spread over them by a hash that is the same
+/// both ways.
 ///
 /// # Errors
 /// There is no such interface, it is down, or we may not.
@@ -71,8 +72,8 @@ impl PacketQueue {
         self.mtu
     }
 
-    /// Opens the queue in the calling thread, which keeps it. [`VnetConfig::mac`] and [`VnetConfig::mtu`] are replaced by
-    /// what is so.
+    /// Opens the queue in the calling thread, which keeps it. [`VnetConfig::mac`] and [`VnetConfig::mtu`] are
+    /// replaced by what is so.
     ///
     /// # Errors
     /// io_uring is demanded and the kernel refuses it.

@@ -31,9 +31,11 @@ pub(crate) fn socket() -> io::Result<OwnedFd> {
 pub(crate) fn set_options(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
-    // Kernels before 4.20 do not know it; the engine then sees packets that are not for its address, and drops them.
+    // Kernels before 4.20 do not know it; the engine then sees packets that are not for its address, and
+    // drops them.
     let _ = set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1);
-    // Beyond the operator's limit where we may, up to it where we may not. Less room costs packets in a burst.
+    // Beyond the operator's limit where we may, up to it where we may not. Less room costs packets in a
+    // burst.
     if set(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BYTES).is_err() {
         let _ = set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BYTES);
     }
@@ -52,7 +54,8 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     check(unsafe { libc::bind(fd.as_raw_fd(), address.cast(), length_of::<libc::sockaddr_ll>()) })
 }
 
-/// Asks the interface for packets to every hardware address, ours among them, for as long as the socket is open.
+/// Asks the interface for packets to every hardware address, ours among them, for as long as the socket is
+/// open.
 pub(crate) fn receive_all(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     // SAFETY: a membership request is plain bytes, and all zeroes is one.
     let mut request: libc::packet_mreq = unsafe { core::mem::zeroed() };

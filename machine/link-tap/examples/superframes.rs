@@ -1,8 +1,9 @@
-//! What a superframe costs from our flush to the kernel's IP layer, by size and by how it is submitted; and what a small
-//! packet from the kernel costs us, by how many are read at once.
+//! What a superframe costs from our flush to the kernel's IP layer, by size and by how it is submitted; and
+//! what a small packet from the kernel costs us, by how many are read at once.
 //!
-//! Run it as root in a network namespace of its own: `unshare -n cargo run --release -p link-tap --example superframes`.
-//! The packets are addressed to nobody, so that the kernel copies them and drops them before its TCP.
+//! Run it as root in a network namespace of its own: `unshare -n cargo run --release -p link-tap --example
+//! superframes`. The packets are addressed to nobody, so that the kernel copies them and drops them before
+//! its TCP.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 

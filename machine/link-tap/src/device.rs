@@ -44,8 +44,8 @@ pub struct TapDevice {
 }
 
 impl TapDevice {
-    /// Creates a device with one queue per worker, called `name`, or a new name when there is none. It is down and
-    /// has no address.
+    /// Creates a device with one queue per worker, called `name`, or a new name when there is none. It is
+    /// down and has no address.
     ///
     /// # Errors
     /// The machine has no TAP devices, we may not, or the name is taken.

@@ -9,11 +9,11 @@
 //!    └──────────────┘                       └────────────┘
 //! ```
 //!
-//! With virtio-net headers the device takes superframes of 64 KB and unfinished checksums, and hands over merged
-//! segments (`TUNSETOFFLOAD`). The kernel copies synchronously: a write that returned is done.
+//! With virtio-net headers the device takes superframes of 64 KB and unfinished checksums, and hands over
+//! merged segments (`TUNSETOFFLOAD`). The kernel copies synchronously: a write that returned is done.
 //!
-//! The device exists as long as one of its queues is open. Nothing is left behind: its addresses, routes and neighbour
-//! entries go with it.
+//! The device exists as long as one of its queues is open. Nothing is left behind: its addresses, routes and
+//! neighbour entries go with it.
 
 #![deny(unsafe_code)]
 

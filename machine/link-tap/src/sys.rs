@@ -9,8 +9,8 @@ use libc::{c_int, c_short, c_uint, c_ulong};
 
 const FLAGS: c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
 
-/// Makes `fd` a queue of the device called `name`, which is created if there is none; a `%d` in it is numbered.
-/// Returns the device's name.
+/// Makes `fd` a queue of the device called `name`, which is created if there is none; a `%d` in it is
+/// numbered. Returns the device's name.
 pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str) -> io::Result<String> {
     // SAFETY: an interface request is plain bytes, and all zeroes is one.
     let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
@@ -24,7 +24,8 @@ pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&name.collect::<Vec<u8>>()).into_owned())
 }
 
-/// What the device may leave unfinished when it hands packets to us: checksums, and TCP superframes of both families.
+/// What the device may leave unfinished when it hands packets to us: checksums, and TCP superframes of both
+/// families.
 pub(crate) fn set_offloads(fd: BorrowedFd<'_>) -> io::Result<()> {
     let offloads: c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
     // SAFETY: TUNSETOFFLOAD takes its argument by value.

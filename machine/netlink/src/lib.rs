@@ -1,14 +1,14 @@
-//! Network interfaces, addresses and routes of the host: the few questions and orders that setting up a link needs,
-//! over rtnetlink (rtnetlink(7)).
+//! Network interfaces, addresses and routes of the host: the few questions and orders that setting up a link
+//! needs, over rtnetlink (rtnetlink(7)).
 //!
 //! ```text
 //!   | nlmsghdr: len type flags seq pid | ifinfomsg / ifaddrmsg / rtmsg | attribute | attribute | … |
 //!                                                                      | len type value, padded to 4 |
 //! ```
 //!
-//! Every call asks and waits for the kernel's answer: this is for setting up and tidying, never for a worker's turn.
-//! What was created here is not undone here; a TAP device vanishes with its descriptors, and a veth pair with
-//! [`Netlink::delete_link`] or its namespace.
+//! Every call asks and waits for the kernel's answer: this is for setting up and tidying, never for a
+//! worker's turn. What was created here is not undone here; a TAP device vanishes with its descriptors, and a
+//! veth pair with [`Netlink::delete_link`] or its namespace.
 
 #![forbid(unsafe_code)]
 

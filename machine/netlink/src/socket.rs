@@ -109,8 +109,8 @@ pub struct LinkChange {
     pub txqueuelen: Option<u32>,
     /// Hardware address.
     pub mac: Option<[u8; 6]>,
-    /// Largest superframe that it is given and that it merges, IPv4 and IPv6: above 65,536 this is BIG TCP, which not
-    /// every driver takes.
+    /// Largest superframe that it is given and that it merges, IPv4 and IPv6: above 65,536 this is BIG TCP,
+    /// which not every driver takes.
     pub superframe_bytes_max: Option<u32>,
 }
 
@@ -198,8 +198,8 @@ impl Netlink {
         self.order(&attempt, order)
     }
 
-    /// Gives an interface an address, usable at once: IPv6 duplicate detection is left out, because both ends of such
-    /// a link are ours.
+    /// Gives an interface an address, usable at once: IPv6 duplicate detection is left out, because both ends
+    /// of such a link are ours.
     ///
     /// # Errors
     /// There is no such interface, it has that address, or we may not.

@@ -59,7 +59,8 @@ impl<I: Indices> Producer<I> {
         Self { indices, size, tail: published, published, consumed }
     }
 
-    /// The next slot to fill; `None` when every slot is staged, published or not yet [`reclaim`](Self::reclaim)ed.
+    /// The next slot to fill; `None` when every slot is staged, published or not yet
+    /// [`reclaim`](Self::reclaim)ed.
     #[must_use]
     pub fn stage(&mut self) -> Option<usize> {
         if self.in_flight() == self.size.slots() {
@@ -129,7 +130,8 @@ impl<I: Indices> Consumer<I> {
         Self { indices, size, head: released, released, produced }
     }
 
-    /// The next filled slot; `None` when there is none now. It stays the consumer's until [`release`](Self::release).
+    /// The next filled slot; `None` when there is none now. It stays the consumer's until
+    /// [`release`](Self::release).
     #[must_use]
     pub fn take(&mut self) -> Option<usize> {
         if self.head == self.produced {

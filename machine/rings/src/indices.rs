@@ -16,8 +16,8 @@ pub trait Indices {
     fn release(&self, index: u32);
 }
 
-/// Implements [`Indices`] on two atomic counters: the one place that says with which orderings. The tests put loom's
-/// atomics here.
+/// Implements [`Indices`] on two atomic counters: the one place that says with which orderings. The tests put
+/// loom's atomics here.
 macro_rules! acquire_and_release {
     ($indices:ty, |$this:ident| $produced:expr, $consumed:expr) => {
         impl $crate::Indices for $indices {
@@ -106,8 +106,8 @@ impl MappedIndices {
     /// Names the two counters of a mapped ring.
     ///
     /// # Safety
-    /// Both pointers must stay valid and aligned for as long as the result or a copy of it is used, and everyone who
-    /// writes there must do so atomically.
+    /// Both pointers must stay valid and aligned for as long as the result or a copy of it is used, and
+    /// everyone who writes there must do so atomically.
     #[must_use]
     pub unsafe fn new(produced: NonNull<AtomicU32>, consumed: NonNull<AtomicU32>) -> Self {
         Self { produced, consumed }

@@ -179,8 +179,8 @@ proptest! {
     }
 }
 
-/// The cursors, and the orderings of the production indices, with loom's atomics under them: loom runs every interleaving that the memory model allows, and its cells
-/// notice a slot that both ends touch at once.
+/// The cursors, and the orderings of the production indices, with loom's atomics under them: loom runs every
+/// interleaving that the memory model allows, and its cells notice a slot that both ends touch at once.
 mod every_interleaving {
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;

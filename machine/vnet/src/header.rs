@@ -7,7 +7,8 @@
 
 use platform::{ChecksumOffload, Offload, Segmentation};
 
-/// How long the header is: what the kernel expects of a TAP device and of a packet socket unless told otherwise.
+/// How long the header is: what the kernel expects of a TAP device and of a packet socket unless told
+/// otherwise.
 pub const HEADER_BYTES: usize = 10;
 
 const NEEDS_CSUM: u8 = 1;
@@ -74,8 +75,8 @@ impl VnetHeader {
         }
     }
 
-    /// The device vouches for the transport checksum: it checked it, or the packet never was on a wire and its checksum
-    /// was never finished.
+    /// The device vouches for the transport checksum: it checked it, or the packet never was on a wire and
+    /// its checksum was never finished.
     #[must_use]
     pub fn verified(self) -> bool {
         self.flags & (NEEDS_CSUM | DATA_VALID) != 0

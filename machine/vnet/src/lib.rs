@@ -1,5 +1,5 @@
-//! Packets behind a virtio-net header on a nonblocking descriptor: what a TAP queue and an AF_PACKET socket with
-//! `PACKET_VNET_HDR` have in common.
+//! Packets behind a virtio-net header on a nonblocking descriptor: what a TAP queue and an AF_PACKET socket
+//! with `PACKET_VNET_HDR` have in common.
 //!
 //! ```text
 //!   | virtio_net_hdr 10 | Ethernet | IP | TCP | part | part | part |       one write: one superframe, gathered
@@ -10,9 +10,9 @@
 //!   receive ◀─ buffers ◀── one io_uring_enter of several reads         (or one read each)
 //! ```
 //!
-//! The kernel copies within the call, so that a flush ends with nothing on its way: what was written is reclaimed, and
-//! what the device had no room for (`EAGAIN`, `ENOBUFS`) stays staged, in order, for the next flush. Reaping the
-//! results of a flush never looks at the receiving side.
+//! The kernel copies within the call, so that a flush ends with nothing on its way: what was written is
+//! reclaimed, and what the device had no room for (`EAGAIN`, `ENOBUFS`) stays staged, in order, for the next
+//! flush. Reaping the results of a flush never looks at the receiving side.
 
 #![deny(unsafe_code)]
 

@@ -111,13 +111,14 @@ pub struct VnetQueue {
     filled: usize,
     /// How many reads the next batch tries.
     width: usize,
-    /// The last batch brought packets and then found the device empty: the answer to the next question is known.
+    /// The last batch brought packets and then found the device empty: the answer to the next question is
+    /// known.
     drained: bool,
 }
 
 impl VnetQueue {
-    /// Takes over `fd`, a TAP queue or a bound packet socket that expects ten-byte virtio-net headers. The queue belongs to
-    /// the calling thread.
+    /// Takes over `fd`, a TAP queue or a bound packet socket that expects ten-byte virtio-net headers. The
+    /// queue belongs to the calling thread.
     ///
     /// # Errors
     /// The descriptor cannot be made nonblocking, or io_uring is demanded and the kernel refuses it.
@@ -218,7 +219,8 @@ impl VnetQueue {
         self.settle(&results)
     }
 
-    /// Takes note of what became of the oldest staged packets. Those refused keep their places, before all others.
+    /// Takes note of what became of the oldest staged packets. Those refused keep their places, before all
+    /// others.
     fn settle(&mut self, results: &[i32]) -> bool {
         let mut refused: ArrayVec<u16, BATCH_MAX> = ArrayVec::new();
         for result in results {

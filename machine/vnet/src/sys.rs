@@ -1,8 +1,9 @@
 //! Many writes, or many reads, in one system call.
 //!
-//! Everything here is synchronous: a batch is submitted and waited for before the call returns, so that the kernel holds
-//! no pointer of ours in between. Each operation ends within the submission, with `EAGAIN` where it would have waited:
-//! `RWF_NOWAIT` says so, because io_uring takes a nonblocking descriptor for one that it may wait for itself.
+//! Everything here is synchronous: a batch is submitted and waited for before the call returns, so that the
+//! kernel holds no pointer of ours in between. Each operation ends within the submission, with `EAGAIN` where
+//! it would have waited: `RWF_NOWAIT` says so, because io_uring takes a nonblocking descriptor for one that
+//! it may wait for itself.
 
 #![expect(unsafe_code, reason = "lends buffers to io_uring, for the length of a call")]
 
@@ -65,8 +66,8 @@ impl BatchRing {
                 .rw_flags(libc::RWF_NOWAIT)
                 .build()
                 .user_data(count);
-            // SAFETY: the iovecs and what they name outlive the batch: `run` waits for its end, and both borrows last
-            // until this function returns. A write only reads them.
+            // SAFETY: the iovecs and what they name outlive the batch: `run` waits for its end, and both
+            // borrows last until this function returns. A write only reads them.
             unsafe { push(&mut self.ring, &entry) }?;
             count += 1;
         }
@@ -83,15 +84,16 @@ impl BatchRing {
                 .rw_flags(libc::RWF_NOWAIT)
                 .build()
                 .user_data(count);
-            // SAFETY: the buffer is borrowed exclusively until this function returns, and `run` waits for the end.
+            // SAFETY: the buffer is borrowed exclusively until this function returns, and `run` waits for the
+            // end.
             unsafe { push(&mut self.ring, &entry) }?;
             count += 1;
         }
         self.run(count)
     }
 
-    /// Submits `count` operations and waits until all have ended. After an error the kernel holds nothing of ours, but the
-    /// ring still queues what it refused: it must be dropped.
+    /// Submits `count` operations and waits until all have ended. After an error the kernel holds nothing of
+    /// ours, but the ring still queues what it refused: it must be dropped.
     fn run(&mut self, count: u64) -> io::Result<&[i32]> {
         let count = usize::try_from(count).expect("a batch");
         let (mut taken, mut done) = (0, 0);
@@ -100,7 +102,8 @@ impl BatchRing {
                 Ok(submitted) => taken += submitted,
                 Err(error) if is_transient(&error) => {}
                 Err(error) if taken == done => return Err(error),
-                // The kernel holds pointers and will not say when it lets go of them: no code of ours may run on.
+                // The kernel holds pointers and will not say when it lets go of them: no code of ours may run
+                // on.
                 Err(_) => std::process::abort(),
             }
             for completion in self.ring.completion() {
@@ -122,8 +125,8 @@ unsafe fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> {
 
 impl Drop for BatchRing {
     fn drop(&mut self) {
-        // The kernel closes a ring in the background, and a TAP device would outlive its owner by as long. A refusal
-        // changes only that.
+        // The kernel closes a ring in the background, and a TAP device would outlive its owner by as long. A
+        // refusal changes only that.
         let _ = self.ring.submitter().unregister_files();
     }
 }

@@ -1,4 +1,5 @@
-//! Headers byte for byte, and a queue whose device is a socket pair; what every link promises is in `tests/conformance`.
+//! Headers byte for byte, and a queue whose device is a socket pair; what every link promises is in
+//! `tests/conformance`.
 
 use std::os::fd::OwnedFd;
 

@@ -127,7 +127,8 @@ fn stage<F: LinkFixture>(fixture: &mut F, packet: Packet) {
     assert!(fixture.link().stage(packet).is_ok(), "a link that is not full refused a packet");
 }
 
-/// Flushes, lets the peer look at everything, and reclaims until nothing is in flight. Returns how many packets left.
+/// Flushes, lets the peer look at everything, and reclaims until nothing is in flight. Returns how many
+/// packets left.
 fn drain<F: LinkFixture>(fixture: &mut F) -> usize {
     let mut reclaimed = 0;
     for _ in 0..PATIENCE {
@@ -227,7 +228,8 @@ fn packets_arrive_in_the_order_in_which_they_were_staged<F: LinkFixture>(fixture
     assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
 }
 
-/// Fills the link with packets that all carry one frame. Returns how many it took, and the one that it refused.
+/// Fills the link with packets that all carry one frame. Returns how many it took, and the one that it
+/// refused.
 fn fill<F: LinkFixture>(fixture: &mut F, part: &Part) -> (usize, Packet) {
     let header = our_header(fixture);
     for count in 0..100_000 {

@@ -33,8 +33,8 @@ pub(crate) fn keep<F>(promises: Vec<Promise<F>>, mut make: impl FnMut() -> F) {
     assert!(broken.is_empty(), "{} of {count} promises broken: {}", broken.len(), broken.join(", "));
 }
 
-/// Whether `descriptor` wakes a sleeper within two seconds. Being readable when the sleeper gives up is not waking it:
-/// poll(2) looks once more before it returns.
+/// Whether `descriptor` wakes a sleeper within two seconds. Being readable when the sleeper gives up is not
+/// waking it: poll(2) looks once more before it returns.
 pub(crate) fn wakes(descriptor: BorrowedFd<'_>) -> bool {
     const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     let mut descriptors = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];

@@ -78,10 +78,28 @@ mod a_packet_in_parts {
     }
 
     #[test]
-    #[should_panic(expected = "not to be cut")]
+    #[should_panic(expected = "a packet of 1604 bytes, on an MTU that was never above 1500")]
     fn that_no_wire_could_carry_is_a_defect_of_the_sender() {
         let (mut engine, _peer) = pair(8, MemoryLinkConfig::default());
         engine.stage(packet(&pool(), &[0; 1_600])).unwrap();
+    }
+}
+
+mod a_link_whose_mtu_shrank {
+    use super::*;
+
+    #[test]
+    fn drops_and_counts_what_its_sender_still_made_for_the_old_one() {
+        let pool = pool();
+        let (mut engine, mut peer) = pair(8, MemoryLinkConfig::default());
+        engine.set_mtu(1_280);
+        assert_eq!(engine.capabilities().mtu, 1_280);
+        engine.stage(packet(&pool, &[1; 1_400])).unwrap();
+        engine.stage(packet(&pool, &[2; 1_200])).unwrap();
+        engine.flush();
+        assert_eq!(peer.receive_packet().unwrap().parts()[0].len, 1_200);
+        assert_eq!((engine.counters().sent, engine.counters().send_errors), (1, 1));
+        assert_eq!(pool.in_use().large, 0);
     }
 }
 

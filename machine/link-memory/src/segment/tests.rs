@@ -37,7 +37,8 @@ fn superframe(ipv6: bool, flags: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The ones' complement sum, one word at a time with the carry brought round: slower and plainer than the code's.
+/// The ones' complement sum, one word at a time with the carry brought round: slower and plainer than the
+/// code's.
 fn folded(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;
     for pair in bytes.chunks(2) {
