@@ -49,7 +49,25 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             if flow.outbound.as_ref().is_some_and(|outbound| outbound.refetches >= REFETCHES_MAX) {
                 return Pulled::Done;
             }
-            let Some(range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
+            if disk.in_flight() >= disk.capabilities().reads_in_flight_max as usize {
+                return if flow.tcp.has_wanted() { Pulled::Starved } else { Pulled::Done };
+            }
+            let Some(mut range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
+            // A record is read and sealed whole: do not come back for the rest of it.
+            let record_end = flow.outbound.as_ref().and_then(|outbound| {
+                let index = outbound.entry_at(range.end.checked_sub(1)?)?;
+                Some(outbound.map[index].end())
+            });
+            if let Some(more) = record_end.and_then(|end| u32::try_from(end.checked_sub(range.end)?).ok())
+                && more > 0
+                && let Some(rest) = flow.tcp.wanted(now, more)
+            {
+                if rest.start == range.end {
+                    range.end = rest.end;
+                } else {
+                    flow.tcp.surrender(rest);
+                }
+            }
             if let Err(left) = self.fetch_again(disk, id, range) {
                 if let Some(flow) = self.flows.get_mut(id) {
                     flow.tcp.surrender(left);
@@ -248,6 +266,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Some(outbound) = outbound.as_mut() else { return Pulled::Done };
         if outbound.fetches - outbound.refetches >= reads_max {
             return Pulled::Done;
+        }
+        // Asked before anything is reserved: a place in the disk's queue is sure for the one read that follows.
+        if disk.in_flight() >= disk.capabilities().reads_in_flight_max as usize {
+            counters.credit_waits += 1;
+            return Pulled::Starved;
         }
         let credit = tcp.credit(now);
         let Outbound { queue, map, fetches: on_their_way, .. } = &mut **outbound;

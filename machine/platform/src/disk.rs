@@ -203,6 +203,6 @@ pub trait Disk {
     /// Reads and opens staged or on their way.
     fn in_flight(&self) -> usize;
 
-    /// Readable when something has ended; `None` when the disk cannot be slept on.
+    /// Readable when something has ended; `None` when the disk cannot be slept on. To be asked for before each sleep.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }

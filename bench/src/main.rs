@@ -1,0 +1,87 @@
+//! What it costs: every number that a document of this project names is printed by one of these.
+//!
+//! `cargo xtask bench [NAME…] [--quick] [--json]` runs them. With `--json` each result is one object on one line:
+//! `{"bench": …, "value": …, "unit": …, "detail": {…}}`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cpu;
+mod drain;
+mod memory;
+mod memory_peer;
+mod namespace;
+mod nginx;
+mod records;
+mod report;
+mod tap;
+mod world;
+
+use drain::Complaint;
+use report::Report;
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    /// Seconds of one measurement.
+    seconds: f64,
+    /// Measurements whose median is reported.
+    runs: usize,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "What it costs: medians of interleaved runs, with the spread beside them")]
+struct Arguments {
+    /// Which benches; all of them when none is named
+    names: Vec<String>,
+    /// Short and few runs: shows that a bench works, not what it is worth
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+    /// Names the benches
+    #[arg(long)]
+    list: bool,
+}
+
+type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
+
+const BENCHES: [(&str, &str, Bench); 5] = [
+    ("seal-ratio", "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer", memory::seal_ratio),
+    ("seal-ratio-verified", "the same with a peer that opens and compares every byte", memory::seal_ratio_verified),
+    ("plain-segment", "nanoseconds of CPU per 1,448-byte segment, plaintext, superframes", memory::plain_segment),
+    ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
+    ("tap-nginx", "over TAP to a kernel client, beside nginx over veth in the same run (needs root)", tap::beside_nginx),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for (name, about, _) in BENCHES {
+            report::line(&format!("{name:22} {about}"));
+        }
+        return ExitCode::SUCCESS;
+    }
+    for name in &arguments.names {
+        if !BENCHES.iter().any(|(known, ..)| known == name) {
+            report::complain(&format!("no bench is called {name}: see --list"));
+            return ExitCode::from(2);
+        }
+    }
+    let effort =
+        if arguments.quick { Effort { seconds: 0.4, runs: 1 } } else { Effort { seconds: 3.0, runs: 5 } };
+    let report = Report::new(arguments.json);
+    let mut failed = false;
+    for (name, _, bench) in BENCHES {
+        if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        if let Err(why) = bench(effort, &report) {
+            report::complain(&format!("{name}: {why}"));
+            failed = true;
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
