@@ -40,6 +40,8 @@ pub struct Vitals {
     pub frames_small: u32,
     /// How many there are.
     pub frames_small_max: u32,
+    /// Packets that the link holds.
+    pub link_packets: u32,
     /// Stream bytes sent for the first time.
     pub sent_bytes: u64,
     /// Stream bytes sent again.

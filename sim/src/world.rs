@@ -18,7 +18,7 @@ use crate::check::{Breach, Checker, Seen};
 use crate::client::Host;
 use crate::client::report::Tally;
 use crate::network::{Carried, Device, End, Faults, Frame};
-use crate::packet::{Mac, Segment};
+use crate::packet::{Mac, Rejected, Segment};
 use crate::random::Dice;
 use crate::server::Server;
 use crate::time::SimClock;
@@ -394,13 +394,21 @@ impl<S: Server> World<S> {
         let mut carried = Vec::new();
         for frame in frames {
             self.trace.record(now, Direction::Sent, &frame);
-            if let Ok((segment, payload)) = Segment::parse(&frame) {
-                let seen = Seen { at: now, segment: &segment, payload: &frame[payload] };
-                if self.verbose {
-                    print_segment(">", seen);
+            match Segment::parse(&frame) {
+                Ok((segment, payload)) => {
+                    let seen = Seen { at: now, segment: &segment, payload: &frame[payload] };
+                    if self.verbose {
+                        print_segment(">", seen);
+                    }
+                    for checker in &mut self.checkers {
+                        checker.on_sent(seen, &mut self.breaches);
+                    }
                 }
-                for checker in &mut self.checkers {
-                    checker.on_sent(seen, &mut self.breaches);
+                Err(Rejected::NotTcp) => {}
+                Err(rejected) => {
+                    let what =
+                        format!("{} bytes, {rejected}: {:02x?}", frame.len(), &frame[..frame.len().min(80)]);
+                    self.breaches.push(Breach { at: now, law: "SendsWholeSegments", what });
                 }
             }
             let Some(mac) = frame.first_chunk::<6>() else { continue };

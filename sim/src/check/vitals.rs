@@ -53,7 +53,8 @@ impl Checker for CountsAddUp {
 
     fn on_turn(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
         let mut breach = |what| breaches.push(Breach { at, law: "CountsAddUp", what });
-        let Vitals { sent_bytes, resent_bytes, sealed_bytes, read_bytes, accepted, .. } = *vitals;
+        let Vitals { sent_bytes, resent_bytes, sealed_bytes, read_bytes, accepted, link_packets, .. } =
+            *vitals;
         let before = self.before;
         if sent_bytes < before.sent_bytes
             || resent_bytes < before.resent_bytes
@@ -64,13 +65,14 @@ impl Checker for CountsAddUp {
             breach(format!("a counter went backwards: {before:?}, then {vitals:?}"));
         }
         // What waits in the link's queue is counted and not yet on the wire.
-        if sent_bytes + resent_bytes < self.wire_bytes {
+        let counted = sent_bytes + resent_bytes;
+        if counted < self.wire_bytes || counted > self.wire_bytes && link_packets == 0 {
             breach(format!(
                 "{sent_bytes} bytes sent and {resent_bytes} sent again are counted; the wire shows {}",
                 self.wire_bytes
             ));
             // Once is enough.
-            self.wire_bytes = sent_bytes + resent_bytes;
+            self.wire_bytes = counted;
         }
         self.before = *vitals;
     }
@@ -87,7 +89,8 @@ impl Checker for CountsAddUp {
                 ),
             });
         }
-        if finished + failed != accepted {
+        // Half-open connections that were never accepted fail, too.
+        if finished > accepted || finished + failed < accepted {
             breaches.push(Breach {
                 at,
                 law: "CountsAddUp",
