@@ -58,6 +58,11 @@ FILES
     key = \"/etc/atlas/key.pem\"
     drain-seconds = 60
 
+    [service]
+    title = \"Films\"
+    idle_timeout_ms = 30000
+    cors_origins = [\"https://player.example\"]
+
 SIGNALS
   SIGINT, SIGTERM   Accept nothing new, let connections finish within
                     --drain-seconds, leave. A second one: leave now.

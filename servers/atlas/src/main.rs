@@ -77,10 +77,9 @@ fn serve(arguments: ServeArgs) -> ExitCode {
     let outcome = control::run(plan, ports, &mut atlas);
     // The forwarder first: it has clients of workers that are gone.
     drop(atlas);
-    let hangs = matches!(outcome, Outcome::Failed { at_start: false, .. });
     for worker in workers {
         // A thread that hangs ends with the process; one that panicked has been reported.
-        if !hangs || worker.is_finished() {
+        if outcome == Outcome::Stopped || worker.is_finished() {
             let _ = worker.join();
         }
     }
