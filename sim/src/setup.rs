@@ -120,7 +120,7 @@ impl Setup {
         setup.link.mtu = setup.mtu;
         setup.config.interface.mtu = setup.mtu;
         setup.config.tcp.mss_max = setup.mtu - 40;
-        setup.link.superframe_bytes_max = *dice.pick(&[0, 16_384, 65_495, 65_495, 130_000]);
+        setup.link.superframe_bytes_max = *dice.pick(&[0, 16_384, 65_495, 65_495]);
         setup.link.checksum = setup.link.superframe_bytes_max > 0 || dice.chance(PPM / 2);
         setup.link.parts_max = u8::try_from(dice.within(2..13)).expect("small");
         let small = |number| u32::try_from(number).expect("small");
@@ -160,7 +160,8 @@ impl Setup {
             setup.config.backlog_max = small(dice.within(1..8));
             setup.config.time_wait_max = small(dice.within(1..32));
             setup.disk.reads_in_flight_max = small(dice.within(2..32));
-            setup.disk.files_max = small(dice.within(8..64));
+            // Those in the cache, and one for everybody who may be sending.
+            setup.disk.files_max = small(setup.config.files_max as u64 + 16);
         }
         setup
     }

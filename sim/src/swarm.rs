@@ -402,7 +402,11 @@ fn host(
         let script = script(secure, ease, features, dice);
         return visitor(format!("host {index} (our own, {protocol})"), tcp, tls, script, dice);
     }
-    let manners = if features.odd_manners { Manners::odd(dice, ipv6) } else { Manners::ordinary() };
+    let mut manners = if features.odd_manners { Manners::odd(dice, ipv6) } else { Manners::ordinary() };
+    if features.scarcity || features.adversaries {
+        // A SYN cookie cannot tell a smaller one.
+        manners.mss = manners.mss.max(536);
+    }
     let ease = manners.ease();
     let tcp =
         ModelTcp::new((mac, local), (address::SERVER_MAC, SocketAddr::new(server, 0)), manners, dice.fork());

@@ -440,6 +440,14 @@ fn print_segment(direction: &str, seen: Seen<'_>) {
         seen.segment,
         seen.payload.len()
     );
+    // Heads in plaintext are worth reading.
+    let starts = ["HTTP/1.1 ", "GET ", "HEAD "];
+    if starts.iter().any(|start| seen.payload.starts_with(start.as_bytes())) {
+        let end = memchr::memmem::find(seen.payload, b"\r\n\r\n").unwrap_or(seen.payload.len());
+        for line in seen.payload[..end].split(|&byte| byte == b'\n') {
+            eprintln!("                 | {}", line.trim_ascii().escape_ascii());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ const PUT_OFF: [u16; 2] = [408, 503];
 pub struct Reader {
     head: Vec<u8>,
     body: Option<Body>,
-    /// The last response said that the connection closes.
+    /// A response said that the connection closes.
     pub closes: bool,
     /// The validator of the last response.
     pub etag: Option<String>,
@@ -154,7 +154,6 @@ impl Reader {
             .ok_or_else(|| Wrong::Head(status_line.to_owned()))?;
         let mut length = None;
         let mut dated = false;
-        self.closes = false;
         self.etag = None;
         for line in lines {
             let (name, value) = line.split_once(':').ok_or_else(|| Wrong::Head(line.to_owned()))?;
@@ -165,7 +164,7 @@ impl Reader {
                     length = Some(value.parse().map_err(|_| Wrong::Head(line.to_owned()))?);
                 }
                 "transfer-encoding" => return Err(Wrong::Head(line.to_owned())),
-                "connection" => self.closes = value.eq_ignore_ascii_case("close"),
+                "connection" => self.closes |= value.eq_ignore_ascii_case("close"),
                 "etag" => self.etag = Some(value.to_owned()),
                 "date" => dated = true,
                 _ => {}

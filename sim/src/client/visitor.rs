@@ -215,6 +215,11 @@ impl<T: Transport> Visitor<T> {
                 self.retry(now, mishap);
                 true
             }
+            Outcome::Again => {
+                self.transport.abort(now);
+                self.state = State::Waiting(now + self.dice.duration(RETRY));
+                true
+            }
             Outcome::Complaint(complaint) => {
                 self.complain(now, complaint);
                 true
@@ -311,6 +316,8 @@ impl<T: Transport> Visitor<T> {
                 }
                 Some(Outcome::Over)
             }
+            // It had said that it would close.
+            Phase::Ended(_) | Phase::PeerFinished if session.reader.closes => Some(Outcome::Again),
             Phase::Ended(how) => Some(Outcome::Mishap(Mishap::Ended(how))),
             Phase::PeerFinished if !session.was_notified() => Some(Outcome::Complaint(Complaint::Truncated)),
             Phase::PeerFinished if complete => {
@@ -391,7 +398,9 @@ enum Outcome {
     Moves,
     /// On to the next visit.
     Over,
-    /// Ask again.
+    /// Ask for the rest on another connection.
+    Again,
+    /// The same, for no good reason.
     Mishap(Mishap),
     /// The seed has failed.
     Complaint(Complaint),
@@ -407,6 +416,7 @@ impl Session {
         while self.sent < visit.requests.len()
             && (visit.pipelined || self.sent == answered)
             && self.trickling.is_empty()
+            && !self.reader.closes
         {
             if visit.key_updates && self.sent > 0 {
                 self.update_keys();

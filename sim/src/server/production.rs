@@ -14,7 +14,6 @@ use turn::{Config, ConfigError, Engine, EngineParts};
 
 use super::{Server, Vitals};
 use crate::network::Frame;
-use crate::packet::ETHERNET_BYTES;
 use crate::random::Dice;
 use crate::time::SimClock;
 
@@ -122,9 +121,8 @@ impl Production {
 
 /// Appends the frames of a packet as the wire carries them, checksums and all.
 fn cut(delivery: &Delivery, scratch: &mut Vec<u8>, out: &mut Vec<Frame>) -> Result<(), SegmentError> {
-    let mut offload = delivery.offload();
+    let offload = delivery.offload();
     delivery.gather_into(scratch);
-    remove_jumbo_option(scratch, &mut offload);
     if offload == Offload::default() {
         out.push(scratch.clone());
         return Ok(());
@@ -136,22 +134,6 @@ fn cut(delivery: &Delivery, scratch: &mut Vec<u8>, out: &mut Vec<Frame>) -> Resu
             return Ok(());
         }
         out.push(frame);
-    }
-}
-
-/// Takes the jumbo payload option out of an IPv6 superframe, as Linux does before it cuts one: no packet on the wire
-/// may have it (RFC 2675 §3).
-fn remove_jumbo_option(packet: &mut Vec<u8>, offload: &mut Offload) {
-    const IP: usize = ETHERNET_BYTES;
-    const HOP_BY_HOP: usize = IP + 40;
-    const HOP_BY_HOP_BYTES: u16 = 8;
-    let is_jumbo = packet.get(IP - 2..IP) == Some(&[0x86, 0xDD])
-        && packet.get(IP + 4..IP + 7) == Some(&[0, 0, 0])
-        && packet.get(HOP_BY_HOP + 1..HOP_BY_HOP + 4) == Some(&[0, 0xC2, 4]);
-    if let Some(checksum) = offload.checksum.as_mut().filter(|_| is_jumbo) {
-        packet[IP + 6] = packet[HOP_BY_HOP];
-        packet.drain(HOP_BY_HOP..HOP_BY_HOP + usize::from(HOP_BY_HOP_BYTES));
-        checksum.start -= HOP_BY_HOP_BYTES;
     }
 }
 

@@ -317,7 +317,8 @@ impl Receiving {
             && self.manners.window_updates
             && self.edge <= self.nxt
             && self.shut_until(now).is_none()
-            && self.allowed(now) > 0
+            // What is too little to be told would be told for ever.
+            && self.allowed(now) >> self.shift > 0
         {
             self.now_due = true;
         }
