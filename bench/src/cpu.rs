@@ -28,9 +28,7 @@ impl Busy {
     pub(crate) fn read(core: usize) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let busy = |name: &str| {
-            stat.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-                .map_or(0.0, busy_ticks)
+            stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map_or(0.0, busy_ticks)
                 / TICKS_PER_SECOND
         };
         Self { at: Instant::now(), core: busy(&format!("cpu{core}")), machine: busy("cpu") }

@@ -100,7 +100,15 @@ impl Drain {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         if !self.load.secure {
-            return Ok(Connection { stream, sealer: None, opener: None, counter: RecordCounter::default(), came: 0, next_path, path: 0 });
+            return Ok(Connection {
+                stream,
+                sealer: None,
+                opener: None,
+                counter: RecordCounter::default(),
+                came: 0,
+                next_path,
+                path: 0,
+            });
         }
         let mut handshake = ClientHandshake::new(settings, "localhost")?;
         let mut progress = handshake.on_bytes(&[]);
@@ -229,12 +237,16 @@ impl Drain {
         loop {
             let (count, done) = if connection.sealer.is_none() {
                 let left = usize::try_from(wanted - connection.came)?.min(self.sink.len());
-                let Some(count) = receive(connection, &mut self.sink[..left], RecvFlags::TRUNC)? else { return Ok(()) };
+                let Some(count) = receive(connection, &mut self.sink[..left], RecvFlags::TRUNC)? else {
+                    return Ok(());
+                };
                 connection.came += count;
                 (count, connection.came == wanted)
             } else if connection.counter.body_left() > 0 {
                 let left = usize::try_from(connection.counter.body_left())?;
-                let Some(count) = receive(connection, &mut self.sink[..left], RecvFlags::TRUNC)? else { return Ok(()) };
+                let Some(count) = receive(connection, &mut self.sink[..left], RecvFlags::TRUNC)? else {
+                    return Ok(());
+                };
                 connection.counter.skip(count);
                 (count, connection.counter.reached(wanted).ok_or("a response became longer")?)
             } else {

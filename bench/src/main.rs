@@ -3,6 +3,8 @@
 //! `cargo xtask bench [NAME…] [--quick] [--json]` runs them. With `--json` each result is one object on one line:
 //! `{"bench": …, "value": …, "unit": …, "detail": {…}}`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,11 +51,27 @@ struct Arguments {
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
 const BENCHES: [(&str, &str, Bench); 5] = [
-    ("seal-ratio", "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer", memory::seal_ratio),
-    ("seal-ratio-verified", "the same with a peer that opens and compares every byte", memory::seal_ratio_verified),
-    ("plain-segment", "nanoseconds of CPU per 1,448-byte segment, plaintext, superframes", memory::plain_segment),
+    (
+        "seal-ratio",
+        "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
+        memory::seal_ratio,
+    ),
+    (
+        "seal-ratio-verified",
+        "the same with a peer that opens and compares every byte",
+        memory::seal_ratio_verified,
+    ),
+    (
+        "plain-segment",
+        "nanoseconds of CPU per 1,448-byte segment, plaintext, superframes",
+        memory::plain_segment,
+    ),
     ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
-    ("tap-nginx", "over TAP to a kernel client, beside nginx over veth in the same run (needs root)", tap::beside_nginx),
+    (
+        "tap-nginx",
+        "over TAP to a kernel client, beside nginx over veth in the same run (needs root)",
+        tap::beside_nginx,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -76,11 +76,7 @@ fn run(engine: &mut MemoryEngine, peer: &mut MemoryPeer, seconds: f64) -> Result
         mark = answered;
     }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    Ok(Run {
-        engine_seconds,
-        peer_seconds,
-        wire_bytes: (peer.wire_bytes - wire) as f64,
-    })
+    Ok(Run { engine_seconds, peer_seconds, wire_bytes: (peer.wire_bytes - wire) as f64 })
 }
 
 fn ratio(bench: &str, look: Look, effort: Effort, report: &Report) -> Result<(), Complaint> {

@@ -161,7 +161,11 @@ impl MemoryPeer {
         let payload_bytes = delivery.bytes() - TCP_AT - data_at;
         let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
         if header.flags.contains(Flags::RST) {
-            return Err(format!("the server reset connection {index} within a response of {} bytes", client.came).into());
+            return Err(format!(
+                "the server reset connection {index} within a response of {} bytes",
+                client.came
+            )
+            .into());
         }
         if matches!(client.phase, Phase::Opening) {
             if !header.flags.contains(Flags::SYN | Flags::ACK) {
@@ -275,7 +279,9 @@ impl MemoryPeer {
         let mut body = bytes;
         if !client.head.ends_with(b"\r\n\r\n") {
             client.head.extend_from_slice(bytes);
-            let Some(at) = client.head.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(()) };
+            let Some(at) = client.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+                return Ok(());
+            };
             body = &bytes[bytes.len() - (client.head.len() - at - 4)..];
             client.head.truncate(at + 4);
             if !client.head.starts_with(b"HTTP/1.1 200") {
@@ -322,7 +328,9 @@ impl MemoryPeer {
         let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
         let source = IpAddr::V4(self.target.local);
         let path = Path::new(mac(2), mac(1), source, IpAddr::V4(self.target.server));
-        for (piece, bytes) in payload.chunks(1_460).enumerate().chain(payload.is_empty().then_some((0, &[][..]))) {
+        for (piece, bytes) in
+            payload.chunks(1_460).enumerate().chain(payload.is_empty().then_some((0, &[][..])))
+        {
             let header = Header {
                 source_port: client.port,
                 destination_port: self.target.port,

@@ -90,7 +90,9 @@ impl Drop for Nginx {
 pub(crate) fn configuration(core: usize, reading: Reading) -> String {
     let files = match reading {
         Reading::Cached => "sendfile on; sendfile_max_chunk 512k; tcp_nopush on;",
-        Reading::Direct => "sendfile off; aio threads=disk; directio 4k; directio_alignment 4k; output_buffers 2 256k;",
+        Reading::Direct => {
+            "sendfile off; aio threads=disk; directio 4k; directio_alignment 4k; output_buffers 2 256k;"
+        }
     };
     let mask: String = (0..=core).rev().map(|bit| if bit == core { '1' } else { '0' }).collect();
     format!(

@@ -36,6 +36,8 @@ const CLIENT_CORE: usize = 1;
 const CONNECTIONS: usize = 100;
 /// Enough that nobody's disk cache helps, and little enough to be made in seconds: 600 MB.
 const OBJECTS: usize = 2_000;
+/// As the server's default.
+const FILE_READS_MAX: u32 = 32;
 const ROOT: RootId = RootId(0);
 
 /// Where our engine's bytes come from.
@@ -143,7 +145,13 @@ fn scores(scores: &[Score]) -> Value {
 }
 
 /// The load, from inside `namespace`, while a server runs.
-fn measure(namespace: &Namespace, contest: &Contest, server: Ipv4Addr, effort: Effort, check: bool) -> Result<Score, Complaint> {
+fn measure(
+    namespace: &Namespace,
+    contest: &Contest,
+    server: Ipv4Addr,
+    effort: Effort,
+    check: bool,
+) -> Result<Score, Complaint> {
     namespace.enter()?;
     pin(CLIENT_CORE);
     let load = Load {
@@ -169,18 +177,31 @@ fn measure(namespace: &Namespace, contest: &Contest, server: Ipv4Addr, effort: E
 }
 
 /// In a thread of its own, which dies in the namespace that it entered.
-fn measured(namespace: &Namespace, contest: &Contest, server: Ipv4Addr, effort: Effort, check: bool) -> Result<Score, Complaint> {
+fn measured(
+    namespace: &Namespace,
+    contest: &Contest,
+    server: Ipv4Addr,
+    effort: Effort,
+    check: bool,
+) -> Result<Score, Complaint> {
     thread::scope(|scope| {
         let client = scope.spawn(|| measure(namespace, contest, server, effort, check));
         client.join().unwrap_or_else(|_| Err("the client died".into()))
     })
 }
 
-fn run_nginx(contest: &Contest, effort: Effort, root: &Path, certificate: &(String, String)) -> Result<Score, Complaint> {
+fn run_nginx(
+    contest: &Contest,
+    effort: Effort,
+    root: &Path,
+    certificate: &(String, String),
+) -> Result<Score, Complaint> {
     let client = Namespace::new("client")?;
     let server = Namespace::new("server")?;
     client.ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", server.name()])?;
-    for (namespace, device, address) in [(&client, "near", "198.18.1.1/24"), (&server, "far", "198.18.1.2/24")] {
+    for (namespace, device, address) in
+        [(&client, "near", "198.18.1.1/24"), (&server, "far", "198.18.1.2/24")]
+    {
         namespace.ip(&["addr", "add", address, "dev", device])?;
         namespace.ip(&["link", "set", device, "txqueuelen", "20000", "up"])?;
         namespace.write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic")?;
@@ -197,7 +218,12 @@ fn steer(namespace: &Namespace, device: &str, core: usize) -> Result<(), Complai
     namespace.write(&format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"), &format!("{:x}", 1 << core))
 }
 
-fn run_ours(contest: &Contest, effort: Effort, directory: &Path, certificate: &(String, String)) -> Result<Score, Complaint> {
+fn run_ours(
+    contest: &Contest,
+    effort: Effort,
+    directory: &Path,
+    certificate: &(String, String),
+) -> Result<Score, Complaint> {
     let namespace = Namespace::new("ours")?;
     namespace.write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic")?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -211,7 +237,13 @@ fn run_ours(contest: &Contest, effort: Effort, directory: &Path, certificate: &(
         });
         let outcome = match is_ready.recv() {
             Ok(Ok(())) => steer(namespace, "tap", CLIENT_CORE).and_then(|()| {
-                measured(namespace, contest, Ipv4Addr::new(198, 18, 0, 2), effort, contest.ours == Source::Files)
+                measured(
+                    namespace,
+                    contest,
+                    Ipv4Addr::new(198, 18, 0, 2),
+                    effort,
+                    contest.ours == Source::Files,
+                )
             }),
             Ok(Err(why)) => Err(why.into()),
             Err(_) => Err("the server died".into()),
@@ -245,7 +277,7 @@ fn serve(
             let roots = vec![std::os::fd::OwnedFd::from(fs::File::open(directory)?)];
             let disk = DiskUring::open(UringConfig::default(), roots, pool.region())?;
             let _ = ready.send(Ok(()));
-            turn_until(stop, &mut world::engine(address, (link, disk, pool), secure)?);
+            turn_until(stop, &mut world::engine(address, (link, disk, pool), secure, FILE_READS_MAX)?);
         }
         Source::Memory => {
             let mut disk = MemoryDisk::new(MemoryDiskConfig::default());
@@ -253,7 +285,10 @@ fn serve(
                 disk.insert(ROOT, &object_path(index)[1..], Object::untouched(OBJECT_BYTES));
             }
             let _ = ready.send(Ok(()));
-            turn_until(stop, &mut world::engine(address, (link, disk, pool), secure)?);
+            turn_until(
+                stop,
+                &mut world::engine(address, (link, disk, pool), secure, world::MEMORY_READS_MAX)?,
+            );
         }
     }
     Ok(())

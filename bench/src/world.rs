@@ -21,6 +21,8 @@ use crate::memory_peer::{Look, MemoryPeer, Target};
 
 /// The dissertation's video chunk.
 pub(crate) const OBJECT_BYTES: u64 = 300 << 10;
+/// A disk without latency needs no depth.
+pub(crate) const MEMORY_READS_MAX: u32 = 8;
 const ROOT: RootId = RootId(0);
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -105,12 +107,14 @@ pub(crate) fn engine<L: Link, D: Disk>(
     address: Ipv4Addr,
     (link, disk, pool): (L, D, Pool),
     secure: ServerSettings,
+    reads_max: u32,
 ) -> Result<BenchEngine<L, D>, Complaint> {
     let capabilities = link.capabilities();
     let mut interface = InterfaceConfig::new(MacAddr(capabilities.mac));
     interface.mtu = capabilities.mtu;
     interface.addresses.push(Address { ip: IpAddr::V4(address), prefix_len: 24 });
-    let config = Config::new(interface);
+    let mut config = Config::new(interface);
+    config.reads_max = reads_max;
     let parts = EngineParts {
         link,
         disk,
@@ -132,14 +136,17 @@ pub(crate) fn pool() -> Result<Pool, Complaint> {
 pub(crate) fn over_memory(is_secure: bool, look: Look) -> Result<(MemoryEngine, MemoryPeer), Complaint> {
     let config = MemoryLinkConfig { gather: Gather::HeadersOnly, ..MemoryLinkConfig::default() };
     let (ours, theirs) = pair(8_192, config);
-    // Room for everybody: an object that is not touched cannot be read a second time to the same bytes.
-    let mut disk = MemoryDisk::new(MemoryDiskConfig { reads_in_flight_max: 4_096, ..MemoryDiskConfig::default() });
-    disk.insert(ROOT, "object", match look {
-        Look::Count => Object::untouched(OBJECT_BYTES),
-        Look::Verify => Object::pattern(1, OBJECT_BYTES),
-    });
+    let mut disk = MemoryDisk::new(MemoryDiskConfig::default());
+    disk.insert(
+        ROOT,
+        "object",
+        match look {
+            Look::Count => Object::untouched(OBJECT_BYTES),
+            Look::Verify => Object::pattern(1, OBJECT_BYTES),
+        },
+    );
     let (chain, key) = certificate()?;
-    let engine = engine(SERVER, (ours, disk, pool()?), secure(&chain, &key)?)?;
+    let engine = engine(SERVER, (ours, disk, pool()?), secure(&chain, &key)?, MEMORY_READS_MAX)?;
     let target = Target {
         local: CLIENT,
         server: SERVER,

@@ -38,6 +38,9 @@ pub struct Config {
     pub read_bytes_max: u32,
     /// Reads that one connection may have on their way.
     pub reads_per_connection_max: u32,
+    /// Reads that all connections together may have on their way: the disk's bandwidth times its latency, and no more,
+    /// so that their frames stay in the last-level cache.
+    pub reads_max: u32,
     /// Our own `KeyUpdate` after this many records; only tests lower it.
     pub key_update_after: Option<u32>,
 }
@@ -61,6 +64,7 @@ impl Config {
             handshakes_per_turn: 4,
             read_bytes_max: 128 << 10,
             reads_per_connection_max: 4,
+            reads_max: 32,
             key_update_after: None,
         }
     }

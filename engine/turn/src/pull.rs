@@ -45,11 +45,12 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     fn pull_wanted<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
         let now = self.now.instant;
         loop {
+            let disk_full = self.is_disk_full(disk);
             let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
             if flow.outbound.as_ref().is_some_and(|outbound| outbound.refetches >= REFETCHES_MAX) {
                 return Pulled::Done;
             }
-            if disk.in_flight() >= disk.capabilities().reads_in_flight_max as usize {
+            if disk_full {
                 return if flow.tcp.has_wanted() { Pulled::Starved } else { Pulled::Done };
             }
             let Some(mut range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
@@ -259,6 +260,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     fn reserve_file<D: Disk>(&mut self, disk: &mut D, id: FlowId, now: Instant) -> Pulled {
         let config_read = self.config.read_bytes_max;
         let reads_max = self.config.reads_per_connection_max;
+        let disk_full = self.is_disk_full(disk);
         let Self { flows, pool, fetches, counters, .. } = self;
         let Some(flow) = flows.get_mut(id) else { return Pulled::Done };
         let overhead = flow.overhead();
@@ -268,7 +270,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return Pulled::Done;
         }
         // Asked before anything is reserved: a place in the disk's queue is sure for the one read that follows.
-        if disk.in_flight() >= disk.capabilities().reads_in_flight_max as usize {
+        if disk_full {
             counters.credit_waits += 1;
             return Pulled::Starved;
         }
@@ -335,6 +337,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             None if began == left => Pulled::Done,
             None => Pulled::More,
         }
+    }
+
+    /// No more reads for now: the disk has its fill, or the cache has.
+    fn is_disk_full<D: Disk>(&self, disk: &D) -> bool {
+        disk.in_flight() >= disk.capabilities().reads_in_flight_max.min(self.config.reads_max) as usize
     }
 
     /// What TLS wants said before the next record of data.
