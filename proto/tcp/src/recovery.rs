@@ -215,7 +215,10 @@ impl Sender {
         let shut_too_long =
             config.zero_window_timeout.is_some_and(|limit| now.since(self.progress_at) >= limit);
         let silent = now.since(heard_at.max(self.progress_at)) >= config.user_timeout;
-        if waits && (shut_too_long || silent) {
+        // A peer that answers no probe is gone, whether or not its owner could reserve anything: without credit it
+        // cannot. A window that is only small is not probed, and an idle peer may be silent about it.
+        let unanswered = silent && (waits || self.wnd == 0);
+        if unanswered || (waits && shut_too_long) {
             return Events::TIMED_OUT;
         }
         self.back_off_persist(now);
