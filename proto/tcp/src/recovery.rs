@@ -137,7 +137,7 @@ impl Sender {
             Kind::Off => Events::empty(),
             Kind::Reorder => self.on_reorder_timer(now),
             Kind::Probe => self.on_probe_timer(now),
-            Kind::Rto => self.on_rto(config, now, timestamps),
+            Kind::Rto => self.on_rto(config, now, heard_at, timestamps),
             Kind::Persist => self.on_persist_timer(config, now, heard_at),
         }
     }
@@ -162,8 +162,10 @@ impl Sender {
     /// RFC 8985 §7.3: the tail may be lost, and no ACK would tell: ask with the last segment.
     fn on_probe_timer(&mut self, now: Instant) -> Events {
         let (nxt, mss) = (self.nxt, self.mss());
+        let covered = nxt <= self.edge();
         let Some(flight) = &mut self.flight else { return Events::empty() };
-        let marked = flight.board.mark_probe(nxt, mss);
+        // A tail that the peer's window no longer covers may not be sent.
+        let marked = if covered { flight.board.mark_probe(nxt, mss) } else { None };
         if let Some(fin) = marked {
             flight.probe_end = nxt;
             self.fin_probe = fin;
@@ -174,8 +176,10 @@ impl Sender {
     }
 
     /// RFC 6298 §5.4 to 5.6.
-    fn on_rto(&mut self, config: &Config, now: Instant, timestamps: bool) -> Events {
-        if now.since(self.progress_at) >= config.user_timeout {
+    fn on_rto(&mut self, config: &Config, now: Instant, heard_at: Instant, timestamps: bool) -> Events {
+        //= RFC 9293 §3.8.6.1 (MUST-37): a peer that took its window back and still answers is no dead peer
+        let waits_since = if self.wnd == 0 { self.progress_at.max(heard_at) } else { self.progress_at };
+        if now.since(waits_since) >= config.user_timeout {
             return Events::TIMED_OUT;
         }
         let mss = self.mss();

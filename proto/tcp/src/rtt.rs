@@ -35,7 +35,8 @@ impl RttEstimator {
     /// Takes a sample into SRTT and RTTVAR. Wants about one a round trip: more would make RTTVAR forget too fast
     /// (RFC 7323 appendix G).
     pub(crate) fn sample(&mut self, rtt: Duration) {
-        let rtt = micros(rtt).min(u32::MAX / 16);
+        // Longer than RTO may ever be says nothing more.
+        let rtt = micros(rtt).min(u32::MAX / 64);
         if self.srtt_8 == 0 {
             //= RFC 6298 §2.2: "SRTT <- R, RTTVAR <- R/2"
             self.srtt_8 = rtt * 8;
@@ -72,11 +73,25 @@ impl RttEstimator {
     /// RFC 6298 §2.4 puts a floor of 1 s under RTO. Here, as in the big stacks, the floor is lower and stands under
     /// 4·RTTVAR, so that a peer's delayed ACK on a path of little variance never looks like a loss.
     pub(crate) fn rto(&self) -> Duration {
-        let base = match self.srtt() {
-            None => RTO_INITIAL,
-            Some(srtt) => srtt + Duration::from_micros(u64::from(self.rttvar_4.max(self.floor))),
+        Duration::from_nanos(self.rto_nanos())
+    }
+
+    /// The same in nanoseconds: it is needed for every segment.
+    pub(crate) fn rto_nanos(&self) -> u64 {
+        const INITIAL: u64 = RTO_INITIAL.as_secs() * 1_000_000_000;
+        const MAX: u64 = RTO_MAX.as_secs() * 1_000_000_000;
+        let base = if self.srtt_8 == 0 {
+            INITIAL
+        } else {
+            u64::from(self.srtt_8 / 8 + self.rttvar_4.max(self.floor)) * 1000
         };
-        base.saturating_mul(1 << self.backoff.min(BACKOFF_MAX)).min(RTO_MAX)
+        // Below 2⁴³ before it is shifted by at most 16.
+        (base << self.backoff.min(BACKOFF_MAX)).min(MAX)
+    }
+
+    /// SRTT in nanoseconds; none before the first sample.
+    pub(crate) fn srtt_nanos(&self) -> Option<u64> {
+        (self.srtt_8 != 0).then(|| u64::from(self.srtt_8 / 8) * 1000)
     }
 
     /// One more timeout without an answer.

@@ -237,8 +237,8 @@ impl Scoreboard {
         }
     }
 
-    /// The first lost range that nobody fetches and that begins before `limit`: at most `bytes`, whole segments unless
-    /// the range ends, and held from now.
+    /// The first lost range that nobody fetches and that begins before `limit`, and to that limit or one segment: at most
+    /// `bytes`, whole segments unless the range ends, and held from now.
     pub(crate) fn hold_lost(&mut self, limit: u64, bytes: u32, mss: u32) -> Option<Range<u64>> {
         if self.lost == self.held_lost {
             return None;
@@ -254,7 +254,7 @@ impl Scoreboard {
             return None;
         }
         let mut end = start;
-        let mut left = bytes;
+        let mut left = bytes.min(clamp_u32(limit - start).max(mss));
         while left > 0
             && let Some(entry) = self.entries.get(index).copied()
             && is_free(entry.fate)
@@ -597,8 +597,10 @@ impl Scoreboard {
 
     /// The entry that holds `offset`, or the first behind it.
     fn find(&self, offset: u64) -> usize {
-        match self.entries.front() {
-            Some(front) if offset < front.end() => 0,
+        // Nearly always it is the first (ACKs) or the last (new data).
+        match (self.entries.front(), self.entries.back()) {
+            (Some(front), _) if offset < front.end() => 0,
+            (_, Some(back)) if offset >= back.start => self.entries.len() - usize::from(offset < back.end()),
             _ => self.entries.partition_point(|entry| entry.end() <= offset),
         }
     }
@@ -655,28 +657,35 @@ impl Scoreboard {
     }
 
     fn count(&mut self, entry: Entry) {
-        for share in self.shares(entry).into_iter().flatten() {
+        let (share, held) = self.shares(entry.fate);
+        if let Some(share) = share {
             *share += entry.bytes;
+        }
+        if held {
+            self.held_lost += entry.bytes;
         }
     }
 
     fn uncount(&mut self, entry: Entry) {
-        for share in self.shares(entry).into_iter().flatten() {
+        let (share, held) = self.shares(entry.fate);
+        if let Some(share) = share {
             *share -= entry.bytes;
+        }
+        if held {
+            self.held_lost -= entry.bytes;
         }
     }
 
-    /// The sums of which the bytes of `entry` are part.
-    fn shares(&mut self, entry: Entry) -> [Option<&mut u32>; 2] {
-        let fate = entry.fate;
+    /// The sum of which bytes of this fate are part, and whether they are part of `held_lost` besides.
+    fn shares(&mut self, fate: Fate) -> (Option<&mut u32>, bool) {
         if !fate.contains(Fate::SENT) {
-            [(!fate.contains(Fate::HELD)).then_some(&mut self.surrendered), None]
+            ((!fate.contains(Fate::HELD)).then_some(&mut self.surrendered), false)
         } else if fate.contains(Fate::SACKED) {
-            [Some(&mut self.sacked), None]
+            (Some(&mut self.sacked), false)
         } else if fate.contains(Fate::LOST) {
-            [Some(&mut self.lost), fate.contains(Fate::HELD).then_some(&mut self.held_lost)]
+            (Some(&mut self.lost), fate.contains(Fate::HELD))
         } else {
-            [Some(&mut self.pipe), None]
+            (Some(&mut self.pipe), false)
         }
     }
 }

@@ -199,7 +199,7 @@ impl Sender {
     }
 
     /// The right edge of the peer's window.
-    fn edge(&self) -> u64 {
+    pub(crate) fn edge(&self) -> u64 {
         self.una + u64::from(self.wnd)
     }
 
@@ -375,7 +375,8 @@ impl Sender {
                 return None;
             }
             let mss = self.mss();
-            let bytes = clamp_u32(range.end.min(self.nxt) - range.start).min(bytes_max);
+            let within = clamp_u32(self.edge().saturating_sub(range.start)).max(mss);
+            let bytes = clamp_u32(range.end.min(self.nxt) - range.start).min(bytes_max).min(within);
             match self.flight.as_mut()?.board.again(now, range.start, bytes, mss) {
                 Again::New => return None,
                 Again::Skip(next) if next > range.start => range.start = next.min(range.end),

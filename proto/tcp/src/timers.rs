@@ -11,13 +11,15 @@
 use crate::recovery::Phase;
 use crate::sender::{Flight, Sender};
 use clock::Instant;
-use core::time::Duration;
+
+/// A millisecond, in nanoseconds as all times of this file.
+const MS: u64 = 1_000_000;
 
 /// The most a peer delays an ACK of a lone segment (RFC 8985 §7.2, TLP.max_ack_delay).
-const MAX_ACK_DELAY: Duration = Duration::from_millis(200);
+const MAX_ACK_DELAY: u64 = 200 * MS;
 
 /// No probe sooner than this, whatever SRTT says: timers are not that exact.
-const PTO_MIN: Duration = Duration::from_millis(2);
+const PTO_MIN: u64 = 2 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -42,13 +44,18 @@ impl RetransmitTimer {
     pub(crate) const OFF: Self = Self { at: Instant::NEVER, kind: Kind::Off };
 }
 
+/// `nanos` after `now`.
+fn later(now: Instant, nanos: u64) -> Instant {
+    Instant::from_nanos(now.as_nanos().saturating_add(nanos))
+}
+
 impl Sender {
     fn arm(&mut self, kind: Kind, at: Instant) {
         self.timer = RetransmitTimer { at, kind };
     }
 
     pub(crate) fn arm_rto(&mut self, now: Instant) {
-        self.arm(Kind::Rto, now + self.rtt.rto());
+        self.arm(Kind::Rto, later(now, self.rtt.rto_nanos()));
     }
 
     pub(crate) fn arm_reorder(&mut self, at: Instant) {
@@ -80,14 +87,14 @@ impl Sender {
     }
 
     /// [`Sender::rearm`] where the caller holds the flight and asked it for [`Sender::pto`].
-    pub(crate) fn rearm_with(&mut self, now: Instant, pto: Option<Duration>) {
+    pub(crate) fn rearm_with(&mut self, now: Instant, pto: Option<u64>) {
         if self.is_outstanding() {
-            let rto = self.rtt.rto();
+            let rto = self.rtt.rto_nanos();
             match pto {
                 //= RFC 8985 §7.2: "If (TCP_RTO_expiration() < now + PTO), PTO = TCP_RTO_expiration() - now": the tail is
                 //= probed once before a timeout is believed
-                Some(pto) => self.arm(Kind::Probe, now + pto.min(rto)),
-                None => self.arm(Kind::Rto, now + rto),
+                Some(pto) => self.arm(Kind::Probe, later(now, pto.min(rto))),
+                None => self.arm(Kind::Rto, later(now, rto)),
             }
         } else {
             if self.timer.kind != Kind::Persist {
@@ -97,17 +104,16 @@ impl Sender {
         }
     }
 
-    /// The probe timeout, if a tail may be probed (RFC 8985 §7.2).
-    pub(crate) fn pto(&self, flight: &Flight) -> Option<Duration> {
+    /// The probe timeout in nanoseconds, if a tail may be probed (RFC 8985 §7.2).
+    pub(crate) fn pto(&self, flight: &Flight) -> Option<u64> {
         let probes = self.sack
             && flight.phase == Phase::Open
             && flight.board.sacked() == 0
             && flight.probe_end == 0
             && self.rtt.backoff() == 0;
-        let srtt = if probes { self.rtt.srtt()? } else { return None };
+        let srtt = if probes { self.rtt.srtt_nanos()? } else { return None };
         let alone = self.nxt - self.una <= u64::from(self.mss);
-        let pto = if alone { srtt * 2 + MAX_ACK_DELAY } else { srtt * 2 };
-        Some(pto.max(PTO_MIN))
+        Some((2 * srtt + if alone { MAX_ACK_DELAY } else { 0 }).max(PTO_MIN))
     }
 
     /// Waits for the window to open if nothing else would tell: everything is acknowledged, and the window is too small.
@@ -122,7 +128,7 @@ impl Sender {
             (true, Kind::Persist) => {}
             (true, _) => {
                 self.progress_at = now;
-                self.arm(Kind::Persist, now + self.rtt.rto());
+                self.arm(Kind::Persist, later(now, self.rtt.rto_nanos()));
             }
             (false, Kind::Persist) => {
                 self.rtt.answered();
@@ -135,6 +141,6 @@ impl Sender {
     /// The window stayed shut: ask again, later each time (RFC 9293 §3.8.6.1).
     pub(crate) fn back_off_persist(&mut self, now: Instant) {
         self.rtt.back_off();
-        self.arm(Kind::Persist, now + self.rtt.rto());
+        self.arm(Kind::Persist, later(now, self.rtt.rto_nanos()));
     }
 }

@@ -94,10 +94,10 @@ impl Cubic {
     /// W_cubic `t_ms` after the epoch began, in bytes.
     fn w_cubic(&self, t_ms: u64, mss: u32) -> u64 {
         let k_ms = u64::from(self.k_ms);
-        let distance = u128::from(t_ms.abs_diff(k_ms).min(MS_MAX));
-        // C = 4/10 segments per second³, with milliseconds cubed: 10⁹. Below 2⁶⁰ · 2¹⁶ · 4.
-        let offset = distance.pow(3) * u128::from(mss) * 4 / 10_000_000_000;
-        let offset = u64::try_from(offset).unwrap_or(u64::MAX);
+        let distance = t_ms.abs_diff(k_ms).min(MS_MAX);
+        // C = 4/10 segments per second³, with milliseconds cubed 10⁹ times that. 2⁶⁰ fits, and divided by 10⁶ (less
+        // than a byte is lost) the product with four segments fits too.
+        let offset = distance * distance * distance / 1_000_000 * (u64::from(mss) * 4) / 10_000;
         let w_max = u64::from(self.w_max);
         if t_ms < k_ms { w_max.saturating_sub(offset) } else { w_max.saturating_add(offset) }
     }

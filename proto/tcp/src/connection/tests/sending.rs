@@ -232,6 +232,23 @@ mod idle {
     }
 }
 
+#[test]
+fn a_long_transfer_takes_no_more_memory_than_a_short_one() {
+    let mut fixture = Fixture::established();
+    let mut sent = 0;
+    let mut heap = Vec::new();
+    for _ in 0..5000 {
+        let credit = fixture.connection.credit(fixture.now).min(100 * MSS);
+        fixture.send(credit);
+        sent += credit;
+        fixture.pass(100 * MS);
+        let _ = fixture.ack(sent);
+        heap.push(fixture.connection.heap_bytes());
+    }
+    assert!(sent > 100_000_000);
+    assert_eq!(heap[10..].iter().max(), heap[10..].iter().min(), "in steady state nothing is allocated");
+}
+
 mod path_mtu {
     use super::*;
 

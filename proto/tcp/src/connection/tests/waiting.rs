@@ -80,9 +80,8 @@ mod shut_window {
     }
 
     #[test]
-    fn of_a_peer_that_does_not_answer_ends_the_connection() {
+    fn of_a_peer_that_does_not_answer_ends_the_connection_though_nothing_could_be_reserved() {
         let mut fixture = shut_with(Config { user_timeout: SECOND * 20, ..plain() });
-        fixture.connection.reserve(1000);
         let begin = fixture.now;
         loop {
             let events = fixture.expire();
@@ -92,6 +91,40 @@ mod shut_window {
             while fixture.poll().is_some() {}
         }
         assert!(fixture.now.since(begin) >= SECOND * 20);
+    }
+
+    //= RFC 9293 §3.8.6: "A sending TCP peer MUST be robust against window shrinking"; MUST-37
+    #[test]
+    fn with_data_in_flight_repairs_only_the_first_segment_and_waits_as_long_as_the_peer_answers() {
+        let mut fixture = Fixture::established_with(Config { user_timeout: SECOND * 20, ..plain() });
+        fixture.send(5000);
+        let begin = fixture.now;
+        while fixture.now.since(begin) < SECOND * 300 {
+            let mut shrunk = header(Flags::ACK, IRS + 1, ISS + 1);
+            shrunk.window = 0;
+            let _ = fixture.on(shrunk, b"");
+            assert!(!fixture.expire().contains(Events::TIMED_OUT));
+            for range in fixture.repair() {
+                assert!(
+                    range == (0..1000) || range == (4000..5000),
+                    "the head, or the probe of the tail: {range:?}"
+                );
+            }
+        }
+        assert!(fixture.ack(5000).contains(Events::ACKNOWLEDGED));
+    }
+
+    #[test]
+    fn that_is_only_small_lets_an_idle_peer_be_silent() {
+        let mut fixture = Fixture::established();
+        fixture.send(5000);
+        let mut narrow = header(Flags::ACK, IRS + 1, ISS + 1 + 5000);
+        narrow.window = 500;
+        let _ = fixture.on(narrow, b"");
+        for _ in 0..20 {
+            assert!(!fixture.expire().contains(Events::TIMED_OUT));
+        }
+        assert_eq!(fixture.connection.state(), State::Established);
     }
 
     #[test]
