@@ -47,7 +47,6 @@ pub(crate) struct Fetch {
 /// (record overhead already taken off). Zero when not even a byte fits.
 pub(crate) fn record_bytes(offset: u64, left: u64, room: u32) -> u32 {
     // A frame covers whole blocks, and the first one may be entered in its middle.
-    #[expect(clippy::cast_possible_truncation, reason = "below 4,096")]
     let lead = (offset % BOUNDARY) as u32;
     let most = u64::from((FRAME - lead).min(room)).min(left);
     #[expect(clippy::cast_possible_truncation, reason = "at most a frame")]
@@ -55,7 +54,6 @@ pub(crate) fn record_bytes(offset: u64, left: u64, room: u32) -> u32 {
     if most == left {
         return most_bytes;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "below 4,096")]
     let tail = ((offset + most) % BOUNDARY) as u32;
     // End on a boundary unless the window is too small to reach one.
     if tail < most_bytes { most_bytes - tail } else { most_bytes }

@@ -29,10 +29,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if fetch.again {
             outbound.refetches = outbound.refetches.saturating_sub(1);
         }
-        let filled = match result {
-            Ok(filled) => filled,
-            Err(_) => return self.abort(id, End::Disk),
-        };
+        let Ok(filled) = result else { return self.abort(id, End::Disk) };
         counters.read_bytes += u64::from(filled);
         let mut filled = filled;
         for (target, piece) in targets.into_iter().zip(fetch.pieces) {

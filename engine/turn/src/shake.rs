@@ -123,8 +123,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Sealed bytes of the peer.
     fn on_records(&mut self, id: FlowId, mut bytes: &[u8]) {
         let Some(mut scratch) = self.scratch.take() else { return };
-        loop {
-            let Some(flow) = self.flows.get_mut(id) else { break };
+        while let Some(flow) = self.flows.get_mut(id) {
             let Security::Established(records) = &mut flow.security else { break };
             match records.opener.poll(&mut self.keys, &mut scratch, &mut bytes) {
                 Ok(None) => break,

@@ -93,6 +93,7 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) shaking: VecDeque<FlowId>,
     /// A packet that the link would not take; it goes first.
     pub(crate) refused: Option<Packet>,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
     pub(crate) spare: Vec<Box<Outbound>>,
     pub(crate) counters: Counters,
     pub(crate) draining: bool,
