@@ -184,7 +184,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room(
         "corpus",
         "tests/corpus",
-        &["clock", "wire", "tcp", "tls", "http", "aead", "handshake", "stack", "sim"],
+        &["clock", "wire", "tcp", "tls", "http", "aead", "handshake", "stack", "disk-memory", "sim"],
         PURE,
         NONE,
     ),

@@ -12,16 +12,20 @@
 
 #![forbid(unsafe_code)]
 
+mod engine;
 mod http;
 mod stack;
+mod tcp;
 mod tls;
 mod wire;
 
 #[cfg(test)]
 mod replay;
 
+pub use crate::engine::engine;
 pub use crate::http::{http_date, http_range, http_request, http_target};
 pub use crate::stack::stack_frame;
+pub use crate::tcp::tcp_connection;
 pub use crate::tls::{tls_handshake, tls_records};
 pub use crate::wire::{tcp_header, wire_frame};
 
@@ -30,11 +34,13 @@ pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its corpus and of its program in `fuzz`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("engine", engine),
     ("http_date", http_date),
     ("http_range", http_range),
     ("http_request", http_request),
     ("http_target", http_target),
     ("stack_frame", stack_frame),
+    ("tcp_connection", tcp_connection),
     ("tcp_header", tcp_header),
     ("tls_handshake", tls_handshake),
     ("tls_records", tls_records),

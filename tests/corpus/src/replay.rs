@@ -33,6 +33,16 @@ fn near_misses_of_the_corpus_break_no_law() {
     }
 }
 
+/// A script that never gets beyond a handshake finds nothing behind it.
+#[test]
+fn the_corpus_of_the_engine_reaches_the_disk() {
+    let ends: Vec<_> = corpus("engine").iter().map(|(_, bytes)| crate::engine::run(bytes)).collect();
+    assert!(ends.iter().any(|vitals| vitals.finished > 0), "no connection ended in order");
+    assert!(ends.iter().any(|vitals| vitals.read_bytes >= 300_000), "no file was read");
+    assert!(ends.iter().any(|vitals| vitals.resent_bytes > 0), "nothing was sent again");
+    assert!(ends.iter().any(|vitals| vitals.disk_failures > 0), "no read failed");
+}
+
 #[test]
 fn every_target_has_a_program_and_a_corpus() {
     for (name, _) in TARGETS {
