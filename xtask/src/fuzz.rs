@@ -11,8 +11,6 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Seconds per target in CI.
-const SMOKE_SECONDS: u32 = 5;
 /// A target that holds more has unbounded memory.
 const MEGABYTES_MAX: u32 = 2048;
 
@@ -24,9 +22,9 @@ const INSTRUMENTATION: &str = "--cfg=fuzzing -Cpasses=sancov-module -Cllvm-args=
 /// What to fuzz, and for how long.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// The target; without one, the targets are listed.
+    /// The target, or `all`; without one, the targets are listed.
     target: Option<String>,
-    /// Stop after this long; 0 means never.
+    /// Stop each target after this long; 0 means never.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
     /// Replay one input instead, such as a crash that was found.
@@ -35,6 +33,13 @@ pub(crate) struct Options {
     /// Keep what was learnt: merge new inputs into the committed corpus afterwards.
     #[arg(long)]
     merge: bool,
+}
+
+impl Options {
+    /// Every target is meant.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.target.as_deref() == Some("all")
+    }
 }
 
 /// Fuzzes in the foreground.
@@ -67,8 +72,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
     foreground(command)
 }
 
-/// A few seconds of every target, as steps.
-pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
+/// Every target for as long as asked, as steps.
+pub(crate) fn all(workspace: &Workspace, options: &Options, report: &mut Report) {
     let targets = targets(workspace);
     let compiler = ["c++", "g++", "clang++"]
         .iter()
@@ -83,7 +88,7 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
         return;
     }
     for target in targets {
-        report.command(&format!("fuzz {target}"), fuzzer(workspace, &target, SMOKE_SECONDS));
+        report.command(&format!("fuzz {target}"), fuzzer(workspace, &target, options.seconds));
     }
 }
 

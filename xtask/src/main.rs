@@ -50,7 +50,7 @@ enum Command {
     Test(test::Options),
     /// Replays seeds of the simulator: `sim 17` replays seed 17, `sim --count 200` runs 200.
     Sim(sim::Options),
-    /// Fuzzes one target; without a name, lists them.
+    /// Fuzzes one target, or `all` one after the other; without a name, lists them.
     Fuzz(fuzz::Options),
     /// Runs benches; without names, all of them.
     Bench(bench::Options),
@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(&workspace, &mut report),
         Command::Test(options) => test::run(&workspace, &options, &mut report),
         Command::Sim(options) => return sim::run(&workspace, &options),
+        Command::Fuzz(options) if options.wants_all() => fuzz::all(&workspace, &options, &mut report),
         Command::Fuzz(options) => return fuzz::run(&workspace, &options),
         Command::Bench(options) => return bench::run(&workspace, &options),
         Command::Ci => ci::run(&workspace, &mut report),
