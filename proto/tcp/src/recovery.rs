@@ -178,8 +178,8 @@ impl Sender {
     /// RFC 6298 §5.4 to 5.6.
     fn on_rto(&mut self, config: &Config, now: Instant, heard_at: Instant, timestamps: bool) -> Events {
         //= RFC 9293 §3.8.6.1 (MUST-37): a peer that took its window back and still answers is no dead peer
-        let waits_since = if self.wnd == 0 { self.progress_at.max(heard_at) } else { self.progress_at };
-        if now.since(waits_since) >= config.user_timeout {
+        let answers = self.wnd == 0 && self.has_answered(now, heard_at);
+        if now.since(self.progress_at) >= config.user_timeout && !answers {
             return Events::TIMED_OUT;
         }
         let mss = self.mss();
@@ -213,12 +213,18 @@ impl Sender {
         Events::WANTED
     }
 
+    /// Whether the peer spoke since we last asked: the timer that fires now was set then.
+    fn has_answered(&self, now: Instant, heard_at: Instant) -> bool {
+        now.since(heard_at) <= self.rtt.rto()
+    }
+
     /// RFC 9293 §3.8.6.1 and §3.8.6.2.1.
     fn on_persist_timer(&mut self, config: &Config, now: Instant, heard_at: Instant) -> Events {
         let waits = self.reserved > self.nxt || (self.finishing && !self.is_fin_sent());
         let shut_too_long =
             config.zero_window_timeout.is_some_and(|limit| now.since(self.progress_at) >= limit);
-        let silent = now.since(heard_at.max(self.progress_at)) >= config.user_timeout;
+        let silent = now.since(heard_at.max(self.progress_at)) >= config.user_timeout
+            && !self.has_answered(now, heard_at);
         // A peer that answers no probe is gone, whether or not its owner could reserve anything: without credit it
         // cannot. A window that is only small is not probed, and an idle peer may be silent about it.
         let unanswered = silent && (waits || self.wnd == 0);
