@@ -132,6 +132,7 @@ impl Sender {
             }
             (false, Kind::Persist) => {
                 self.rtt.answered();
+                self.sws_override = false;
                 self.timer = RetransmitTimer::OFF;
             }
             (false, _) => {}

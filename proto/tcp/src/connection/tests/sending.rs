@@ -142,6 +142,25 @@ fn a_silly_window_is_not_filled() {
 }
 
 #[test]
+fn the_override_ends_when_the_window_opens() {
+    let mut fixture = Fixture::established();
+    fixture.send(5000);
+    let mut range = fixture.connection.reserve(1000);
+    let tell = |fixture: &mut Fixture, acked: u32, window: u16| {
+        let mut ack = header(Flags::ACK, IRS + 1, ISS + 1 + acked);
+        ack.window = window;
+        let _ = fixture.on(ack, b"");
+    };
+    tell(&mut fixture, 5000, 999);
+    let _ = fixture.expire();
+    tell(&mut fixture, 5000, 9000);
+    assert_eq!(fixture.transmit(&mut range), [5000..6000]);
+    let mut range = fixture.connection.reserve(1000);
+    tell(&mut fixture, 6000, 999);
+    assert_eq!(fixture.transmit(&mut range), [], "a new override needs a new timeout");
+}
+
+#[test]
 fn the_window_scale_of_the_peer_applies() {
     let mut fixture = Fixture::syn_received();
     let config = fixture.config;
