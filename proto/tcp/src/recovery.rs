@@ -232,8 +232,10 @@ impl Sender {
             return Events::TIMED_OUT;
         }
         self.back_off_persist(now);
+        // Where the owner could not use a window this small last time, because a record needs more, it is asked about
+        // too: the update may have got lost.
+        self.window_probe = self.wnd == 0 || self.sws_override;
         if self.wnd == 0 {
-            self.window_probe = true;
             return Events::empty();
         }
         self.sws_override = true;
