@@ -16,7 +16,6 @@ use rustls::{CipherSuite, ClientConfig};
 
 use crate::address;
 use crate::check::{self, Breach};
-use crate::client::Host;
 use crate::client::adversary::{Babbler, Flood};
 use crate::client::model::{Manners, ModelTcp};
 use crate::client::own::OwnTcp;
@@ -24,6 +23,7 @@ use crate::client::report::{Mishap, Report, Tally};
 use crate::client::script::{Ending, Request, Visit};
 use crate::client::smol::{SmolConfig, SmolTcp};
 use crate::client::visitor::{SECURE_PORT, Visitor};
+use crate::client::{Ended, Host};
 use crate::network::{BurstLoss, Corrupt, Device, Duplicate, Faults, Loss, Mtu, Rate, Reorder, Stall, Wire};
 use crate::provider::{Identity, SUITES_12, SUITES_13, client_config};
 use crate::random::{Dice, PPM, Seed};
@@ -167,7 +167,7 @@ pub fn run(seed: u64, verbose: bool) -> Verdict {
         // TLS 1.2 cannot update its keys: the server closes when they are worn out, and here they wear out soon.
         let worn = setup.config.key_update_after.is_some() && report.name.contains(TLS_12);
         for &(at, mishap) in report.mishaps {
-            if worn && mishap == Mishap::Closed {
+            if worn && matches!(mishap, Mishap::Closed | Mishap::Ended(Ended::Finished)) {
                 continue;
             }
             if calm || at > healed + STARVATION {
@@ -409,7 +409,13 @@ fn host(
     }
     let at = (address::SERVER_MAC, SocketAddr::new(server, 0));
     if dice.chance(PPM / 4) {
-        let config = tcp::Config { mss_max: setup.mtu.min(1_500) - 60, ..tcp::Config::default() };
+        let keepalive =
+            tcp::Keepalive { idle: Duration::from_secs(8), interval: Duration::from_secs(2), probes: 8 };
+        let config = tcp::Config {
+            mss_max: setup.mtu.min(1_500) - 60,
+            keepalive: Some(keepalive),
+            ..tcp::Config::default()
+        };
         let ease = u64::from(config.receive_window);
         let tcp = OwnTcp::new((mac, local), at, config, dice.fork());
         let script = script(secure, ease, features, dice);

@@ -46,8 +46,10 @@ impl Checker for RepeatsItself {
         let pair = Pair { client: segment.destination, server: segment.source };
         if segment.has(SYN | ACK) {
             let stream = Stream { iss: segment.seq, bytes: Vec::new(), sent: BTreeMap::new() };
-            // The SYN-ACK is sent again with the same number; another number is another connection.
-            if self.streams.get(&pair).is_none_or(|known| known.iss != segment.seq) {
+            // The SYN-ACK is sent again with the same number. Another number is another connection, and so is one behind
+            // data: a SYN cookie gives an old SYN that comes again the number that it had before.
+            if self.streams.get(&pair).is_none_or(|known| known.iss != segment.seq || !known.sent.is_empty())
+            {
                 self.streams.insert(pair, stream);
             }
             return;

@@ -268,6 +268,8 @@ struct Connection {
     half_open: bool,
     mss: u16,
     reset: Option<Frame>,
+    /// When to ask whether the server is still there.
+    keepalive: Instant,
 }
 
 /// RFC 7323's state.
@@ -297,6 +299,7 @@ impl Connection {
             half_open: manners.half_open,
             mss: manners.mss,
             reset: None,
+            keepalive: now + KEEPALIVE,
         }
     }
 
@@ -386,6 +389,7 @@ impl Connection {
             self.rcv.acknowledge_now();
             return;
         }
+        self.keepalive = now + KEEPALIVE;
         self.check_options(segment, payload.len(), violations);
         if let (Some(timestamps), Some((value, _))) = (&mut self.timestamps, segment.timestamps)
             && !self.rcv.is_ahead(segment.seq)
@@ -481,6 +485,13 @@ impl Connection {
             self.rcv.acknowledged();
             out.push(frame);
         }
+        if self.keepalive <= now {
+            self.keepalive = now + KEEPALIVE;
+            let mut segment = self.segment(now);
+            segment.seq = self.snd.next_seq().wrapping_sub(1);
+            segment.window = self.rcv.window(now);
+            out.push(segment.emit(&[]));
+        }
         let blocks_max = if self.timestamps.is_some() { 3 } else { 4 };
         while let Some(ack) = self.rcv.next_ack(now, blocks_max) {
             let mut segment = self.segment(now);
@@ -495,12 +506,15 @@ impl Connection {
     fn deadline(&self) -> Instant {
         match self.state {
             State::SynSent => self.snd.deadline(),
-            State::Open => self.snd.deadline().min(self.rcv.deadline()),
+            State::Open => self.snd.deadline().min(self.rcv.deadline()).min(self.keepalive),
             State::Ended(_) => Instant::NEVER,
         }
     }
 }
 
+/// After this long without a word the server is asked whether it is still there: a reset may get lost, and who only
+/// waits would wait for ever.
+const KEEPALIVE: Duration = Duration::from_secs(8);
 /// How long the first retransmission waits, and the SYN's.
 const RTO_FIRST: Duration = Duration::from_millis(400);
 /// Later ones wait no longer than this.

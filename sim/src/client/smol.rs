@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use clock::Instant;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
@@ -98,6 +99,8 @@ fn socket(config: SmolConfig) -> Socket<'static> {
     let mut socket =
         Socket::new(SocketBuffer::new(vec![0; config.receive_buffer]), SocketBuffer::new(vec![0; 16_384]));
     socket.set_nagle_enabled(false);
+    // A reset may get lost; who only waits would wait for ever.
+    socket.set_keep_alive(Some(smoltcp::time::Duration::from_secs(8)));
     socket
 }
 
@@ -201,10 +204,11 @@ impl Transport for SmolTcp {
             !matches!(socket.state(), State::Closed | State::Listen | State::SynSent | State::SynReceived);
         self.ours.peer_finished |=
             matches!(socket.state(), State::CloseWait | State::Closing | State::LastAck | State::TimeWait);
-        // smoltcp's time is in microseconds: never ask for the moment that is just now.
+        // What it wants to do at once it has just had the chance to do; it sometimes insists.
         self.wakes = self.interface.poll_at(to_smol(now), &self.sockets).map_or(Instant::NEVER, |at| {
             let micros = u64::try_from(at.total_micros()).unwrap_or(0);
-            Instant::from_nanos(micros.saturating_mul(1_000)).max(Instant::from_nanos(now.as_nanos() + 1_000))
+            let at = Instant::from_nanos(micros.saturating_mul(1_000));
+            if at > now { at } else { now + Duration::from_millis(1) }
         });
     }
 

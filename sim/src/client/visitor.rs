@@ -280,7 +280,7 @@ impl<T: Transport> Visitor<T> {
             session.close();
         }
         moved |= session.flush(&mut self.transport);
-        if moved { Outcome::Moves } else { Outcome::Waits(session.wakes(visit)) }
+        if moved { Outcome::Moves } else { Outcome::Waits(session.wakes(now, visit)) }
     }
 
     /// Takes what has arrived; whether there was anything. `None`: it is too early for a slow reader to look.
@@ -317,7 +317,9 @@ impl<T: Transport> Visitor<T> {
                 Some(Outcome::Over)
             }
             // It had said that it would close.
-            Phase::Ended(_) | Phase::PeerFinished if session.reader.closes => Some(Outcome::Again),
+            Phase::Ended(_) | Phase::PeerFinished if session.reader.closes && !complete => {
+                Some(Outcome::Again)
+            }
             Phase::Ended(how) => Some(Outcome::Mishap(Mishap::Ended(how))),
             Phase::PeerFinished if !session.was_notified() => Some(Outcome::Complaint(Complaint::Truncated)),
             Phase::PeerFinished if complete => {
@@ -503,18 +505,13 @@ impl Session {
         moved
     }
 
-    fn wakes(&self, visit: &Visit) -> Instant {
-        let mut wakes = Instant::NEVER;
-        for at in [self.farewell, self.patience].into_iter().flatten() {
-            wakes = wakes.min(at);
-        }
-        if !self.trickling.is_empty() {
-            wakes = wakes.min(self.trickle_at);
-        }
-        if visit.read_rate.is_some() {
-            wakes = wakes.min(self.read_at);
-        }
-        wakes
+    /// When something can be done that cannot be done now. What waits for the peer, such as a request that waits for
+    /// the handshake, does not count.
+    fn wakes(&self, now: Instant, visit: &Visit) -> Instant {
+        let trickle = Some(self.trickle_at).filter(|_| !self.trickling.is_empty());
+        let read = Some(self.read_at).filter(|_| visit.read_rate.is_some());
+        let all = [self.farewell, self.patience, trickle, read];
+        all.into_iter().flatten().filter(|&at| at > now).min().unwrap_or(Instant::NEVER)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A world with a written course: few hosts, clean lines, and devices that do what the scenario says.
 
 use clock::Instant;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,17 +26,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// A world and what hosts in it are made from.
-pub struct Stage {
-    pub world: World<Production>,
-    pub clock: SimClock,
-    pub identity: Identity,
+pub(crate) struct Stage {
+    pub(crate) world: World<Production>,
+    pub(crate) clock: SimClock,
+    pub(crate) identity: Identity,
     seed: Seed,
     hosts: u32,
 }
 
 impl Stage {
     /// A server like this, and nobody else.
-    pub fn with(setup: &Setup) -> Self {
+    pub(crate) fn with(setup: &Setup) -> Self {
         let seed = Seed(1);
         let clock = SimClock::new();
         let identity = Identity::new();
@@ -48,12 +48,12 @@ impl Stage {
     }
 
     /// An ordinary server.
-    pub fn ordinary() -> Self {
+    pub(crate) fn ordinary() -> Self {
         Self::with(&Setup::ordinary())
     }
 
     /// A model client over two lines of its own; returns its index.
-    pub fn model(&mut self, manners: Manners, script: Vec<Visit>, lines: Lines) -> usize {
+    pub(crate) fn model(&mut self, manners: Manners, script: Vec<Visit>, lines: Lines) -> usize {
         let (index, mac, local) = self.place();
         let server = (address::SERVER_MAC, SocketAddr::new(address::server(false), 0));
         let tcp = ModelTcp::new((mac, local), server, manners, self.seed.dice("tcp", u64::from(index)));
@@ -61,12 +61,12 @@ impl Stage {
     }
 
     /// An ordinary model client over clean lines of 5 ms.
-    pub fn client(&mut self, script: Vec<Visit>) -> usize {
+    pub(crate) fn client(&mut self, script: Vec<Visit>) -> usize {
         self.model(Manners::ordinary(), script, Lines::clean())
     }
 
     /// smoltcp over clean lines.
-    pub fn smol(&mut self, script: Vec<Visit>) -> usize {
+    pub(crate) fn smol(&mut self, script: Vec<Visit>) -> usize {
         let (index, mac, local) = self.place();
         let config = SmolConfig { receive_buffer: 65_535, mtu: 1_500, prefix_len: address::PREFIX_V4 };
         let dice = self.seed.dice("tcp", u64::from(index));
@@ -97,29 +97,29 @@ impl Stage {
     }
 
     /// Any host.
-    pub fn add(&mut self, mac: sim::packet::Mac, host: Box<dyn Host>, lines: Lines) {
+    pub(crate) fn add(&mut self, mac: sim::packet::Mac, host: Box<dyn Host>, lines: Lines) {
         self.world.add(mac, host, lines.up, lines.down);
     }
 
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.world.now()
     }
 
-    pub fn vitals(&self) -> Vitals {
+    pub(crate) fn vitals(&self) -> Vitals {
         self.world.server().vitals()
     }
 
-    pub fn tally(&self, host: usize) -> Tally {
+    pub(crate) fn tally(&self, host: usize) -> Tally {
         self.world.host(host).report().tally
     }
 
-    pub fn mishaps(&self, host: usize) -> Vec<Mishap> {
+    pub(crate) fn mishaps(&self, host: usize) -> Vec<Mishap> {
         self.world.host(host).report().mishaps.iter().map(|&(_, mishap)| mishap).collect()
     }
 
     /// Runs until everybody is done; fails when that takes longer.
     #[track_caller]
-    pub fn done_within(&mut self, limit: Duration) {
+    pub(crate) fn done_within(&mut self, limit: Duration) {
         let stop = self.world.run_until_done(self.now() + limit);
         self.lawful();
         assert_eq!(stop, Stop::Done, "not everybody is done after {limit:?}: {:?}", self.world.tally());
@@ -127,7 +127,7 @@ impl Stage {
 
     /// Runs while `condition` holds; fails when it holds for longer.
     #[track_caller]
-    pub fn run_while(&mut self, limit: Duration, condition: impl FnMut(&World<Production>) -> bool) {
+    pub(crate) fn run_while(&mut self, limit: Duration, condition: impl FnMut(&World<Production>) -> bool) {
         let stop = self.world.run_while(self.now() + limit, condition);
         self.lawful();
         assert_eq!(stop, Stop::Done, "still so after {limit:?}: {:?}", self.world.tally());
@@ -135,21 +135,21 @@ impl Stage {
 
     /// Runs for a while.
     #[track_caller]
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.world.run_until(self.now() + time);
         self.lawful();
     }
 
     /// Everybody has left: lets the server forget them, and looks that it holds nothing.
     #[track_caller]
-    pub fn at_rest_after(&mut self, time: Duration) {
+    pub(crate) fn at_rest_after(&mut self, time: Duration) {
         self.run_for(time);
         self.world.rest();
         self.lawful();
     }
 
     #[track_caller]
-    pub fn lawful(&self) {
+    pub(crate) fn lawful(&self) {
         assert!(!self.world.has_failed(), "{}", self.world.breaches()[0]);
     }
 }
@@ -161,49 +161,52 @@ impl fmt::Debug for Stage {
 }
 
 /// Both ways of a path.
-pub struct Lines {
-    pub up: Box<dyn Device>,
-    pub down: Box<dyn Device>,
+pub(crate) struct Lines {
+    pub(crate) up: Box<dyn Device>,
+    pub(crate) down: Box<dyn Device>,
 }
 
 impl Lines {
     /// 5 ms each way, and nothing else.
-    pub fn clean() -> Self {
+    pub(crate) fn clean() -> Self {
         Self { up: wire(), down: wire() }
     }
 
     /// The same, but what goes down meets `filter` first.
-    pub fn down(filter: Filter) -> Self {
+    pub(crate) fn down(filter: Filter) -> Self {
         Self { up: wire(), down: Box::new(filter) }
     }
 }
 
-pub fn wire() -> Box<dyn Device> {
+pub(crate) fn wire() -> Box<dyn Device> {
     Box::new(Wire { delay: Duration::from_millis(5) })
 }
 
+/// Whether a segment with this payload is lost.
+type Loses = Box<dyn FnMut(&Segment, &[u8]) -> bool>;
+
 /// Loses what it is told to lose.
-pub struct Filter {
+pub(crate) struct Filter {
     inner: Box<dyn Device>,
-    loses: Box<dyn FnMut(&Segment, &[u8]) -> bool>,
+    loses: Loses,
     lost: Rc<Cell<u64>>,
 }
 
 impl Filter {
     /// Loses the segments for which `loses` says so.
-    pub fn losing(loses: impl FnMut(&Segment, &[u8]) -> bool + 'static) -> Self {
+    pub(crate) fn losing(loses: impl FnMut(&Segment, &[u8]) -> bool + 'static) -> Self {
         Self { inner: wire(), loses: Box::new(loses), lost: Rc::default() }
     }
 
     /// Loses everything while the gate is shut.
-    pub fn gate() -> (Self, Rc<Cell<bool>>) {
+    pub(crate) fn gate() -> (Self, Rc<Cell<bool>>) {
         let open = Rc::new(Cell::new(true));
         let gate = Rc::clone(&open);
         (Self::losing(move |_, _| !gate.get()), open)
     }
 
     /// How many it has lost.
-    pub fn lost(&self) -> Rc<Cell<u64>> {
+    pub(crate) fn lost(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.lost)
     }
 }
@@ -231,6 +234,3 @@ impl Device for Filter {
         faults.lost += self.lost.get();
     }
 }
-
-/// What a device saw, for the scenario to look at.
-pub type Notes<T> = Rc<RefCell<Vec<T>>>;

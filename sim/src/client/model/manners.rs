@@ -47,6 +47,13 @@ pub enum WindowPlan {
         /// then shut for so long.
         shut: Duration,
     },
+    /// Shuts once.
+    Pause {
+        /// So long after the connection began,
+        after: Duration,
+        /// for so long.
+        length: Duration,
+    },
     /// Takes back what it advertised (RFC 9293 §3.8.6: "shrinking the window", strongly discouraged): now and then
     /// only this many bytes.
     Shrinking(u32),
@@ -138,7 +145,9 @@ impl Manners {
         let window = match self.window {
             WindowPlan::Tiny(bytes) => u64::from(bytes.min(self.receive_buffer)),
             WindowPlan::Doors { .. } => u64::from(self.receive_buffer / 4),
-            WindowPlan::Steady | WindowPlan::Shrinking(_) => u64::from(self.receive_buffer),
+            WindowPlan::Steady | WindowPlan::Pause { .. } | WindowPlan::Shrinking(_) => {
+                u64::from(self.receive_buffer)
+            }
         };
         let scaled = u64::from(u16::MAX) << self.window_scale.unwrap_or(0).min(14);
         window.min(scaled)

@@ -276,7 +276,7 @@ impl Receiving {
         match self.manners.window {
             WindowPlan::Steady => free,
             WindowPlan::Tiny(bytes) => free.min(u64::from(bytes)),
-            WindowPlan::Doors { .. } => {
+            WindowPlan::Doors { .. } | WindowPlan::Pause { .. } => {
                 let shut_until = self.shut_until(now);
                 self.opens = shut_until.unwrap_or(Instant::NEVER);
                 if shut_until.is_some() { 0 } else { free }
@@ -288,7 +288,14 @@ impl Receiving {
 
     /// When the doors open again, if they are shut.
     fn shut_until(&self, now: Instant) -> Option<Instant> {
-        let WindowPlan::Doors { open, shut } = self.manners.window else { return None };
+        let (open, shut) = match self.manners.window {
+            WindowPlan::Doors { open, shut } => (open, shut),
+            WindowPlan::Pause { after, length } => {
+                let (begins, ends) = (self.began + after, self.began + after + length);
+                return (begins <= now && now < ends).then_some(ends);
+            }
+            WindowPlan::Steady | WindowPlan::Tiny(_) | WindowPlan::Shrinking(_) => return None,
+        };
         let period = (open + shut).as_nanos().max(1);
         let into = u64::try_from(now.since(self.began).as_nanos() % period).expect("less than a period");
         let into = Duration::from_nanos(into);
@@ -313,7 +320,7 @@ impl Receiving {
         if self.due.is_some_and(|due| due <= now) {
             self.now_due = true;
         }
-        if let WindowPlan::Doors { .. } = self.manners.window
+        if let WindowPlan::Doors { .. } | WindowPlan::Pause { .. } = self.manners.window
             && self.manners.window_updates
             && self.edge <= self.nxt
             && self.shut_until(now).is_none()
@@ -360,7 +367,7 @@ impl Receiving {
         let mut deadline = self.due.unwrap_or(Instant::NEVER);
         if self.manners.window_updates && self.edge <= self.nxt {
             // The doors are shut and nothing more may come: tell when they open.
-            if let WindowPlan::Doors { .. } = self.manners.window {
+            if let WindowPlan::Doors { .. } | WindowPlan::Pause { .. } = self.manners.window {
                 deadline = deadline.min(self.opens);
             }
         }

@@ -177,7 +177,9 @@ mod established {
                 // A window of a few bytes would take hours.
                 WindowPlan::Tiny(bytes) => *bytes = (*bytes).max(600),
                 // smoltcp 0.12 does not probe a closed window, so an update that is lost is the end.
-                WindowPlan::Doors { .. } | WindowPlan::Shrinking(_) => manners.window = WindowPlan::Steady,
+                WindowPlan::Doors { .. } | WindowPlan::Pause { .. } | WindowPlan::Shrinking(_) => {
+                    manners.window = WindowPlan::Steady;
+                }
                 WindowPlan::Steady => {}
             }
             let mut rig = Rig::new(manners.clone(), 30_000 + index, PPM / 100);
