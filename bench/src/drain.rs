@@ -185,16 +185,18 @@ impl Drain {
                     }
                 }
             }
+            if response.len() >= 12 && !response.starts_with(b"HTTP/1.1 200") {
+                let line = String::from_utf8_lossy(&response);
+                return Err(
+                    format!("{}: {}", self.load.paths[path], line.lines().next().unwrap_or("")).into()
+                );
+            }
             if let Some(at) = body_start(&response)
                 && (response.len() - at) as u64 >= self.load.object_bytes
             {
                 break at;
             }
         };
-        if !response.starts_with(b"HTTP/1.1 200") {
-            let line = String::from_utf8_lossy(&response);
-            return Err(format!("{}: {}", self.load.paths[path], line.lines().next().unwrap_or("")).into());
-        }
         if !expect(path, &response[body_at..]) {
             return Err(format!("{}: the bytes are not the object's", self.load.paths[path]).into());
         }

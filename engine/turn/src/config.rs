@@ -34,7 +34,7 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Handshake steps in one turn: each costs up to a millisecond.
     pub handshakes_per_turn: usize,
-    /// Bytes one read may fill: 16 KiB to 128 KiB.
+    /// Bytes one read may fill: 16 KiB to 128 KiB. Seven records are the most that leave in two superframes of IPv4.
     pub read_bytes_max: u32,
     /// Reads that one connection may have on their way.
     pub reads_per_connection_max: u32,
@@ -62,7 +62,7 @@ impl Config {
             keys_max: 1_024,
             handshake_timeout: Duration::from_secs(10),
             handshakes_per_turn: 4,
-            read_bytes_max: 128 << 10,
+            read_bytes_max: 112 << 10,
             reads_per_connection_max: 4,
             reads_max: 32,
             key_update_after: None,

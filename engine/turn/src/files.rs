@@ -129,7 +129,7 @@ impl<H: BuildHasher> Files<H> {
             self.retire(old, close);
             return file;
         }
-        while self.names.len() >= self.count_max && self.evict(close) {}
+        self.make_room(1, close);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("as many files as descriptors")
@@ -144,6 +144,13 @@ impl<H: BuildHasher> Files<H> {
             hasher.hash_one((known.root, &*known.path))
         });
         file
+    }
+
+    /// Makes room for `count` more files, before they are opened: the disk's own table is no larger than it has to be.
+    pub(crate) fn make_room(&mut self, count: usize, close: &mut impl FnMut(FileId)) {
+        while !self.names.is_empty() && self.names.len() + count > self.count_max {
+            self.evict(close);
+        }
     }
 
     /// A look has found nothing (usable) under this name.
@@ -188,7 +195,7 @@ impl<H: BuildHasher> Files<H> {
     }
 
     /// Makes room by the name that was used longest ago, preferring files that nobody sends from.
-    fn evict(&mut self, close: &mut impl FnMut(FileId)) -> bool {
+    fn evict(&mut self, close: &mut impl FnMut(FileId)) {
         let oldest = self
             .slots
             .iter()
@@ -196,9 +203,8 @@ impl<H: BuildHasher> Files<H> {
             .filter_map(|(index, slot)| slot.as_ref().map(|known| (index, known)))
             .min_by_key(|(index, known)| (Rc::strong_count(&known.file.shared) > 1, known.used_at, *index))
             .map(|(index, _)| index);
-        let Some(index) = oldest else { return false };
+        let Some(index) = oldest else { return };
         self.take(u32::try_from(index).expect("slots are numbered in 32 bits"), close);
-        true
     }
 }
 

@@ -28,4 +28,8 @@ impl<T> Slab<T> {
         self.free.push(index);
         Some(value)
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() - self.free.len()
+    }
 }

@@ -222,6 +222,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             if self.flows.get(open.flow).is_none() {
                 continue;
             }
+            self.files.make_room(self.opens.len() + 1, &mut |file| disk.stage_close(platform::Close(file)));
             let (root, path) = (open.root, open.path.clone());
             let token = self.opens.insert(open);
             if disk.stage_open(Open { token: u64::from(token), root, path }).is_err() {
