@@ -1,0 +1,8 @@
+//! The laws of the engine, on a real link, disk, TCP and TLS, all in memory and on seeded time.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+extern crate alloc;
+
+mod bytes;
+mod world;

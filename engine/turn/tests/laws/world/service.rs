@@ -1,0 +1,167 @@
+//! A server of lines: each asks for one thing.
+//!
+//! ```text
+//! get NAME FROM TO       these bytes of a file
+//! framed NAME FROM TO    the same between "<<" and ">>"
+//! twice NAME FROM TO     the same two times over
+//! say COUNT              so many bytes of the server's own
+//! bye                    the end, in order
+//! abort                  the end, at once
+//! ```
+
+use core::net::SocketAddr;
+use core::ops::Range;
+use platform::{FileMeta, OpenError, RootId};
+use turn::{Actions, End, FileHandle, Now, Peer, Service, Transfer};
+
+pub(crate) const ROOT: RootId = RootId(0);
+
+/// What happened to the service, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    Connected(SocketAddr),
+    Asked(SocketAddr, String),
+    /// All that the connection asked for has been sent once.
+    Sent(SocketAddr),
+    Closed(SocketAddr, End, Transfer),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) notes: Vec<Note>,
+    pub(crate) offered: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    peer: SocketAddr,
+    asked: Option<(Kind, Range<u64>)>,
+    busy: bool,
+    draining: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Framed,
+    Twice,
+}
+
+/// What `say` says.
+pub(crate) fn speech(count: usize) -> Vec<u8> {
+    (0..count).map(|index| u8::try_from(index * 7 % 251).expect("below 251")).collect()
+}
+
+impl Lines {
+    /// How the connection from this port ended.
+    pub(crate) fn end_of(&self, port: u16) -> Option<End> {
+        self.notes.iter().rev().find_map(|note| match note {
+            Note::Closed(peer, end, _) if peer.port() == port => Some(*end),
+            _ => None,
+        })
+    }
+
+    /// The lines in the order in which they were taken.
+    pub(crate) fn asked(&self) -> Vec<&str> {
+        let asked = |note| if let &Note::Asked(_, ref line) = note { Some(line.as_str()) } else { None };
+        self.notes.iter().filter_map(asked).collect()
+    }
+
+    fn on_line(session: &mut Session, line: &str, actions: &mut Actions) {
+        let mut words = line.split(' ');
+        let word = words.next().unwrap_or_default();
+        let kind = match word {
+            "get" => Kind::Get,
+            "framed" => Kind::Framed,
+            "twice" => Kind::Twice,
+            "say" => {
+                let count = words.next().and_then(|word| word.parse().ok()).expect("a count");
+                actions.send(speech(count));
+                session.busy = count > 0;
+                return;
+            }
+            "bye" => return actions.finish(),
+            "abort" => return actions.abort(),
+            other => panic!("no such command: {other}"),
+        };
+        let name = words.next().expect("a name");
+        let mut number = || words.next().and_then(|word| word.parse().ok()).expect("an offset");
+        session.asked = Some((kind, number()..number()));
+        session.busy = true;
+        actions.open(ROOT, name.as_bytes());
+    }
+}
+
+impl Service for Lines {
+    type Session = Session;
+    type Snapshot = ();
+
+    fn on_connect(&mut self, _: Now, peer: &Peer, _: &mut Actions) -> Session {
+        self.notes.push(Note::Connected(peer.remote));
+        Session { peer: peer.remote, asked: None, busy: false, draining: false }
+    }
+
+    fn on_bytes(&mut self, _: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
+        assert!(!session.busy, "offered while something is being sent");
+        self.offered += 1;
+        let Some(at) = bytes.iter().position(|&byte| byte == b'\n') else { return 0 };
+        let line = core::str::from_utf8(&bytes[..at]).expect("a line of text");
+        self.notes.push(Note::Asked(session.peer, line.to_owned()));
+        Self::on_line(session, line, actions);
+        at + 1
+    }
+
+    fn on_file(
+        &mut self,
+        _: Now,
+        session: &mut Session,
+        result: Result<(FileHandle, FileMeta), OpenError>,
+        actions: &mut Actions,
+    ) {
+        let (kind, range) = session.asked.take().expect("a file that was asked for");
+        let Ok((file, meta)) = result else { return actions.send(b"no such file".to_vec()) };
+        let range = range.start.min(meta.len)..range.end.min(meta.len);
+        match kind {
+            Kind::Get => {
+                if range.is_empty() {
+                    session.busy = false;
+                }
+                actions.send_file(file, range);
+            }
+            Kind::Framed => {
+                actions.send(b"<<".to_vec());
+                actions.send_file(file, range);
+                actions.send(b">>".to_vec());
+            }
+            Kind::Twice => {
+                actions.send_file(file, range.clone());
+                actions.send_file(file, range);
+            }
+        }
+    }
+
+    fn on_sent(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
+        self.notes.push(Note::Sent(session.peer));
+        session.busy = false;
+        if session.draining {
+            actions.finish();
+        }
+    }
+
+    fn on_deadline(&mut self, _: Now, _: &mut Session, actions: &mut Actions) {
+        actions.abort();
+    }
+
+    fn on_close(&mut self, _: Now, session: Session, end: End, transfer: &Transfer) {
+        self.notes.push(Note::Closed(session.peer, end, *transfer));
+    }
+
+    fn on_snapshot(&mut self, _: Now, (): ()) {}
+
+    fn on_drain(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
+        session.draining = true;
+        if !session.busy {
+            actions.finish();
+        }
+    }
+}
