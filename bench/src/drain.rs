@@ -4,10 +4,12 @@
 //! Each object is fetched once and opened, byte for byte, before the clock starts; that gives the length of its
 //! response, and from then on responses are counted by their record heads, not read.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aead::AwsLc;
 use handshake::{ClientHandshake, ClientOptions, ClientSettings, Progress, Trust};
@@ -37,7 +39,7 @@ pub(crate) struct Drained {
 }
 
 /// A client's complaint, for people.
-pub(crate) type Complaint = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Complaint = Box<dyn core::error::Error + Send + Sync>;
 
 struct Connection {
     stream: TcpStream,
@@ -206,7 +208,7 @@ impl Drain {
     /// Asks for objects on every connection for this long.
     pub(crate) fn run(&mut self, duration: Duration) -> Result<Drained, Complaint> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut connections = std::mem::take(&mut self.connections);
+        let mut connections = core::mem::take(&mut self.connections);
         for (index, connection) in connections.iter_mut().enumerate() {
             let data = epoll::EventData::new_u64(index as u64);
             epoll::add(&poll, connection.stream.as_fd(), data, epoll::EventFlags::IN)?;

@@ -96,6 +96,11 @@ fn main() -> ExitCode {
         if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {
             continue;
         }
+        let needs_root = name.starts_with("tap-");
+        if needs_root && arguments.names.is_empty() && !rustix::process::geteuid().is_root() {
+            report::complain(&format!("{name}: not run: it makes devices and namespaces, which only root may"));
+            continue;
+        }
         if let Err(why) = bench(effort, &report) {
             report::complain(&format!("{name}: {why}"));
             failed = true;

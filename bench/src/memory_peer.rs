@@ -172,7 +172,7 @@ impl MemoryPeer {
                 return Err("a connection began without SYN and ACK".into());
             }
             client.ack = header.seq + 1;
-            client.seq = client.seq + 1;
+            client.seq += 1;
             return self.opened(index);
         }
         if payload_bytes == 0 {
@@ -181,7 +181,7 @@ impl MemoryPeer {
         if header.seq != client.ack {
             return Err(format!("a hole at {:?} in a link without loss: {header:?}", client.ack).into());
         }
-        client.ack = client.ack + u32::try_from(payload_bytes)?;
+        client.ack += u32::try_from(payload_bytes)?;
         client.ack_due = true;
         self.wire_bytes += payload_bytes as u64;
         if self.target.look == Look::Count && matches!(client.phase, Phase::Steady) {
@@ -349,6 +349,6 @@ impl MemoryPeer {
             // its silence is noticed.
             self.overruns += u64::from(self.link.stage_bytes(&packet[..layout.len + bytes.len()]).is_err());
         }
-        client.seq = client.seq + u32::try_from(payload.len()).expect("a request is short");
+        client.seq += u32::try_from(payload.len()).expect("a request is short");
     }
 }

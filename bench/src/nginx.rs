@@ -1,10 +1,11 @@
 //! The peer: nginx of Debian 13 (OpenSSL 3.5) in a chroot, one worker on one core, tuned for what is measured.
 
+use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::drain::Complaint;
 use crate::namespace::{Namespace, run};

@@ -8,13 +8,13 @@
 //! *Gb/s per server core* is Gb/s of objects divided by the busy share of core 0, softirq included. Machine CPU seconds
 //! per GB stand beside it: the client costs the same against either server, so the difference is the servers'.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
 
 use disk_memory::{MemoryDisk, MemoryDiskConfig, Object};
 use disk_uring::{DiskUring, UringConfig};
@@ -266,7 +266,7 @@ fn run_ours(
         let (stop_server, namespace) = (Arc::clone(&stop), &namespace);
         let server = scope.spawn(move || {
             let served = serve(namespace, contest.ours, directory, certificate, &stop_server, &ready);
-            let _ = ready.send(served.as_ref().map(|()| ()).map_err(ToString::to_string));
+            let _ = ready.send(served.as_ref().copied().map_err(ToString::to_string));
             served
         });
         let outcome = match is_ready.recv() {

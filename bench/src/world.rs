@@ -1,8 +1,8 @@
 //! Machines for an engine to run on.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aead::AwsLc;
 use atlas::{AtlasService, Catalogue, Settings, Site};
