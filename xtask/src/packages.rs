@@ -16,6 +16,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("wrk", "wrk"),
     ("ping", "iputils-ping"),
+    ("debootstrap", "debootstrap"),
 ];
 
 /// Installs what is missing, as a step.
