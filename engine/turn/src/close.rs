@@ -34,13 +34,12 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         self.make_runnable(id);
     }
 
-    /// Forgets what was asked for and not yet reserved.
+    /// Forgets what was asked for and neither reserved nor sealed.
     pub(crate) fn drop_queue(&mut self, id: FlowId) {
         if let Some(flow) = self.flows.get_mut(id)
             && let Some(outbound) = &mut flow.outbound
         {
-            outbound.queue.clear();
-            outbound.queued_bytes = 0;
+            outbound.drop_unsealed();
         }
     }
 

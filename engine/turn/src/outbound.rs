@@ -27,6 +27,16 @@ pub(crate) enum Item {
     File { file: FileRef, range: Range<u64> },
 }
 
+impl Item {
+    /// Bytes of our own that are not reserved yet.
+    fn bytes_left(&self) -> usize {
+        match self {
+            Self::Bytes { bytes, done, content: _ } => bytes.len() - done,
+            Self::File { .. } => 0,
+        }
+    }
+}
+
 /// What is done to our own bytes before they leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -130,6 +140,20 @@ impl Outbound {
         *queued_bytes = 0;
         *fetches = 0;
         *refetches = 0;
+    }
+
+    /// Puts a sealed record behind those that were sealed before, and before everything that is sealed when it leaves.
+    pub(crate) fn insert_sealed(&mut self, bytes: Vec<u8>) {
+        let is_sealed = |item: &Item| matches!(item, Item::Bytes { content: Content::Wire, .. });
+        let index = self.queue.iter().position(|item| !is_sealed(item)).unwrap_or(self.queue.len());
+        self.queued_bytes += bytes.len();
+        self.queue.insert(index, Item::Bytes { bytes, done: 0, content: Content::Wire });
+    }
+
+    /// Forgets what was asked for, but for what is sealed already: the peer must see every number.
+    pub(crate) fn drop_unsealed(&mut self) {
+        self.queue.retain(|item| matches!(item, Item::Bytes { content: Content::Wire, .. }));
+        self.queued_bytes = self.queue.iter().map(Item::bytes_left).sum();
     }
 
     /// The index of the entry that holds stream offset `at`.

@@ -362,7 +362,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     return Ready::Later;
                 };
                 self.counters.key_updates += 1;
-                self.queue_first(id, record.as_bytes().into());
+                self.queue_sealed(id, record.as_bytes().into());
                 Ready::First
             }
         }

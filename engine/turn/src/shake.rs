@@ -138,7 +138,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     let refusal = tls::Alert::warning(tls::AlertDescription::NO_RENEGOTIATION);
                     if let Ok(record) = records.sealer.seal_alert(&mut self.keys, refusal) {
                         let bytes = record.as_bytes().into();
-                        self.queue_first(id, bytes);
+                        self.queue_sealed(id, bytes);
                     }
                 }
                 Ok(Some(Message::CloseNotify)) => {
@@ -154,7 +154,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     {
                         let bytes = record.as_bytes().into();
                         self.drop_queue(id);
-                        self.queue_first(id, bytes);
+                        self.queue_sealed(id, bytes);
                     }
                     self.finish_with(id, End::PeerProtocol);
                     break;

@@ -267,11 +267,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
     }
 
-    /// Queues bytes of our own before everything asked for: a `KeyUpdate` stands before the next record of data.
-    pub(crate) fn queue_first(&mut self, id: FlowId, bytes: Vec<u8>) {
+    /// Queues a record of our own making before everything asked for: a `KeyUpdate`, an alert. What was sealed before
+    /// it still goes first, for its number is lower.
+    pub(crate) fn queue_sealed(&mut self, id: FlowId, bytes: Vec<u8>) {
         if let Some(outbound) = self.outbound(id) {
-            outbound.queued_bytes += bytes.len();
-            outbound.queue.push_front(Item::Bytes { bytes, done: 0, content: Content::Wire });
+            outbound.insert_sealed(bytes);
             self.make_runnable(id);
         }
     }

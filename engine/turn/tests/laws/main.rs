@@ -4,5 +4,8 @@
 
 extern crate alloc;
 
+mod again;
 mod bytes;
+mod credit;
+mod keys;
 mod world;
