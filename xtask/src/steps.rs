@@ -229,6 +229,19 @@ impl Step {
         }
     }
 
+    /// Runs a command that answers on standard output; what it says on standard error goes to the log.
+    pub(crate) fn answer(&mut self, mut command: Command) -> Option<(ExitStatus, String)> {
+        self.note(&format!("$ {}", shown(&command)));
+        let output = self.open_log().and_then(|log| command.stdin(Stdio::null()).stderr(log).output());
+        match output {
+            Ok(output) => Some((output.status, String::from_utf8_lossy(&output.stdout).into_owned())),
+            Err(error) => {
+                self.note(&format!("could not be started: {error}"));
+                None
+            }
+        }
+    }
+
     fn open_log(&self) -> io::Result<File> {
         if let Some(directory) = self.log.parent() {
             std::fs::create_dir_all(directory)?;

@@ -175,33 +175,33 @@ fn executables(
     step: &mut Step,
     package: &str,
 ) -> Result<Vec<(PathBuf, PathBuf)>, String> {
+    let build = ["test", "--locked", "-p", package, "--no-run", "--message-format=json-render-diagnostics"];
+    let (status, text) = step.answer(workspace.cargo(&build)).ok_or("cargo could not be started")?;
+    if !status.success() {
+        return Err(format!("the tests of {package} do not build"));
+    }
+    Ok(text.lines().filter_map(test_program).collect())
+}
+
+/// What cargo says of a thing it built, if that is a test program. An integration test also has the package's programs
+/// built, which are none.
+fn test_program(line: &str) -> Option<(PathBuf, PathBuf)> {
     #[derive(Deserialize)]
     struct Message {
         reason: String,
         executable: Option<PathBuf>,
         manifest_path: Option<PathBuf>,
+        profile: Option<Profile>,
     }
-    let command = workspace.cargo(&[
-        "test",
-        "--locked",
-        "-p",
-        package,
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]);
-    let (status, text) = step.output(command).ok_or("cargo could not be started")?;
-    if !status.success() {
-        return Err(format!("the tests of {package} do not build"));
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
     }
-    Ok(text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
-        .filter_map(|message| {
-            let directory = message.manifest_path?.parent().map(Path::to_path_buf)?;
-            Some((message.executable?, directory))
-        })
-        .collect())
+    let message: Message = serde_json::from_str(line).ok()?;
+    let is_test =
+        message.reason == "compiler-artifact" && message.profile.is_some_and(|profile| profile.test);
+    let directory = message.manifest_path?.parent().map(Path::to_path_buf)?;
+    is_test.then_some((message.executable?, directory))
 }
 
 /// The chosen ignored tests, by the package they are in.
@@ -264,6 +264,18 @@ mod tests {
                     noise 5 passed; in a line of its own\n\
                     test result: FAILED. 2 passed; 1 failed; 0 ignored\n";
         assert_eq!(libtest_counts(text), (14, 1));
+    }
+
+    #[test]
+    fn a_program_is_no_test_program() {
+        let said = |test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"/a/Cargo.toml","profile":{{"test":{test}}},"executable":"/t/a"}}"#
+            )
+        };
+        assert_eq!(test_program(&said(true)), Some(("/t/a".into(), "/a".into())));
+        assert_eq!(test_program(&said(false)), None);
+        assert_eq!(test_program("Compiling a"), None);
     }
 
     fn ignored(file: &str, reason: Reason) -> Ignored {
