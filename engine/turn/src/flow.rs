@@ -68,10 +68,16 @@ bitflags::bitflags! {
 pub(crate) enum Security {
     /// Nothing.
     Plain,
-    /// A handshake, and what of the peer's bytes it has not been given yet.
-    Handshaking { handshake: Box<Handshake>, input: Vec<u8> },
+    /// A handshake.
+    Handshaking(Box<Handshaking>),
     /// Records.
     Established(Box<Records>),
+}
+
+/// A handshake under way, and what of the peer's bytes it has not been given yet.
+pub(crate) struct Handshaking {
+    pub(crate) handshake: Handshake,
+    pub(crate) input: Vec<u8>,
 }
 
 /// An established TLS connection.
@@ -121,7 +127,7 @@ impl<Session> Flow<Session> {
     /// Bytes on the wire around a record's plaintext.
     pub(crate) fn overhead(&self) -> u32 {
         match &self.security {
-            Security::Plain | Security::Handshaking { .. } => 0,
+            Security::Plain | Security::Handshaking(_) => 0,
             #[expect(clippy::cast_possible_truncation, reason = "at most 29")]
             Security::Established(records) => records.sealer.layout().overhead_bytes() as u32,
         }

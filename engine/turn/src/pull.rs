@@ -230,7 +230,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     }
                 }
             }
-            Security::Plain | Security::Handshaking { .. } | Security::Established(_) => {
+            Security::Plain | Security::Handshaking(_) | Security::Established(_) => {
                 let start = frame.payload_start();
                 frame.bytes_mut()[start..start + take].copy_from_slice(plain);
                 start..start + take
@@ -301,7 +301,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     Ok(unsealed) => Seal::Bound(unsealed),
                     Err(_) => break,
                 },
-                Security::Plain | Security::Handshaking { .. } => Seal::None,
+                Security::Plain | Security::Handshaking(_) => Seal::None,
             };
             let len = bytes + overhead;
             let stream = tcp.reserve(len);

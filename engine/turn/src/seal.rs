@@ -46,7 +46,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let begin = HEADROOM_BYTES + piece.skip as usize;
             let payload = begin..begin + piece.bytes as usize;
             let record_start = match security {
-                Security::Plain | Security::Handshaking { .. } => begin,
+                Security::Plain | Security::Handshaking(_) => begin,
                 Security::Established(records) => {
                     let content = tls::ContentType::ApplicationData;
                     let buffer = frame.bytes_mut();

@@ -7,7 +7,7 @@ use handshake::{Established, Handshake, HandshakeError, Progress};
 use stack::FlowId;
 use tls::{KeyUpdateRequest, Message};
 
-use crate::flow::{Marks, Records, Security};
+use crate::flow::{Handshaking, Marks, Records, Security};
 use crate::outbound::Content;
 use crate::service::{End, Peer, Service};
 use crate::worker::Core;
@@ -26,8 +26,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let Some(secure) = &self.secure else { return self.abort(id, End::Shed) };
         let Ok(handshake) = Handshake::new(secure) else { return self.abort(id, End::Shed) };
-        let handshake = Box::new(handshake);
-        flow.security = Security::Handshaking { handshake, input: Vec::new() };
+        flow.security = Security::Handshaking(Box::new(Handshaking { handshake, input: Vec::new() }));
         flow.deadline = self.now.instant + self.config.handshake_timeout;
     }
 
@@ -38,7 +37,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         self.counters.received_bytes += bytes.len() as u64;
         match &mut flow.security {
             Security::Plain => self.on_plaintext(id, bytes),
-            Security::Handshaking { input, .. } => {
+            Security::Handshaking(shaking) => {
+                let Handshaking { input, .. } = &mut **shaking;
                 if input.len() + bytes.len() > HANDSHAKE_INPUT_BYTES_MAX {
                     return self.abort(id, End::PeerProtocol);
                 }
@@ -60,7 +60,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let Some(id) = self.shaking.pop_front() else { break };
             let Some(flow) = self.flows.get_mut(id) else { continue };
             flow.marks.remove(Marks::SHAKING);
-            let Security::Handshaking { handshake, input } = &mut flow.security else { continue };
+            let Security::Handshaking(shaking) = &mut flow.security else { continue };
+            let Handshaking { handshake, input } = &mut **shaking;
             busy = true;
             left -= 1;
             let bytes = mem::take(input);
