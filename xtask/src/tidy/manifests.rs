@@ -38,7 +38,8 @@ fn of_crate_root(package: &str, file: &str, text: &str) -> Vec<String> {
     }
     let code = source::code_only(text);
     let unsafety = house::room_of(package).map_or(Unsafety::Forbidden, |room| room.unsafety);
-    if unsafety == Unsafety::Forbidden && !code.contains("#![forbid(unsafe_code)]") {
+    let forbids = matches!(unsafety, Unsafety::Forbidden | Unsafety::Tests(_));
+    if forbids && !code.contains("#![forbid(unsafe_code)]") {
         found.push(format!("{file}: does not forbid unsafe code, and {package} is no unsafe room"));
     }
     let without_std = code.contains("#![no_std]") || code.contains("#![cfg_attr(not(test), no_std)]");
