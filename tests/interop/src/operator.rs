@@ -182,9 +182,29 @@ fn a_directory_that_may_not_be_read_is_named() {
 #[test]
 #[ignore = "needs the machine's root"]
 fn a_user_without_root_serves_on_loopback() {
+    let namespace = Namespace::enter();
+    let place = Public::new();
+    let before = namespace.inventory();
+    assert_serves_on_loopback(&place, nobody().arg(place.binary()).arg("serve").arg(place.files()), "TAP");
+    assert_eq!(namespace.inventory(), before, "something was left behind");
+}
+
+#[test]
+#[ignore = "needs the machine's root"]
+fn a_user_without_a_tun_device_serves_through_a_veth_pair() {
     let _namespace = Namespace::enter();
     let place = Public::new();
-    let server = Server::ready(nobody().arg(place.binary()).arg("serve").arg(place.files()));
+    // An empty directory where the device would be, seen by this process only.
+    let script = "mount -t tmpfs tmpfs /dev/net && exec \"$@\"";
+    let hidden = Process::new("unshare").args(["--mount", "sh", "-c", script, "sh"]);
+    let server = nobody_in(hidden).arg(place.binary()).arg("serve").arg(place.files());
+    assert_serves_on_loopback(&place, server, "veth");
+}
+
+/// Every byte through the forwarder, plain and sealed, alone and in a crowd.
+fn assert_serves_on_loopback(place: &Public, server: Process, link: &str) {
+    let server = Server::ready(server);
+    assert!(server.stderr().contains(link), "not through {link}: {}", server.stderr());
     assert!(server.http().starts_with("http://127.0.0.1:"), "{:?}", server.urls);
     let expected = std::fs::read(place.files().join("1048583.bin")).expect("a file of ours");
     let mut connection = Connection::open(&server.plain());
@@ -198,21 +218,32 @@ fn a_user_without_root_serves_on_loopback() {
         .run()
         .success();
     assert_same("sealed", &output.stdout, &expected);
+    let place = Library::empty();
+    let many = format!("{}/1048583.bin?copy=[1-40]", server.https());
+    Process::new("curl")
+        .args(["--disable", "--silent", "--insecure", "--fail", "--max-time", "50", "--parallel"])
+        .args(["--parallel-immediate", "--parallel-max", "40", "--output"])
+        .arg(place.root().join("#1"))
+        .arg(many)
+        .run()
+        .success();
+    for number in 1..=40 {
+        assert_same(&format!("copy {number}"), &place.read(&number.to_string()), &expected);
+    }
     drop(connection);
     server.interrupt().success();
 }
 
 /// A program that runs as nobody, who owns nothing and may do nothing.
 fn nobody() -> Process {
-    Process::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--no-new-privs",
-            "--bounding-set=-all",
-            "--",
-        ])
+    nobody_in(Process::new("env"))
+}
+
+/// The same behind another program that ends by becoming what it is given.
+fn nobody_in(process: Process) -> Process {
+    process
+        .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
+        .args(["--bounding-set=-all", "--"])
         .env("HOME", "/nonexistent")
 }
 

@@ -153,6 +153,28 @@ fn a_request_that_never_ends_is_408() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_crowd_that_never_finishes_its_requests_costs_little() {
+    let mut world = World::new();
+    assert_healthy(&world);
+    let before = world.server.resident_bytes();
+    // Half of them say nothing at all, half stop in the middle of a header.
+    let mut crowd: Vec<Connection> = (0..900).map(|_| Connection::open(&world.server.plain())).collect();
+    for connection in crowd.iter_mut().step_by(2) {
+        connection
+            .write(format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(4_000)).as_bytes())
+            .expect("the server reads");
+    }
+    assert_healthy(&world);
+    let grown = world.server.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "900 idle clients cost {grown} bytes");
+    for connection in crowd.iter_mut().step_by(2) {
+        assert_eq!(connection.response(false).expect("an answer").status, 408);
+    }
+    assert_healthy(&world);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_file_that_shrinks_ends_its_own_connection_and_no_other() {
     let world = World::new();
     let whole = world.files.add("whole.bin", 32 << 20);

@@ -129,6 +129,14 @@ impl Server {
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
+    /// Memory of its that is in use now.
+    pub(crate) fn resident_bytes(&mut self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process().pid())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+    }
+
     /// Ctrl-C, and what came of it.
     pub(crate) fn interrupt(mut self) -> Output {
         let process = self.process.take().expect("not stopped yet");
