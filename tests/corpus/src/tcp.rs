@@ -9,6 +9,8 @@ use tcp::{Config, Connection, Flags, Header, Options, Outgoing, SackBlocks, SeqN
 const HEAP_BYTES_MAX: usize = 512 << 10;
 /// Control segments that may be due at once.
 const CONTROL_MAX: usize = 16;
+/// No link takes less at a time. What leaves in pieces is remembered in pieces, so this bounds memory too.
+const PACKET_BYTES_MIN: u32 = 1_220;
 /// Timers that may be due at one moment.
 const FIRINGS_MAX: usize = 100;
 /// Segments that a range may leave in, however small they have to be.
@@ -158,7 +160,7 @@ impl World {
                     self.held.push(range);
                 }
             }
-            4 => self.transmit(u32::from(script.word()) + 1),
+            4 => self.transmit(u32::from(script.word()).max(PACKET_BYTES_MIN)),
             5 => {
                 let at = usize::from(script.byte());
                 if !self.held.is_empty() {
