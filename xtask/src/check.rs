@@ -7,7 +7,7 @@ use crate::workspace::Workspace;
 /// Runs them all; one failing does not spare the others.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) {
     report.section("check");
-    report.command("fmt", workspace.cargo(&["fmt", "--all", "--check"]));
+    report.command("fmt", workspace.cargo(&["fmt", "--all", "--check", "--", "--color=never"]));
     report.command(
         "clippy",
         workspace.cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),

@@ -252,7 +252,10 @@ impl Step {
 
 /// A command as one would type it.
 fn shown(command: &Command) -> String {
-    let words = core::iter::once(command.get_program()).chain(command.get_args());
+    // Which cargo it is, the toolchain file says.
+    let program = Path::new(command.get_program());
+    let program = if program.ends_with("cargo") { "cargo".as_ref() } else { program.as_os_str() };
+    let words = core::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 

@@ -61,7 +61,7 @@ fn pieces(seed: u8, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             return None;
         }
         state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        let wanted = 1 + usize::from((state >> 16) as u8) * usize::from(seed);
+        let wanted = 1 + usize::from(state.to_be_bytes()[0]) * usize::from(seed);
         let (piece, behind) = rest.split_at(wanted.min(rest.len()));
         rest = behind;
         Some(piece)
