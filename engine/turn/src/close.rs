@@ -30,7 +30,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         flow.end.get_or_insert(why);
         // After an alert nothing is said, no `close_notify` either: straight to FIN when the queue is empty.
         flow.marks.insert(Marks::FINISHING | Marks::MUTE);
-        flow.input = Vec::new();
+        self.forget_input(id);
         self.make_runnable(id);
     }
 
@@ -146,7 +146,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             self.make_runnable(id);
         }
         let Some(flow) = self.flows.get_mut(id) else { return };
-        if flow.deadline <= now.instant {
+        if flow.deadline <= now.instant && !flow.marks.contains(Marks::CLOSED) {
             flow.deadline = Instant::NEVER;
             if let Some(session) = &mut flow.session {
                 self.service.on_deadline(now, session, &mut self.actions);
@@ -213,7 +213,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Self { flows, service, actions, .. } = self;
         let Some(flow) = flows.get_mut(id) else { return };
         let Some(session) = &mut flow.session else { return };
-        if !flow.marks.contains(Marks::DRAIN_TOLD) {
+        if !flow.marks.intersects(Marks::DRAIN_TOLD | Marks::CLOSED) {
             flow.marks.insert(Marks::DRAIN_TOLD);
             service.on_drain(now, session, actions);
             self.apply(id, None);

@@ -59,6 +59,8 @@ bitflags::bitflags! {
         const HALF_OPEN = 1 << 10;
         /// TCP has nothing more to do: remove it when this turn has sent its last segments.
         const CLOSED = 1 << 11;
+        /// The service has seen all that waits and has taken none of it: it wants more first.
+        const WANTS_MORE = 1 << 13;
         /// Nothing more is said, not even `close_notify`: an alert was the last word.
         const MUTE = 1 << 12;
     }

@@ -353,7 +353,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             BeforeData::Acknowledgement => Ready::Later,
             BeforeData::Finish => {
                 // TLS 1.2 near the end of its key: what is being sent is finished, nothing is begun.
-                flow.marks.insert(Marks::FINISHING);
+                if !flow.marks.contains(Marks::FINISHING) {
+                    flow.marks.insert(Marks::FINISHING);
+                    self.forget_input(id);
+                }
                 Ready::Now
             }
             BeforeData::KeyUpdate => {

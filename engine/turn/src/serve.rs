@@ -22,23 +22,29 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let now = self.now;
         let Self { flows, service, actions, .. } = self;
         let Some(flow) = flows.get_mut(id) else { return };
-        if flow.marks.contains(Marks::FINISHING) {
+        if bytes.is_empty() || flow.marks.contains(Marks::FINISHING) {
             return;
         }
         // Usually nothing waits and all of it is taken: then nothing is kept.
         let mut rest = bytes;
-        if flow.input.is_empty() && flow.is_attentive() {
+        let offered = flow.input.is_empty() && flow.is_attentive();
+        if offered {
             let session = flow.session.as_mut().expect("an attentive connection has a session");
-            let taken = service.on_bytes(now, session, bytes, actions);
-            rest = bytes.get(taken..).unwrap_or_default();
+            let taken = service.on_bytes(now, session, bytes, actions).min(bytes.len());
+            rest = &bytes[taken..];
         }
         if !rest.is_empty() {
             flow.input.extend_from_slice(rest);
+            flow.marks.remove(Marks::WANTS_MORE);
             if flow.input.len() >= INPUT_BYTES_MAX {
                 flow.tcp.set_receive_window(0);
             }
         }
+        let in_vain = offered && rest.len() == bytes.len();
         self.apply(id, None);
+        if in_vain {
+            self.on_nothing_taken(id);
+        }
         self.pump(id);
     }
 
@@ -46,47 +52,78 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     pub(crate) fn pump(&mut self, id: FlowId) {
         let now = self.now;
         loop {
-            let window = self.config.tcp.receive_window;
             let Self { flows, service, actions, .. } = self;
             let Some(flow) = flows.get_mut(id) else { return };
+            if flow.marks.contains(Marks::CLOSED) {
+                return;
+            }
             let sent = flow.is_sent();
             let attentive = flow.is_attentive();
-            let Flow { session, input, marks, tcp, .. } = flow;
+            let Flow { session, input, marks, .. } = flow;
             let Some(session) = session.as_mut() else { return };
+            let mut in_vain = false;
             if marks.contains(Marks::ASKED) && !marks.contains(Marks::OPENING) && sent {
-                marks.remove(Marks::ASKED);
+                marks.remove(Marks::ASKED | Marks::WANTS_MORE);
                 service.on_sent(now, session, actions);
-            } else if attentive && !input.is_empty() {
+            } else if attentive && !input.is_empty() && !marks.contains(Marks::WANTS_MORE) {
                 let waiting = input.len();
                 let taken = service.on_bytes(now, session, input, actions).min(waiting);
                 input.drain(..taken);
-                if input.is_empty() {
-                    *input = Vec::new();
-                }
+                in_vain = taken == 0;
                 if waiting >= INPUT_BYTES_MAX && input.len() < INPUT_BYTES_MAX {
-                    tcp.set_receive_window(window);
-                }
-                if taken == 0 && actions.list.is_empty() {
-                    if waiting >= INPUT_BYTES_MAX {
-                        // The window is closed and the service wants more: nothing could ever move again.
-                        return self.abort(id, End::Shed);
-                    }
-                    if !marks.contains(Marks::PEER_FINISHED) {
-                        return;
-                    }
-                    // What is left will never be more.
-                    *input = Vec::new();
+                    self.open_window(id);
                 }
             } else if attentive
                 && marks.contains(Marks::PEER_FINISHED)
                 && !marks.contains(Marks::PEER_FINISH_TOLD)
             {
+                // What is left will never be more.
+                *input = Vec::new();
                 marks.insert(Marks::PEER_FINISH_TOLD);
                 service.on_peer_finished(now, session, actions);
             } else {
+                if input.is_empty() {
+                    *input = Vec::new();
+                }
                 return;
             }
             self.apply(id, None);
+            if in_vain {
+                self.on_nothing_taken(id);
+            }
+        }
+    }
+
+    /// The service took nothing of all that waits. Unless it asked for something it wants more.
+    fn on_nothing_taken(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if !flow.is_attentive() {
+            return;
+        }
+        if flow.input.len() >= INPUT_BYTES_MAX {
+            // The window is closed: nothing could ever move again.
+            return self.abort(id, End::Shed);
+        }
+        flow.marks.insert(Marks::WANTS_MORE);
+    }
+
+    /// There is room for more of the peer's, and it is told.
+    fn open_window(&mut self, id: FlowId) {
+        let window = self.config.tcp.receive_window;
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.tcp.set_receive_window(window);
+            self.touch(id);
+        }
+    }
+
+    /// Nothing more is taken from the peer: what waits goes, and what still comes is let in and thrown away, so that its
+    /// FIN can follow.
+    pub(crate) fn forget_input(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let was_full = flow.input.len() >= INPUT_BYTES_MAX;
+        flow.input = Vec::new();
+        if was_full {
+            self.open_window(id);
         }
     }
 
@@ -96,6 +133,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Self { flows, service, actions, .. } = self;
         let Some(Flow { session: Some(session), marks, .. }) = flows.get_mut(id) else { return };
         marks.remove(Marks::OPENING);
+        if marks.contains(Marks::CLOSED) {
+            return;
+        }
         // One file is known to the service at a time, so one number is enough.
         let handle = FileHandle(0);
         let told: Result<(FileHandle, FileMeta), OpenError> = match &result {
@@ -114,6 +154,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let mut list = mem::take(&mut self.actions.list);
         for action in list.drain(..) {
+            // What is asked for behind an abort is asked of nobody.
+            if self.flows.get(id).is_none_or(|flow| flow.marks.contains(Marks::CLOSED)) {
+                continue;
+            }
             match action {
                 Action::Send(bytes) => {
                     self.ask(id);
@@ -140,7 +184,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 Action::Finish => {
                     if let Some(flow) = self.flows.get_mut(id) {
                         flow.marks.insert(Marks::FINISHING);
-                        flow.input = Vec::new();
+                        self.forget_input(id);
                         self.make_runnable(id);
                     }
                 }

@@ -33,6 +33,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Stream bytes of the peer, in order.
     pub(crate) fn on_stream(&mut self, id: FlowId, bytes: &[u8]) {
         let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.marks.contains(Marks::CLOSED) {
+            return;
+        }
         flow.received_bytes += bytes.len() as u64;
         self.counters.received_bytes += bytes.len() as u64;
         match &mut flow.security {
@@ -124,7 +127,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Sealed bytes of the peer.
     fn on_records(&mut self, id: FlowId, mut bytes: &[u8]) {
         let Some(mut scratch) = self.scratch.take() else { return };
-        while let Some(flow) = self.flows.get_mut(id) {
+        while let Some(flow) = self.flows.get_mut(id).filter(|flow| !flow.marks.contains(Marks::CLOSED)) {
             let Security::Established(records) = &mut flow.security else { break };
             match records.opener.poll(&mut self.keys, &mut scratch, &mut bytes) {
                 Ok(None) => break,

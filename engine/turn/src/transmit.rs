@@ -131,7 +131,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let mss = u32::from(tcp.mss());
         loop {
             let (count, run) = outbound.run(*from, egress.parts_max)?;
-            if waits_for_company(outbound, *from + count, &run, mss) {
+            if run.start >= tcp.sent() && waits_for_company(outbound, *from + count, &run, mss) {
                 return None;
             }
             let mut range = run.clone();

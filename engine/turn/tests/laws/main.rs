@@ -8,4 +8,5 @@ mod again;
 mod bytes;
 mod credit;
 mod keys;
+mod requests;
 mod world;

@@ -9,11 +9,15 @@
 //! abort                  the end, at once
 //! ```
 
+use clock::Instant;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 use platform::{FileMeta, OpenError, RootId};
 use turn::{Actions, End, FileHandle, Now, Peer, Service, Transfer};
 
+/// How long half a line may stay half.
+const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const ROOT: RootId = RootId(0);
 
 /// What happened to the service, in order.
@@ -101,10 +105,15 @@ impl Service for Lines {
         Session { peer: peer.remote, asked: None, busy: false, draining: false }
     }
 
-    fn on_bytes(&mut self, _: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
+    fn on_bytes(&mut self, now: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
         assert!(!session.busy, "offered while something is being sent");
         self.offered += 1;
-        let Some(at) = bytes.iter().position(|&byte| byte == b'\n') else { return 0 };
+        let Some(at) = bytes.iter().position(|&byte| byte == b'\n') else {
+            // Told again whenever it is asked, as a service may.
+            actions.deadline(now.instant + PATIENCE);
+            return 0;
+        };
+        actions.deadline(Instant::NEVER);
         let line = core::str::from_utf8(&bytes[..at]).expect("a line of text");
         self.notes.push(Note::Asked(session.peer, line.to_owned()));
         Self::on_line(session, line, actions);
