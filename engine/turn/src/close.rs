@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use clock::Instant;
 use stack::FlowId;
-use tcp::Events;
+use tcp::{Events, State};
 
 use crate::flow::{Flow, Marks, Security};
 use crate::list::ConnectionSummary;
@@ -71,6 +71,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         if events.contains(Events::PEER_FINISHED) {
             flow.marks.insert(Marks::PEER_FINISHED);
+        }
+        if events.contains(Events::FINISH_ACKNOWLEDGED) {
+            // Whatever the peer still says: it has so long to finish as well.
+            flow.deadline = self.now.instant + self.config.tcp.fin_wait_2;
         }
         if events.contains(Events::CLOSED) {
             flow.marks.insert(Marks::CLOSED);
@@ -148,7 +152,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Some(flow) = self.flows.get_mut(id) else { return };
         if flow.deadline <= now.instant && !flow.marks.contains(Marks::CLOSED) {
             flow.deadline = Instant::NEVER;
-            if let Some(session) = &mut flow.session {
+            if flow.tcp.state() == State::FinWait2 {
+                self.abort(id, End::TimedOut);
+            } else if let Some(session) = &mut flow.session {
                 self.service.on_deadline(now, session, &mut self.actions);
                 self.apply(id, None);
                 self.pump(id);
@@ -182,6 +188,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         if let Some(outbound) = outbound {
             self.recycle(outbound);
+        }
+        if marks.contains(Marks::HALF_OPEN) {
+            // It never came in.
+            return;
         }
         let end = end.unwrap_or(End::Finished);
         match end {

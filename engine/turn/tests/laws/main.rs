@@ -7,6 +7,8 @@ extern crate alloc;
 mod again;
 mod bytes;
 mod credit;
+mod endings;
 mod keys;
 mod requests;
+mod scarcity;
 mod world;

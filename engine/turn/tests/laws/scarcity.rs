@@ -1,0 +1,174 @@
+//! Too little of something: everybody waits a turn, and everybody gets there.
+
+use crate::world::service::speech;
+use crate::world::{SECOND, Setup, World, bytes_of};
+use core::time::Duration;
+use disk_memory::Latency;
+use dma::PoolLayout;
+
+const LEN: u64 = 300_000;
+const LEN_USIZE: usize = 300_000;
+/// Clients that hear nothing of what they asked for.
+const SILENT: usize = 100;
+const GREEDY_LEN: u64 = 4_000_000;
+
+/// One who wants a lot and twenty who want a little, at once; all must get it, and the twenty not after the one.
+fn one_greedy_and_twenty_others(setup: Setup) -> World {
+    let mut world = setup.world();
+    world.file("film", 1, GREEDY_LEN);
+    let greedy = world.tls();
+    let others: Vec<_> =
+        (0..20).map(|index| if index % 2 == 0 { world.plain() } else { world.tls() }).collect();
+    world.say(greedy, &format!("get film 0 {GREEDY_LEN}"));
+    assert!(world.run_until(5 * SECOND, |world| world.clients[greedy].heard.len() > 100_000));
+    for &other in &others {
+        world.say(other, &format!("get film 0 {LEN}"));
+    }
+    let are_done = |world: &World| others.iter().all(|&other| world.clients[other].heard.len() == LEN_USIZE);
+    let mut done_at = None;
+    let all = world.run_until(300 * SECOND, |world| {
+        if done_at.is_none() && are_done(world) {
+            done_at = Some(world.clients[greedy].heard.len());
+        }
+        are_done(world) && world.clients[greedy].heard.len() as u64 == GREEDY_LEN
+    });
+    assert!(all, "somebody starves: {:?}", world.engine);
+    assert!(done_at.unwrap() < LEN_USIZE * 10, "the others came last: {done_at:?}");
+    for other in others {
+        assert!(world.clients[other].heard == bytes_of(1, 0..LEN));
+    }
+    world.leave();
+    world
+}
+
+#[test]
+fn a_dozen_frames_serve_twenty_one() {
+    let mut setup = Setup::new();
+    setup.pool = PoolLayout { large_count: 12, small_count: 64 };
+    let world = one_greedy_and_twenty_others(setup);
+    assert!(world.engine.counters().credit_waits > 0, "there were enough frames");
+}
+
+#[test]
+fn a_disk_that_takes_two_reads_serves_twenty_one() {
+    let mut setup = Setup::new();
+    setup.disk.reads_in_flight_max = 2;
+    setup.disk.faults.read = Latency::Fixed(Duration::from_micros(300));
+    let world = one_greedy_and_twenty_others(setup);
+    assert!(world.engine.counters().credit_waits > 0, "the disk was never full");
+}
+
+#[test]
+fn one_read_at_a_time_serves_twenty_one() {
+    let mut setup = Setup::new();
+    setup.config.reads_max = 1;
+    setup.config.reads_per_connection_max = 1;
+    setup.disk.faults.read = Latency::Fixed(Duration::from_micros(100));
+    one_greedy_and_twenty_others(setup);
+}
+
+#[test]
+fn a_link_that_takes_a_packet_a_turn_loses_and_reorders_nothing() {
+    let mut world = Setup::new().world();
+    world.file("film", 1, LEN);
+    world.link_room = 1;
+    let clients = [world.plain(), world.tls(), world.plain(), world.tls(), world.plain()];
+    for client in clients {
+        world.say(client, &format!("framed film 0 {LEN}\nbye"));
+    }
+    for client in clients {
+        world.hear(client, LEN_USIZE + 4);
+        assert!(world.clients[client].heard[2..LEN_USIZE + 2] == bytes_of(1, 0..LEN));
+    }
+    assert!(world.link_refused.get() > 0, "the link was never full");
+    assert_eq!(world.engine.counters().resent_bytes, 0);
+    for client in clients {
+        let mut next = 0;
+        for seen in world.seen_by(client).filter(|seen| !seen.payload.is_empty()) {
+            assert_eq!(seen.offset, next, "out of order");
+            next += seen.payload.len() as u64;
+        }
+    }
+    world.leave();
+}
+
+#[test]
+fn what_was_lost_goes_before_what_is_new_when_frames_are_few() {
+    let mut setup = Setup::new();
+    setup.pool = PoolLayout { large_count: 12, small_count: 64 };
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    let clients: Vec<_> = (0..12).map(|_| world.tls()).collect();
+    let mut count: u32 = 3;
+    world.filter(move |_| {
+        count = count.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
+        !(count >> 9).is_multiple_of(12)
+    });
+    for &client in &clients {
+        world.say(client, &format!("twice film 0 {LEN}"));
+    }
+    for &client in &clients {
+        world.hear(client, 2 * LEN_USIZE);
+    }
+    world.leave();
+}
+
+#[test]
+fn peers_that_acknowledge_nothing_do_not_keep_the_frames_from_others() {
+    let mut setup = Setup::new();
+    setup.pool = PoolLayout { large_count: 24, small_count: 48 };
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    world.filter(|seen| seen.client.is_none_or(|client| client >= SILENT) || seen.payload.is_empty());
+    // Each may have ten segments of the service's own bytes on the way, which have to be kept; there are more of them
+    // than frames.
+    for client in (0..SILENT).map(|_| world.plain()).collect::<Vec<_>>() {
+        world.say(client, if client % 2 == 0 { "say 14000" } else { "say 1000" });
+    }
+    let honest = [world.plain(), world.tls()];
+    world.run(Duration::from_millis(500));
+    for client in honest {
+        world.say(client, &format!("framed film 0 {LEN}"));
+    }
+    let began = world.now();
+    for client in honest {
+        world.hear(client, LEN_USIZE + 4);
+    }
+    let took = world.now().since(began);
+    assert!(took < 10 * SECOND, "{took:?}");
+}
+
+#[test]
+fn a_few_keys_at_hand_serve_many_connections() {
+    let mut setup = Setup::new();
+    setup.config.keys_max = 4;
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    let clients: Vec<_> = (0..10).map(|_| world.tls()).collect();
+    for &client in &clients {
+        world.say(client, &format!("framed film 0 {LEN}\nsay 3"));
+    }
+    for &client in &clients {
+        world.hear(client, LEN_USIZE + 4 + 3);
+        assert!(world.clients[client].heard.ends_with(&speech(3)));
+    }
+    world.leave();
+}
+
+#[test]
+fn more_files_than_may_be_open_are_all_sent() {
+    let mut setup = Setup::new();
+    setup.config.files_max = 2;
+    let mut world = setup.world();
+    let clients: Vec<_> = (0..10).map(|_| world.plain()).collect();
+    for (number, &client) in (0..).zip(&clients) {
+        world.file(&format!("f{number}"), number, LEN);
+        world.say(client, &format!("get f{number} 0 {LEN}"));
+    }
+    for (number, &client) in (0..).zip(&clients) {
+        world.hear(client, LEN_USIZE);
+        assert!(world.clients[client].heard == bytes_of(number, 0..LEN));
+    }
+    world.leave();
+    assert!(world.engine.disk().files_open() <= 2, "files stay open");
+}
