@@ -393,7 +393,8 @@ impl Connection {
         }
         let mut at = Instant::NEVER;
         if self.snd.flight.is_some() && !self.snd.is_outstanding() {
-            at = self.heard_at.max(self.snd.seen) + TRIM_AFTER;
+            // What was said counts, not what was asked: this very timer makes the owner ask.
+            at = self.heard_at.max(self.snd.sent_at) + TRIM_AFTER;
         }
         if let Some(keepalive) = config.keepalive {
             at = at.min(self.heard_at + keepalive.idle + keepalive.interval * u32::from(self.attempts));
@@ -415,7 +416,7 @@ impl Connection {
             self.enter_closed();
             return Events::TIMED_OUT | Events::CLOSED;
         }
-        if now.since(self.heard_at.max(self.snd.seen)) >= TRIM_AFTER {
+        if now.since(self.heard_at.max(self.snd.sent_at)) >= TRIM_AFTER {
             self.snd.trim();
         }
         if let Some(keepalive) = config.keepalive

@@ -98,7 +98,7 @@ pub(crate) struct Sender {
     /// The latest time we were told.
     pub(crate) seen: Instant,
     /// When data last left.
-    sent_at: Instant,
+    pub(crate) sent_at: Instant,
     /// Since when what is outstanding waits without progress (RFC 9293 §3.8.3).
     pub(crate) progress_at: Instant,
     pub(crate) counters: Counters,
