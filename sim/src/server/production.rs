@@ -108,6 +108,11 @@ impl Production {
         &self.records
     }
 
+    /// The access log so far, which then begins anew.
+    pub fn take_records(&mut self) -> Vec<AccessRecord> {
+        core::mem::take(&mut self.records)
+    }
+
     /// Moves what is on the link to `out`, cut to the wire's size; whether there was anything.
     fn drain(&mut self, out: &mut Vec<Frame>) -> bool {
         let mut moved = false;
