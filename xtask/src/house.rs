@@ -174,6 +174,13 @@ pub(crate) const ROOMS: &[Room] = &[
         // Entering a namespace cannot be expressed safely: other threads would see it happen.
         SYS,
     ),
+    room(
+        "middlebox",
+        "tools/middlebox",
+        &["clock", "dma", "platform", "rings", "netlink", "vnet", "link-tap", "link-packet", "link-memory"],
+        &["wire"],
+        NONE,
+    ),
     room("sim", "sim", ENGINE_IN_MEMORY, &[], Unsafety::Tests(&["heap.rs"])),
     room("bench", "bench", ENGINE_ON_A_MACHINE, &[], NONE),
     room(
