@@ -27,7 +27,7 @@ mod tests;
 pub use credit::StaysWithinCredit;
 pub use plaintext::ShowsNoPlaintext;
 pub use repeats::RepeatsItself;
-pub use vitals::{CountsAddUp, FramesComeBack};
+pub use vitals::{CountsAddUp, FramesComeBack, StaysSmall};
 
 /// A law was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,7 @@ pub fn all(secure_port: u16) -> Vec<Box<dyn Checker>> {
         Box::new(StaysWithinCredit::new()),
         Box::new(ShowsNoPlaintext::new(secure_port)),
         Box::new(FramesComeBack),
+        Box::new(StaysSmall),
         Box::new(CountsAddUp::default()),
     ]
 }

@@ -72,6 +72,29 @@ impl Content {
         Ok(())
     }
 
+    /// Compares `bytes` with what stands at `offset` in this version or in any of the `later` ones after it: of a file that
+    /// changes while it is read, each byte may be old or new.
+    ///
+    /// # Errors
+    /// The first byte that no version has.
+    pub fn verify_any(self, later: u32, offset: u64, bytes: &[u8]) -> Result<(), Difference> {
+        let Err(difference) = self.verify(offset, bytes) else { return Ok(()) };
+        let mut known = vec![false; bytes.len()];
+        let mut expected = vec![0; bytes.len()];
+        for version in self.version..=self.version + later {
+            Self { version, ..self }.fill(offset, &mut expected);
+            for (known, (expected, found)) in known.iter_mut().zip(expected.iter().zip(bytes)) {
+                *known |= expected == found;
+            }
+        }
+        match known.iter().position(|known| !known) {
+            None => Ok(()),
+            Some(index) => {
+                Err(Difference { offset: offset + index as u64, found: bytes[index], ..difference })
+            }
+        }
+    }
+
     /// The eight bytes at offset `8 * index`.
     fn word(self, index: u64) -> [u8; 8] {
         const WORDS: u64 = MARKER_STRIDE / 8;
@@ -146,6 +169,19 @@ mod tests {
         bytes[777] ^= 0x10;
         let difference = content.verify(0, &bytes).unwrap_err();
         assert_eq!((difference.offset, difference.expected ^ difference.found), (777, 0x10));
+    }
+
+    #[test]
+    fn of_a_file_that_changes_each_byte_is_old_or_new() {
+        let content = Content::of(9);
+        let mut bytes = whole(content);
+        let new = whole(Content { version: 1, ..content });
+        bytes[500..700].copy_from_slice(&new[500..700]);
+        assert!(content.verify(0, &bytes).is_err());
+        assert_eq!(content.verify_any(1, 0, &bytes), Ok(()));
+        let odd = (0..=255).find(|byte| ![new[600], whole(content)[600]].contains(byte)).unwrap();
+        bytes[600] = odd;
+        assert_eq!(content.verify_any(1, 0, &bytes).unwrap_err().offset, 600);
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub trait Server: Debug {
 pub struct Vitals {
     /// Connections in the table.
     pub connections: u32,
+    /// How many there may be.
+    pub connections_max: u32,
+    /// Files open.
+    pub files_open: u32,
+    /// How many there may be besides those being sent.
+    pub files_max: u32,
     /// Large frames out of the pool.
     pub frames_large: u32,
     /// How many there are.

@@ -25,13 +25,16 @@ use crate::time::{SimClock, UNIX_START};
 pub const ROOT: RootId = RootId(0);
 
 /// Lengths that have been wrong before, somewhere: around blocks, records and reads.
-const LENGTHS: [u64; 20] = [
+const LENGTHS: [u64; 21] = [
     0, 1, 511, 512, 513, 4_095, 4_096, 4_097, 16_383, 16_384, 16_385, 32_768, 65_535, 65_536, 100_001,
-    131_072, 131_073, 300_000, 1_000_003, 2_500_000,
+    131_072, 131_073, 300_000, 1_000_003, 2_500_000, 400_000,
 ];
 
-/// How many objects there are.
+/// How many objects there are that stay as they are.
 pub const OBJECTS: u32 = 20;
+
+/// The one that is written to while it is served, in worlds where files change.
+pub const CHANGING: u32 = 20;
 
 /// Those worth asking for a part of.
 pub const LARGE: [u32; 4] = [14, 17, 18, 19];
@@ -173,7 +176,7 @@ impl Setup {
     #[must_use]
     pub fn server(&self, seed: Seed, clock: &SimClock, identity: &Identity) -> Production {
         let mut disk = MemoryDisk::new(self.disk);
-        for object in 0..OBJECTS {
+        for object in 0..=CHANGING {
             disk.insert(ROOT, path(object), disk_object(Content::of(object), object_len(object)));
         }
         let site = Site::new(self.settings.clone(), ROOT, &Catalogue::default()).expect("lawful settings");

@@ -20,15 +20,16 @@ use crate::client::adversary::{Babbler, Flood};
 use crate::client::model::{Manners, ModelTcp};
 use crate::client::own::OwnTcp;
 use crate::client::report::{Mishap, Report, Tally};
-use crate::client::script::{Ending, Request, Visit};
+use crate::client::script::{Ending, Expect, Request, Visit, path as path_of, target};
 use crate::client::smol::{SmolConfig, SmolTcp};
 use crate::client::visitor::{SECURE_PORT, Visitor};
 use crate::client::{Ended, Host};
+use crate::content::Content;
 use crate::network::{BurstLoss, Corrupt, Device, Duplicate, Faults, Loss, Mtu, Rate, Reorder, Stall, Wire};
 use crate::provider::{Identity, SUITES_12, SUITES_13, client_config};
 use crate::random::{Dice, PPM, Seed};
 use crate::server::{Production, Server as _, Vitals};
-use crate::setup::{Setup, object_len};
+use crate::setup::{CHANGING, ROOT, Setup, disk_object, object_len};
 use crate::time::SimClock;
 use crate::world::{Stop, World};
 use platform::{Disk as _, Link as _};
@@ -67,6 +68,8 @@ pub struct Features {
     pub adversaries: bool,
     /// The server has little of everything.
     pub scarcity: bool,
+    /// A file is written to while it is served.
+    pub file_changes: bool,
 }
 
 impl Features {
@@ -93,6 +96,7 @@ impl Features {
             cut_short: coin(),
             adversaries: coin(),
             scarcity: coin(),
+            file_changes: coin(),
         }
     }
 
@@ -110,6 +114,8 @@ impl Features {
     }
 }
 
+/// Versions of the file that changes.
+const VERSIONS: u32 = 3;
 /// How long faults last, in the world's time.
 const SAFETY: Duration = Duration::from_secs(15);
 /// How long everything may take on healthy paths.
@@ -177,8 +183,17 @@ pub fn run(seed: u64, verbose: bool) -> Verdict {
         }
     }
     if breaches.is_empty() && !world.has_failed() {
+        let drains = dice.chance(PPM / 2);
+        if drains {
+            world.server_mut().engine_mut().drain();
+        }
         world.run_until(world.now() + REST);
         world.rest();
+        if drains && !world.server().engine().is_drained() {
+            let what = format!("it drains, and after {REST:?} it still holds connections");
+            breaches.push(Breach { at: world.now(), law: "DrainsInTheEnd", what });
+        }
+        log_every_request(&world, &mut breaches);
     }
     breaches.extend_from_slice(world.breaches());
     if world.server().vitals().connections > 0 && !breaches.is_empty() {
@@ -210,6 +225,12 @@ fn safety(world: &mut World<Production>, seed: Seed, features: Features) {
         let until = world.now() + dice.duration(Duration::from_millis(1)..Duration::from_millis(300));
         if features.link_stalls && dice.chance(PPM / 2) {
             world.server_mut().stall_link(until);
+        }
+        if features.file_changes && dice.chance(PPM / 2) {
+            let version = u32::try_from(dice.within(0..u64::from(VERSIONS))).expect("few");
+            let content = Content { object: CHANGING, version };
+            let object = disk_object(content, object_len(CHANGING));
+            world.server_mut().engine_mut().disk_mut().replace(ROOT, path_of(CHANGING), object);
         }
         if features.slow_disk && dice.chance(PPM / 4) {
             world.server_mut().engine_mut().disk_mut().stall_until(until);
@@ -248,6 +269,22 @@ fn liveness(world: &mut World<Production>, breaches: &mut Vec<Breach>) {
         if !breaches.is_empty() {
             return;
         }
+    }
+}
+
+/// Every response that a client has received whole is in the access log, and so are its bytes.
+fn log_every_request(world: &World<Production>, breaches: &mut Vec<Breach>) {
+    let records = world.server().records();
+    let logged: u64 = records.iter().map(atlas::AccessRecord::content_bytes).sum();
+    let tally = world.tally();
+    if (records.len() as u64) < tally.answered || logged < tally.body_bytes {
+        let what = format!(
+            "{} requests and {logged} bytes are logged; clients have received {} and {}",
+            records.len(),
+            tally.answered,
+            tally.body_bytes
+        );
+        breaches.push(Breach { at: world.now(), law: "LogsEveryRequest", what });
     }
 }
 
@@ -308,6 +345,12 @@ pub fn build(seed: Seed, features: Features, setup: &Setup) -> World<Production>
             let index = 1_000;
             let flood = Flood::new(address::mac(index), server, &mut dice);
             world.add(address::mac(index), Box::new(flood), wire(), wire());
+        }
+        for (index, half_open) in [(1_002, false), (1_003, true)] {
+            if dice.chance(PPM / 2) {
+                let host = harmful(index, half_open, &clock, &identity, &mut dice);
+                world.add(address::mac(index), host, wire(), wire());
+            }
         }
         let index = 1_001;
         let local = (address::mac(index), address::host(index, false, 2_000));
@@ -443,6 +486,28 @@ fn visitor<T: crate::client::Transport + 'static>(
     Box::new(Visitor::new(name, transport, tls, script, dice.fork()))
 }
 
+/// A client that acknowledges what it has not got, or never completes a handshake.
+fn harmful(
+    index: u32,
+    half_open: bool,
+    clock: &SimClock,
+    identity: &Identity,
+    dice: &mut Dice,
+) -> Box<dyn Host> {
+    let mut manners = Manners::odd(dice, false);
+    manners.mss = manners.mss.max(536);
+    manners.half_open = half_open;
+    manners.acks.ahead = u32::try_from(dice.skewed(1..200_000)).expect("small");
+    let secure = dice.chance(PPM / 2);
+    let script = script(secure, manners.ease(), Features::default(), dice);
+    let local = (address::mac(index), address::host(index, false, 3_000));
+    let server = (address::SERVER_MAC, SocketAddr::new(address::server(false), 0));
+    let tcp = ModelTcp::new(local, server, manners, dice.fork());
+    let tls = Arc::new(client_config(dice.fork(), clock.clone(), identity, SUITES_13[0]));
+    let name = if half_open { "half open" } else { "optimist" };
+    Box::new(Visitor::new(name.to_owned(), tcp, tls, script, dice.fork()).excused())
+}
+
 /// Visits for a client that takes about `ease` bytes in a round trip.
 fn script(secure: bool, ease: u64, features: Features, dice: &mut Dice) -> Vec<Visit> {
     // A client with a tiny window does not ask for films.
@@ -456,8 +521,14 @@ fn visit(secure: bool, budget: u64, features: Features, dice: &mut Dice) -> Visi
     let count = dice.within(1..8);
     let mut requests = Vec::new();
     for _ in 0..count {
-        let request = request(left, dice);
-        if let crate::client::script::Expect::Object { range, .. } = &request.expect
+        let mut request = request(left, dice);
+        if features.file_changes && left > object_len(CHANGING) / 2 && dice.chance(PPM / 3) {
+            let start = dice.within(0..object_len(CHANGING) / 2);
+            let end = dice.within(start + 1..object_len(CHANGING) + 1);
+            request = Request::range(CHANGING, start..end);
+            request.later_versions = VERSIONS - 1;
+        }
+        if let Expect::Object { range, .. } = &request.expect
             && request.method == "GET"
         {
             left = left.saturating_sub(range.end - range.start);
@@ -503,11 +574,11 @@ fn request(budget: u64, dice: &mut Dice) -> Request {
     match dice.within(0..12) {
         0 => Request::head(object, len),
         1 => Request::answered_with("GET", "/not/there.mp4".to_owned(), 404),
-        2 => Request::answered_with("DELETE", crate::client::script::target(object), 405),
+        2 => Request::answered_with("DELETE", target(object), 405),
         3 => {
             let mut beyond = Request::get(object, len);
             beyond.headers = format!("Range: bytes={len}-\r\n");
-            beyond.expect = crate::client::script::Expect::Status(416);
+            beyond.expect = Expect::Status(416);
             beyond
         }
         4..7 => {

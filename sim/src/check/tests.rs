@@ -134,6 +134,17 @@ mod vitals {
     }
 
     #[test]
+    fn one_connection_too_many_is_a_breach() {
+        let mut breaches = Vec::new();
+        let mut vitals = Vitals { connections: 3, connections_max: 3, ..Vitals::default() };
+        StaysSmall.on_turn(Instant::EPOCH, &vitals, &mut breaches);
+        assert_eq!(breaches, []);
+        vitals.connections = 4;
+        StaysSmall.on_turn(Instant::EPOCH, &vitals, &mut breaches);
+        assert_eq!(breaches.len(), 1);
+    }
+
+    #[test]
     fn a_byte_on_the_wire_that_is_not_counted_is_a_breach() {
         let mut watch = Watch::established(CountsAddUp::default());
         watch.data(1_000, b"abc");

@@ -38,6 +38,26 @@ impl Checker for FramesComeBack {
     }
 }
 
+/// Tables are bounded, whoever knocks: never are there more connections than there may be, nor more open files than the
+/// cache holds and connections can be sending.
+#[derive(Debug)]
+pub struct StaysSmall;
+
+impl Checker for StaysSmall {
+    fn on_turn(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
+        let Vitals { connections, connections_max, files_open, files_max, .. } = *vitals;
+        if connections > connections_max || files_open > files_max + connections {
+            breaches.push(Breach {
+                at,
+                law: "StaysSmall",
+                what: format!(
+                    "{connections} connections of at most {connections_max}, {files_open} files of at most {files_max} and those being sent"
+                ),
+            });
+        }
+    }
+}
+
 /// The server's counters agree with what the wire shows, and never go backwards.
 #[derive(Debug, Default)]
 pub struct CountsAddUp {

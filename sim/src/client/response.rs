@@ -107,7 +107,7 @@ impl Reader {
         if body.compared
             && let Expect::Object { content, .. } = request.expect
         {
-            content.verify(body.offset, part).map_err(Wrong::Body)?;
+            content.verify_any(request.later_versions, body.offset, part).map_err(Wrong::Body)?;
         }
         body.offset += count as u64;
         body.left -= count as u64;

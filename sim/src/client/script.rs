@@ -84,6 +84,8 @@ pub struct Request {
     pub headers: String,
     /// What must come of it.
     pub expect: Expect,
+    /// How many later versions of the object may have come in its place meanwhile.
+    pub later_versions: u32,
 }
 
 /// What must come of a request.
@@ -123,6 +125,7 @@ impl Request {
             target: target(object),
             headers: String::new(),
             expect: Expect::Object { status: 200, content: Content::of(object), range: 0..len },
+            later_versions: 0,
         }
     }
 
@@ -140,19 +143,20 @@ impl Request {
             target: target(object),
             headers: format!("Range: bytes={}-{}\r\n", range.start, range.end - 1),
             expect: Expect::Object { status: 206, content: Content::of(object), range },
+            later_versions: 0,
         }
     }
 
     /// A request that has no object to show.
     #[must_use]
     pub fn answered_with(method: &'static str, target: String, status: u16) -> Self {
-        Self { method, target, headers: String::new(), expect: Expect::Status(status) }
+        Self { method, target, headers: String::new(), expect: Expect::Status(status), later_versions: 0 }
     }
 
     /// The head on the wire.
     #[must_use]
     pub fn emit(&self, close: bool) -> Vec<u8> {
-        let Self { method, target, headers, expect: _ } = self;
+        let Self { method, target, headers, expect: _, later_versions: _ } = self;
         let connection = if close { "Connection: close\r\n" } else { "" };
         format!("{method} {target} HTTP/1.1\r\nHost: atlas.test\r\n{connection}{headers}\r\n").into_bytes()
     }

@@ -64,6 +64,8 @@ pub struct Production {
     /// The wire takes nothing until then.
     stalled_until: Instant,
     scratch: Vec<u8>,
+    connections_max: u32,
+    files_max: u32,
     records: Vec<AccessRecord>,
 }
 
@@ -75,6 +77,8 @@ impl Production {
     pub fn new(parts: Parts) -> Result<Self, ConfigError> {
         let Parts { config, link: (link, wire), disk, clock, entropy, pool, service, secure } = parts;
         let secure = Some(secure);
+        let connections_max = config.connections_max;
+        let files_max = u32::try_from(config.files_max).unwrap_or(u32::MAX);
         let engine = Engine::new(config, EngineParts { link, disk, clock, entropy, pool, service, secure })?;
         Ok(Self {
             engine,
@@ -82,6 +86,8 @@ impl Production {
             waiting: VecDeque::new(),
             stalled_until: Instant::EPOCH,
             scratch: Vec::new(),
+            connections_max,
+            files_max,
             records: Vec::new(),
         })
     }
@@ -185,6 +191,9 @@ impl Server for Production {
         let in_use = self.engine.pool().in_use();
         Vitals {
             connections: counters.connections,
+            connections_max: self.connections_max,
+            files_open: counters.files_open,
+            files_max: self.files_max,
             frames_large: in_use.large,
             frames_large_max: layout.large_count,
             frames_small: in_use.small,
