@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Version};
 
 /// How long a certificate that we made is valid; browsers refuse longer ones.
 const SELF_SIGNED_DAYS: i64 = 397;
@@ -60,6 +60,13 @@ pub enum CertificateError {
         /// Which file.
         path: PathBuf,
     },
+    /// The certificate is older than what clients understand.
+    OldVersion {
+        /// Which file.
+        path: PathBuf,
+        /// Its X.509 version, counted from 1.
+        version: u32,
+    },
     /// The certificate was made for another key.
     KeyMismatch {
         /// The certificate.
@@ -96,6 +103,11 @@ impl fmt::Display for CertificateError {
             Self::EncryptedKey { path } => write!(
                 f,
                 "the key in {} is encrypted; decrypt it with `openssl pkey -in {0} -out KEY`",
+                path.display()
+            ),
+            Self::OldVersion { path, version } => write!(
+                f,
+                "the certificate in {} is of X.509 version {version}; make one of version 3, with a subjectAltName",
                 path.display()
             ),
             Self::KeyMismatch { certificate, key } => write!(
@@ -139,6 +151,10 @@ impl Certificate {
         provider: &CryptoProvider,
     ) -> Result<Self, CertificateError> {
         let chain = read_chain(certificate)?;
+        // Asked first: rustls would only say that it knows no such version.
+        if let Some(version) = old_version(&chain) {
+            return Err(CertificateError::OldVersion { path: certificate.into(), version });
+        }
         let key_der = read_key(key)?;
         let certified =
             CertifiedKey::from_der(chain, key_der.clone_key(), provider).map_err(|error| match error {
@@ -305,6 +321,12 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateEr
         return Err(refused(pem::Error::NoItemsFound));
     }
     Ok(chain)
+}
+
+/// The version of the leaf, counted from 1, where it is not the third (RFC 5280 §4.1.2.1).
+fn old_version(chain: &[CertificateDer<'_>]) -> Option<u32> {
+    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    (leaf.version() != X509Version::V3).then(|| leaf.version().0.saturating_add(1))
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {

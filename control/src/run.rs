@@ -58,6 +58,15 @@ pub trait Server {
     fn figures(&self) -> Vec<Figure>;
 }
 
+/// What there is at the admin port.
+const INDEX: &str = "\
+GET   /metrics    the numbers for Prometheus
+      /stats      the same as JSON
+      /healthz    200 while it runs
+      /readyz     200 while new connections are welcome
+POST  /drain      as SIGTERM
+      /reload     as SIGHUP";
+
 /// What came of reading things again.
 #[derive(Debug)]
 pub struct Reloaded<S> {
@@ -70,8 +79,9 @@ pub struct Reloaded<S> {
 }
 
 impl<S> Reloaded<S> {
+    /// Whether all that was asked for is in force, or was never going to change without a restart.
     fn is_clean(&self) -> bool {
-        self.events.iter().all(|event| event.level > Level::WARN)
+        self.events.iter().all(|event| event.level > Level::ERROR)
     }
 }
 
@@ -268,7 +278,8 @@ impl<S: Server> Desk<'_, S> {
                 tracing::warn!("second signal: leaving at once");
                 self.stop(now);
             }
-            (Signal::Leave, Status::Stopping) => self.deadline = Some(now),
+            // The workers are on their way out, and have STOP_PATIENCE: an impatient finger is no fault of theirs.
+            (Signal::Leave, Status::Stopping) => {}
             (Signal::Reload, _) => {
                 self.reload();
             }
@@ -427,6 +438,7 @@ impl<S: Server> Desk<'_, S> {
                 stats["status"] = json!(self.status.to_string());
                 Response { status: 200, content_type: "application/json", body: format!("{stats:#}\n") }
             }
+            (Method::Get | Method::Head, "/") => Response::text(200, INDEX),
             (Method::Post, "/drain") => {
                 self.drain("POST /drain", now);
                 Response::text(202, self.status)
@@ -435,10 +447,10 @@ impl<S: Server> Desk<'_, S> {
                 let (clean, told) = self.reload();
                 Response::text(if clean { 200 } else { 500 }, told)
             }
-            (_, "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload") => {
+            (_, "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload") => {
                 Response::text(405, "ask with GET, command with POST")
             }
-            _ => Response::text(404, "there are /metrics /stats /healthz /readyz, and POST /drain /reload"),
+            _ => Response::text(404, INDEX),
         }
     }
 

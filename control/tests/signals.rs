@@ -110,6 +110,9 @@ fn each_signal_does_what_the_manual_says() {
     assert!(worker.command().is_none(), "and waits for what is being sent");
     raise(Signal::INT);
     assert!(matches!(command(&mut worker), Command::Stop), "a second one does not wait");
+    raise(Signal::INT);
+    thread::sleep(Duration::from_millis(100));
+    assert!(!control.is_finished(), "a third one does not blame a worker that is leaving");
     worker.report(Report::Stopped);
     assert_eq!(control.join().expect("no panic"), Outcome::Stopped);
 

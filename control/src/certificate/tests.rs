@@ -48,6 +48,17 @@ fn load(certificate: &Path, key: &Path) -> Result<Certificate, CertificateError>
     Certificate::load(certificate, key, today(), &provider())
 }
 
+/// Made with `openssl x509 -req` without extensions; only its version matters.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIHWMIGJAhRU/CPA+BTgfIpNcnfDci7HvEMTpjAFBgMrZXAwDjEMMAoGA1UEAwwD
+b2xkMB4XDTI2MTEyMDExNTUwMFoXDTM2MTExNzExNTUwMFowDjEMMAoGA1UEAwwD
+b2xkMCowBQYDK2VwAyEAfN4Ku7hJY+j3amsH6Li4z2ctvOEWXKrb8qYmBuTzA1Qw
+BQYDK2VwA0EAzCvdVLuM6hRhHjS6nzZwtTfvRR/drdZ0zVqNdDYnrA2jhL0HtNea
+d5OK23wwT1HeuCZVESMltg/7fpVit8gxDw==
+-----END CERTIFICATE-----
+";
+
 #[test]
 fn a_valid_pair_tells_its_names_and_its_last_day() {
     let files = Files::new("valid");
@@ -127,4 +138,13 @@ fn a_certificate_of_our_own_is_for_its_names_and_for_thirteen_months() {
     assert_eq!(Leaf::parse(&made.certified).unwrap().not_after, made.not_after);
     let again = Certificate::self_signed(&names, today(), &provider()).unwrap();
     assert!(!made.is_same(&again) && made.is_same(&made));
+}
+
+#[test]
+fn a_certificate_of_the_first_version_is_called_that() {
+    let files = Files::new("version");
+    let (_, key) = issue("video.example", 2025, 2030);
+    let error = load(&files.write("c.pem", VERSION_1), &files.write("k.pem", &key)).unwrap_err();
+    assert!(matches!(error, CertificateError::OldVersion { version: 1, .. }), "{error}");
+    assert!(error.to_string().contains("version 3"), "{error}");
 }

@@ -233,6 +233,8 @@ fn counters_and_records_come_out_where_they_are_asked_for() {
     while std::fs::read_to_string(&world.log).unwrap() != "GET /a 200\n" {
         thread::yield_now();
     }
+    let index = world.ask("GET /");
+    assert!(index.starts_with("HTTP/1.1 200 ") && index.contains("/metrics"), "{index}");
     assert_eq!(world.status("GET /nothing"), 404);
     assert_eq!(world.status("GET /drain"), 405);
     world.workers[0].report(Report::Stopped);
