@@ -145,6 +145,13 @@ impl TapQueue {
     }
 }
 
+/// The bare descriptor, nonblocking, for who forwards packets with their virtio-net headers as they are.
+impl From<TapQueue> for OwnedFd {
+    fn from(queue: TapQueue) -> Self {
+        queue.fd
+    }
+}
+
 /// Opens one more queue of the device `name`; says what the device is called.
 fn open_queue(name: &str, queues: u16) -> Result<(OwnedFd, String), TapError> {
     let file = OpenOptions::new()
@@ -154,12 +161,18 @@ fn open_queue(name: &str, queues: u16) -> Result<(OwnedFd, String), TapError> {
         .open(TUN)
         .map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => TapError::MayNotOpen { source },
-            _ => TapError::NoDriver { source },
+            // No node, or a node without a driver behind it.
+            _ if matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ENXIO)) => {
+                TapError::NoDriver { source }
+            }
+            _ => TapError::Refused { attempt: "open /dev/net/tun", source },
         })?;
     let fd = OwnedFd::from(file);
     let device = sys::attach(fd.as_fd(), name).map_err(|source| match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => TapError::MayNotCreate { name: name.to_owned() },
         Some(libc::EBUSY | libc::EEXIST) => TapError::NameTaken { name: name.to_owned() },
+        // Something else has its place, as in containers that hide devices behind /dev/null.
+        Some(libc::ENOTTY) => TapError::NoDriver { source },
         Some(libc::E2BIG) => TapError::TooManyQueues { queues },
         _ => TapError::Refused { attempt: "create a TAP device", source },
     })?;
