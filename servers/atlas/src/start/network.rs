@@ -8,9 +8,14 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 use link_packet::{PacketError, PacketQueue};
 use link_tap::{TapDevice, TapError, TapQueue, TapSetup};
 use netlink::{LinkChange, Netlink, NetlinkError};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::thread::sleep;
+use std::time::Instant;
 use vnet::{VnetConfig, VnetQueue};
 
 use crate::config::{Cidr, LinkChoice};
@@ -20,6 +25,11 @@ const VETH_KERNEL: &str = "atlas0";
 const VETH_OURS: &str = "atlas1";
 /// Networks that we try for ourselves, of each family.
 const CANDIDATES: u16 = 256;
+/// The abstract socket that is held while addresses are being chosen.
+const TURNSTILE: &str = "atlas-chooses-addresses";
+/// How long another server may take to choose; one that hangs must not keep us from starting.
+const TURNSTILE_PATIENCE: Duration = Duration::from_secs(3);
+const TURNSTILE_RETRY: Duration = Duration::from_millis(10);
 
 /// Why there is no network. The operator's or the machine's; one line each.
 #[derive(Debug)]
@@ -131,6 +141,7 @@ impl Network {
         workers: u16,
         in_namespace: bool,
     ) -> Result<Self, NetworkError> {
+        let _turnstile = Turnstile::enter(TURNSTILE, TURNSTILE_PATIENCE);
         let host = Host::look(&mut Netlink::open()?)?;
         match link {
             LinkChoice::Packet(interface) => {
@@ -209,6 +220,29 @@ impl Network {
             ),
             _device: None,
         })
+    }
+}
+
+/// Between looking for a free network and taking it nobody else may look: two servers that start together would both
+/// find the same one. An abstract socket is a lock that belongs to the network namespace, as addresses do, and that
+/// ends with its holder.
+struct Turnstile {
+    _name: UnixListener,
+}
+
+impl Turnstile {
+    /// Waits for its turn. `None` when that took too long or cannot be had: then the kernel's own checks must do.
+    fn enter(name: &str, patience: Duration) -> Option<Self> {
+        let address = SocketAddr::from_abstract_name(name).ok()?;
+        let begun = Instant::now();
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Ok(name) => return Some(Self { _name: name }),
+                Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => return None,
+                Err(_) if begun.elapsed() >= patience => return None,
+                Err(_) => sleep(TURNSTILE_RETRY),
+            }
+        }
     }
 }
 
@@ -335,6 +369,15 @@ mod tests {
     fn a_machine_without_ipv6_gets_none() {
         let host = Host { ipv6: false, ..host(&[], &[]) };
         assert_eq!(host.addresses(&[]).unwrap(), cidrs(&["10.77.0.2/24"]));
+    }
+
+    #[test]
+    fn only_one_server_at_a_time_chooses_addresses() {
+        let name = format!("atlas-turnstile-test-{}", std::process::id());
+        let first = Turnstile::enter(&name, Duration::ZERO).unwrap();
+        assert!(Turnstile::enter(&name, TURNSTILE_RETRY * 2).is_none());
+        drop(first);
+        assert!(Turnstile::enter(&name, Duration::ZERO).is_some());
     }
 
     #[test]
