@@ -126,7 +126,9 @@ pub(crate) struct ServeArgs {
 /// What `sign` takes.
 #[derive(Args, Debug)]
 pub(crate) struct SignArgs {
-    /// The path to sign, as it stands in the URL without its first slash: films/a/master.m3u8
+    /// The path to sign, as the file is named below the directory: films/a/master.m3u8
+    ///
+    /// What a URL must not hold, such as a space, is encoded in the result.
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
     /// The file that holds the key, as for `serve --signing-key`
@@ -162,6 +164,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("'{text}' is not a time such as 90s, 15m, 6h or 7d"))
+}
+
+/// What is wrong with the command line, as one line: the cause, then what clap would rather have seen.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said = text.lines().map(str::trim);
+    let cause = said.clone().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let cause = cause.strip_prefix("error: ").unwrap_or(&cause).to_owned();
+    let tips = said.filter_map(|line| line.strip_prefix("tip: "));
+    tips.fold(cause, |line, tip| line + "; " + tip) + "; `--help` is the manual"
 }
 
 #[cfg(test)]
@@ -204,6 +216,24 @@ mod tests {
             ["EXAMPLES", "FILES", "SIGNALS", "EXIT STATUS", "ADMIN PORT", "--drain-seconds", "[default:"]
         {
             assert!(manual.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_is_one_line_with_the_remedy() {
+        let told = |arguments: &[&str]| one_line(&Cli::try_parse_from(arguments).unwrap_err());
+        let line = told(&["atlas", "serve", ".", "--htpp", "80"]);
+        assert!(line.starts_with("unexpected argument '--htpp'") && line.contains("'--http'"), "{line}");
+        let line = told(&["atlas", "serve", ".", "--http", "99999"]);
+        assert!(line.contains("'99999' is not a port"), "{line}");
+        let line = told(&["atlas", "sign", "a.mp4"]);
+        assert!(line.contains("--signing-key <FILE>"), "{line}");
+        for arguments in [
+            &["atlas", "serve", ".", "--bogus"][..],
+            &["atlas", "serve", ".", "--memory", "1M", "--frames", "9"],
+        ] {
+            let line = told(arguments);
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
         }
     }
 }

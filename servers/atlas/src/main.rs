@@ -15,7 +15,8 @@ mod start;
 mod stats;
 mod worker;
 
-use clap::Parser;
+use clap::Parser as _;
+use clap::error::ErrorKind;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,7 +35,17 @@ const FAILED: u8 = 1;
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // A manual that was asked for goes to standard output, with status 0.
+        Err(told)
+            if !told.use_stderr() || told.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            told.exit()
+        }
+        Err(error) => return refuse(&cli::one_line(&error), NOT_STARTED),
+    };
+    match cli.command {
         Command::Serve(arguments) => serve(*arguments),
         Command::Check(arguments) => check(*arguments),
         Command::Sign(arguments) => match sign::sign(&arguments) {

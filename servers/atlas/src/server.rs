@@ -187,7 +187,8 @@ impl Atlas {
         }
         let days = secure.certificate().valid_for(SystemTime::now()).as_secs() / 86_400;
         if days < EXPIRY_WARNING_DAYS {
-            events.warn(format!("tls: the certificate is valid for {days} more days only; renew it"));
+            let plural = if days == 1 { "" } else { "s" };
+            events.warn(format!("tls: the certificate is valid for {days} more day{plural} only; renew it"));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an operator can set about HTTP: the `[http]` part of the configuration.
+//! What an operator can set about HTTP: the `[service]` part of the configuration.
 //!
 //! Every key has a default that is right for a directory of films; an unknown key is an error, and so is a value that
 //! cannot be meant.
@@ -15,7 +15,7 @@ use serde::Deserialize;
 /// The most bytes of a request that wait at a connection; heads cannot be longer.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// The `[http]` part of the configuration.
+/// The `[service]` part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -253,7 +253,7 @@ fn is_ours(name: &str) -> bool {
 pub enum SettingsError {
     /// A number out of its range.
     Range {
-        /// The key below `[http]`.
+        /// The key below `[service]`.
         key: &'static str,
         /// The number.
         value: u64,
@@ -264,7 +264,7 @@ pub enum SettingsError {
     },
     /// A text that cannot be sent, or never fits.
     Value {
-        /// The key below `[http]`.
+        /// The key below `[service]`.
         key: &'static str,
         /// The text.
         text: String,
@@ -277,10 +277,10 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range { key, value, least, most } => {
-                write!(f, "http.{key} is {value}; it has to be from {least} to {most}")
+                write!(f, "service.{key} is {value}; it has to be from {least} to {most}")
             }
-            Self::Value { key, text } => write!(f, "http.{key} cannot be {text:?}"),
-            Self::Key(error) => write!(f, "http.signing_keys: {error}"),
+            Self::Value { key, text } => write!(f, "service.{key} cannot be {text:?}"),
+            Self::Key(error) => write!(f, "service.signing_keys: {error}"),
         }
     }
 }
@@ -326,16 +326,16 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_names_its_key() {
         for (text, key) in [
-            ("header_timeout_ms = 0", "http.header_timeout_ms is 0"),
-            ("head_bytes_max = 100000", "http.head_bytes_max"),
-            ("server = \"a\\r\\nb\"", "http.server"),
-            ("cache_default = \"\\u0000\"", "http.cache_default"),
-            ("cache = [{ suffixes = [\".mp4\"], value = \"x\" }]", "http.cache.suffixes"),
-            ("cors_origins = [\"https://a/\"]", "http.cors_origins"),
-            ("cors_origins = [\"example.org\"]", "http.cors_origins"),
-            ("fields = { Content-Length = \"3\" }", "http.fields"),
-            ("fields = { \"a b\" = \"3\" }", "http.fields"),
-            ("signing_keys = [\"short\"]", "http.signing_keys: a signing key has 5 bytes"),
+            ("header_timeout_ms = 0", "service.header_timeout_ms is 0"),
+            ("head_bytes_max = 100000", "service.head_bytes_max"),
+            ("server = \"a\\r\\nb\"", "service.server"),
+            ("cache_default = \"\\u0000\"", "service.cache_default"),
+            ("cache = [{ suffixes = [\".mp4\"], value = \"x\" }]", "service.cache.suffixes"),
+            ("cors_origins = [\"https://a/\"]", "service.cors_origins"),
+            ("cors_origins = [\"example.org\"]", "service.cors_origins"),
+            ("fields = { Content-Length = \"3\" }", "service.fields"),
+            ("fields = { \"a b\" = \"3\" }", "service.fields"),
+            ("signing_keys = [\"short\"]", "service.signing_keys: a signing key has 5 bytes"),
         ] {
             let error = read(text).check().unwrap_err().to_string();
             assert!(error.starts_with(key), "{text}: {error}");

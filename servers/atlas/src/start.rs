@@ -97,6 +97,11 @@ impl fmt::Display for StartError {
                 "a packet link on {interface} needs root, or CAP_NET_ADMIN and CAP_NET_RAW: inside a namespace there is \
                  no {interface}"
             ),
+            Self::System { attempt, source } if is_out_of_files(source) => write!(
+                f,
+                "cannot {attempt}: this process may not open more files; raise the limit (`ulimit -n`, or \
+                 LimitNOFILE= of the service)"
+            ),
             Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
         }
     }
@@ -119,6 +124,10 @@ impl core::error::Error for StartError {
             Self::PacketInNamespace { .. } => None,
         }
     }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())
 }
 
 macro_rules! from_error {

@@ -1,8 +1,8 @@
 //! `--stats`: what happened within the last second, in one line.
 //!
 //! ```text
-//!    out Gb/s disk Gb/s seal Gb/s resent  conns  req/s waits/s frames/most  turn p50/p99/max
-//!       18.42     18.40     18.41  0.02%    100   7676       0    312/498   w0 14/112/448 µs
+//!    out Mb/s disk Mb/s seal Mb/s resent  conns  req/s waits/s frames/most  turn p50/p99/max
+//!       18421.3   18402.7   18411.0  0.02%    100   7676       0    312/498   w0 14/112/448 µs
 //! ```
 
 use control::Latency;
@@ -36,7 +36,7 @@ impl Stats {
             let _ = writeln!(
                 text,
                 "{:>9} {:>9} {:>9} {:>7} {:>7} {:>8} {:>8} {:>12}  turn p50/p99/max, busy",
-                "out Gb/s", "disk Gb/s", "seal Gb/s", "resent", "conns", "req/s", "waits/s", "frames/most"
+                "out Mb/s", "disk Mb/s", "seal Mb/s", "resent", "conns", "req/s", "waits/s", "frames/most"
             );
         }
         self.lines = self.lines.wrapping_add(1);
@@ -54,9 +54,9 @@ impl Stats {
         let _ = write!(
             text,
             "{:>9} {:>9} {:>9} {:>6}% {:>7} {:>8} {:>8} {:>12}{turns}",
-            gigabits(all.sent, elapsed),
-            gigabits(all.read, elapsed),
-            gigabits(all.sealed, elapsed),
+            megabits(all.sent, elapsed),
+            megabits(all.read, elapsed),
+            megabits(all.sealed, elapsed),
             percent(all.resent, all.sent + all.resent),
             all.connections,
             per_second(all.answers, elapsed),
@@ -127,8 +127,8 @@ impl Second {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn gigabits(bytes: u64, elapsed: Duration) -> String {
-    format!("{:.2}", bytes as f64 * 8.0 / 1e9 / elapsed.as_secs_f64().max(1e-9))
+fn megabits(bytes: u64, elapsed: Duration) -> String {
+    format!("{:.1}", bytes as f64 * 8.0 / 1e6 / elapsed.as_secs_f64().max(1e-9))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -161,14 +161,14 @@ mod tests {
         let mut stats = Stats::new(begun);
         let first = counters(125_000_000);
         let text = stats.line(begun + Duration::from_secs(1), &[Some(&first)]);
-        assert!(text.starts_with(" out Gb/s"), "{text}");
-        assert!(text.lines().nth(1).unwrap().starts_with("     1.00"), "{text}");
+        assert!(text.starts_with(" out Mb/s"), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("   1000.0"), "{text}");
         let mut second = counters(375_000_000);
         second.latency.record(Duration::from_micros(100));
         second.awake = Duration::from_millis(250);
         let text = stats.line(begun + Duration::from_secs(2), &[Some(&second)]);
         let words: Vec<_> = text.split_whitespace().collect();
-        assert_eq!(words[..8], ["2.00", "0.00", "0.00", "0.99%", "7", "0", "0", "3/9"], "{text}");
+        assert_eq!(words[..8], ["2000.0", "0.0", "0.0", "0.99%", "7", "0", "0", "3/9"], "{text}");
         assert!(text.ends_with("w0 114/114/114 µs 25%"), "{text}");
     }
 

@@ -130,7 +130,10 @@ impl FromStr for Cidr {
                 host == 0 || host == u32::MAX >> u32::from(prefix)
             });
         if special {
-            return bad(format!("{address} is not the address of one host in a network of /{prefix}"));
+            return bad(format!(
+                "{address} cannot be the address of one host in a network of /{prefix}, seen from others: it is the \
+                 network's, everybody's, loopback or link-local"
+            ));
         }
         Ok(Self { address, prefix })
     }

@@ -3,6 +3,7 @@
 use atlas::{Catalogue, ScanLimits, Settings, SettingsError, Site};
 use core::fmt;
 use core::time::Duration;
+use http::signature::{Key, KeyError};
 use platform::RootId;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::collections::BTreeSet;
@@ -40,6 +41,13 @@ pub(crate) enum ContentError {
         /// What the system said.
         source: io::Error,
     },
+    /// A key for signed URLs is not one.
+    BadKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
     /// The settings for responses cannot be meant.
     Settings(SettingsError),
 }
@@ -56,6 +64,7 @@ impl fmt::Display for ContentError {
             Self::Key { path, source } => {
                 write!(f, "cannot read the signing key {}: {source}", path.display())
             }
+            Self::BadKey { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Settings(error) => error.fmt(f),
         }
     }
@@ -65,6 +74,7 @@ impl core::error::Error for ContentError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Unreadable { source, .. } | Self::Key { source, .. } => Some(source),
+            Self::BadKey { source, .. } => Some(source),
             Self::Settings(error) => Some(error),
             Self::NotADirectory { .. } => None,
         }
@@ -189,7 +199,9 @@ pub(crate) fn settings(
     for (index, path) in key_files.iter().enumerate() {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ContentError::Key { path: path.clone(), source })?;
-        settings.signing_keys.insert(index, atlas::settings::Secret::new(text.trim().to_owned()));
+        let key = text.trim();
+        Key::new(key.as_bytes()).map_err(|source| ContentError::BadKey { path: path.clone(), source })?;
+        settings.signing_keys.insert(index, atlas::settings::Secret::new(key.to_owned()));
     }
     settings.access_log &= access_log;
     Ok(settings)
@@ -256,6 +268,9 @@ mod tests {
         let settings = settings(&base, &[path], true).unwrap();
         let new = atlas::settings::Secret::new("a key of some length".to_owned());
         assert_eq!(settings.signing_keys, [new, old]);
+        fs::write(dir.0.join("short"), "short\n").unwrap();
+        let line = super::settings(&base, &[dir.0.join("short")], true).unwrap_err().to_string();
+        assert!(line.contains("short: a signing key has 5 bytes; it needs 16"), "{line}");
         let line = super::settings(&base, &[dir.0.join("none")], true).unwrap_err().to_string();
         assert!(line.contains("none"), "{line}");
     }
