@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 use clock::Instant;
+use core::time::Duration;
 use stack::FlowId;
 use tcp::{Events, State};
 
@@ -10,6 +11,11 @@ use crate::flow::{Flow, Marks, Security};
 use crate::list::ConnectionSummary;
 use crate::service::{End, Service, Transfer};
 use crate::worker::Core;
+
+/// How long a peer may acknowledge nothing while others wait for the frames it keeps.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked for such peers.
+const SHED_INTERVAL: Duration = Duration::from_millis(250);
 
 impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Resets a connection, for this reason; what is under way for it comes to nothing.
@@ -57,7 +63,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if events.contains(Events::ACKNOWLEDGED)
             && let Some(outbound) = &mut flow.outbound
         {
-            outbound.forget(flow.tcp.acknowledged());
+            outbound.forget(self.now.instant, flow.tcp.acknowledged());
             if let Security::Established(records) = &mut flow.security {
                 let oldest = outbound.oldest_record().unwrap_or_else(|| records.sealer.next_record());
                 records.sealer.on_acknowledged(oldest);
@@ -134,9 +140,29 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 self.on_deadline(id);
             }
         }
+        self.shed_silent();
         self.time_wait.expire(now);
         self.interface.poll(now, &mut self.replies);
         busy
+    }
+
+    /// While somebody waits for a frame, whoever keeps frames and acknowledges nothing makes room: otherwise a few
+    /// thousand peers that fall silent would silence the server.
+    fn shed_silent(&mut self) {
+        let now = self.now.instant;
+        if self.waits_for_frame.is_empty() || now < self.shed_at {
+            return;
+        }
+        self.shed_at = now + SHED_INTERVAL;
+        for id in self.flows.ids() {
+            let is_silent =
+                self.flows.get(id).and_then(|flow| flow.outbound.as_ref()).is_some_and(|outbound| {
+                    now.since(outbound.progress_at) >= SILENCE_MAX && outbound.keeps_frames()
+                });
+            if is_silent {
+                self.abort(id, End::Shed);
+            }
+        }
     }
 
     fn on_deadline(&mut self, id: FlowId) {

@@ -61,6 +61,10 @@ bitflags::bitflags! {
         const CLOSED = 1 << 11;
         /// The service has seen all that waits and has taken none of it: it wants more first.
         const WANTS_MORE = 1 << 13;
+        /// In the queue of those that wait for a place at the disk.
+        const WAITS_FOR_READ = 1 << 14;
+        /// In the queue of those that wait for a frame to keep bytes of ours in.
+        const WAITS_FOR_FRAME = 1 << 15;
         /// Nothing more is said, not even `close_notify`: an alert was the last word.
         const MUTE = 1 << 12;
     }

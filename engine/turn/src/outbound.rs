@@ -13,6 +13,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use clock::Instant;
 use core::ops::Range;
 use dma::SharedFrame;
 
@@ -123,6 +124,8 @@ pub(crate) struct Outbound {
     pub(crate) fetches: u32,
     /// Of those, reads of what was sent before.
     pub(crate) refetches: u32,
+    /// When something was last acknowledged, or began to wait for that.
+    pub(crate) progress_at: Instant,
 }
 
 impl Outbound {
@@ -133,7 +136,7 @@ impl Outbound {
 
     /// Empties the state for another connection, keeping its memory.
     pub(crate) fn clear(&mut self) {
-        let Self { queue, map, chunks, queued_bytes, fetches, refetches } = self;
+        let Self { queue, map, chunks, queued_bytes, fetches, refetches, progress_at: _ } = self;
         queue.clear();
         map.clear();
         chunks.clear();
@@ -162,14 +165,28 @@ impl Outbound {
         (self.map.get(index)?.start <= at).then_some(index)
     }
 
+    /// Remembers where a reserved piece of the stream comes from.
+    pub(crate) fn push(&mut self, now: Instant, entry: Entry) {
+        if self.map.is_empty() {
+            self.progress_at = now;
+        }
+        self.map.push_back(entry);
+    }
+
     /// Forgets what lies below `acknowledged`. A record stays whole until its last byte is acknowledged.
-    pub(crate) fn forget(&mut self, acknowledged: u64) {
+    pub(crate) fn forget(&mut self, now: Instant, acknowledged: u64) {
+        self.progress_at = now;
         while self.map.front().is_some_and(|entry| entry.end() <= acknowledged) {
             self.map.pop_front();
         }
         while self.chunks.front().is_some_and(|chunk| chunk.end() <= acknowledged) {
             self.chunks.pop_front();
         }
+    }
+
+    /// Frames are kept until the peer acknowledges what is in them.
+    pub(crate) fn keeps_frames(&self) -> bool {
+        self.map.iter().any(|entry| matches!(entry.source, Source::Kept { .. }))
     }
 
     /// The oldest record that may have to be sealed again.
@@ -262,9 +279,9 @@ mod tests {
         let pool = pool();
         let mut outbound = Outbound::default();
         outbound.map.push_back(entry(&pool, 0, 5));
-        outbound.forget(4);
+        outbound.forget(Instant::EPOCH, 4);
         assert_eq!(outbound.map.len(), 1);
-        outbound.forget(5);
+        outbound.forget(Instant::EPOCH, 5);
         assert!(outbound.map.is_empty());
         assert_eq!(pool.in_use().small, 0);
     }

@@ -28,16 +28,35 @@ pub(crate) enum Pulled {
     Done,
     /// It had its share and would take more.
     More,
-    /// It would take more, and the pool or the disk's queue has no room.
-    Starved,
+    /// It would take more, and there is none of this.
+    Starved(Lack),
+}
+
+/// What there may be none of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// A place at the disk, or frames for it.
+    Read,
+    /// A frame for bytes of ours.
+    Frame,
+}
+
+impl Lack {
+    /// What says that a connection is in the queue for it.
+    pub(crate) fn mark(self) -> Marks {
+        match self {
+            Self::Read => Marks::WAITS_FOR_READ,
+            Self::Frame => Marks::WAITS_FOR_FRAME,
+        }
+    }
 }
 
 impl<A: tls::Aead, S: Service> Core<A, S> {
-    /// Issues what `id` may read now.
-    pub(crate) fn pull<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
+    /// Issues what `id` may read now; with `may_read` unset only what was lost, because others wait for new reads.
+    pub(crate) fn pull<D: Disk>(&mut self, disk: &mut D, id: FlowId, may_read: bool) -> Pulled {
         match self.pull_wanted(disk, id) {
-            Pulled::Starved => Pulled::Starved,
-            Pulled::Done | Pulled::More => self.pull_new(disk, id),
+            Pulled::Starved(lack) => Pulled::Starved(lack),
+            Pulled::Done | Pulled::More => self.pull_new(disk, id, may_read),
         }
     }
 
@@ -51,7 +70,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 return Pulled::Done;
             }
             if disk_full {
-                return if flow.tcp.has_wanted() { Pulled::Starved } else { Pulled::Done };
+                return if flow.tcp.has_wanted() { Pulled::Starved(Lack::Read) } else { Pulled::Done };
             }
             let Some(mut range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
             // A record is read and sealed whole: do not come back for the rest of it.
@@ -74,7 +93,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     flow.tcp.surrender(left);
                 }
                 self.counters.credit_waits += 1;
-                return Pulled::Starved;
+                return Pulled::Starved(Lack::Read);
             }
             self.touch(id);
         }
@@ -139,7 +158,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// New bytes, as far as credit goes: our own at once, a file's through one read.
-    fn pull_new<D: Disk>(&mut self, disk: &mut D, id: FlowId) -> Pulled {
+    fn pull_new<D: Disk>(&mut self, disk: &mut D, id: FlowId, may_read: bool) -> Pulled {
         let now = self.now.instant;
         loop {
             let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
@@ -159,7 +178,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     Ready::Later => return Pulled::Done,
                 }
             }
-            let Some(left) = left else { return self.reserve_file(disk, id, now) };
+            let Some(left) = left else { return self.reserve_file(disk, id, now, may_read) };
             match self.reserve_bytes(id, content, left, now) {
                 Pulled::More => {}
                 other => return other,
@@ -200,10 +219,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let small = dma::SMALL_BYTES - overhead as usize;
         let take = left.min(room);
-        let frame = if take <= small { pool.acquire_small() } else { pool.acquire_large() };
-        let Some(mut frame) = frame.or_else(|| pool.acquire_large()) else {
+        // What is kept until acknowledged may have half of the large frames: the other half goes round.
+        let may_have_large = pool.large_free() > pool.layout().large_count as usize / 2;
+        let large = || if may_have_large { pool.acquire_large() } else { None };
+        let frame = if take <= small {
+            pool.acquire_small().or_else(large)
+        } else {
+            large().or_else(|| pool.acquire_small())
+        };
+        let Some(mut frame) = frame else {
             counters.credit_waits += 1;
-            return Pulled::Starved;
+            return Pulled::Starved(Lack::Frame);
         };
         let take = take
             .min(frame.payload_bytes_max() - if frame.payload_start() == 0 { overhead as usize } else { 0 });
@@ -245,19 +271,15 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let (len, offset) = (range.len() as u32, range.start as u32);
         let frame = frame.share();
         let stream = tcp.reserve(len);
-        outbound.map.push_back(Entry {
-            start: stream.start,
-            len,
-            seal: Seal::None,
-            source: Source::Kept { frame: frame.clone(), start: offset },
-        });
+        let source = Source::Kept { frame: frame.clone(), start: offset };
+        outbound.push(now, Entry { start: stream.start, len, seal: Seal::None, source });
         outbound.insert(Chunk { start: stream.start, len, frame, offset });
         self.touch(id);
         Pulled::More
     }
 
     /// Reserves the next records of a file and reads them, when credit has grown to what is worth a read.
-    fn reserve_file<D: Disk>(&mut self, disk: &mut D, id: FlowId, now: Instant) -> Pulled {
+    fn reserve_file<D: Disk>(&mut self, disk: &mut D, id: FlowId, now: Instant, may_read: bool) -> Pulled {
         let config_read = self.config.read_bytes_max;
         let reads_max = self.config.reads_per_connection_max;
         let disk_full = self.is_disk_full(disk);
@@ -269,13 +291,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if outbound.fetches - outbound.refetches >= reads_max {
             return Pulled::Done;
         }
-        // Asked before anything is reserved: a place in the disk's queue is sure for the one read that follows.
-        if disk_full {
-            counters.credit_waits += 1;
-            return Pulled::Starved;
-        }
         let credit = tcp.credit(now);
-        let Outbound { queue, map, fetches: on_their_way, .. } = &mut **outbound;
+        let Outbound { queue, map, fetches: on_their_way, progress_at, .. } = &mut **outbound;
         let Some(Item::File { file, range }) = queue.front_mut() else { return Pulled::Done };
         let left = range.end - range.start;
         let records = left.div_ceil(PAYLOAD_BYTES as u64);
@@ -284,9 +301,18 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if credit < tcp.read_threshold(left_sealed) {
             return Pulled::Done;
         }
+        // Asked before anything is reserved: a place in the disk's queue is sure for the one read that follows.
+        if disk_full || !may_read {
+            counters.credit_waits += 1;
+            return Pulled::Starved(Lack::Read);
+        }
+        if map.is_empty() {
+            *progress_at = now;
+        }
         let mut budget = credit.min(config_read + (config_read >> 14) * overhead);
         let mut reader = Reader::new(disk, pool, fetches, id, false, FRAMES_FOR_LOST);
         let mut refused = None;
+        let mut worn_out = false;
         while range.start < range.end {
             let bytes = record_bytes(range.start, range.end - range.start, budget.saturating_sub(overhead));
             if bytes == 0 {
@@ -299,7 +325,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let seal = match security {
                 Security::Established(records) => match records.sealer.bind() {
                     Ok(unsealed) => Seal::Bound(unsealed),
-                    Err(_) => break,
+                    Err(_) => {
+                        worn_out = true;
+                        break;
+                    }
                 },
                 Security::Plain | Security::Handshaking(_) => Seal::None,
             };
@@ -332,7 +361,12 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     tcp.surrender(surrendered);
                 }
                 counters.credit_waits += 1;
-                Pulled::Starved
+                Pulled::Starved(Lack::Read)
+            }
+            // The key has sealed all it may: there is no way on from here.
+            None if worn_out && began == left => {
+                self.abort(id, End::Shed);
+                Pulled::Done
             }
             None if began == left => Pulled::Done,
             None => Pulled::More,

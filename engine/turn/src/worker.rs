@@ -29,7 +29,7 @@ use crate::counters::Counters;
 use crate::files::{FileRef, Files};
 use crate::flow::{Flows, Marks};
 use crate::outbound::{Content, Item, Outbound};
-use crate::pull::Pulled;
+use crate::pull::{Lack, Pulled};
 use crate::read::Fetch;
 use crate::service::{Actions, Now, Service};
 use crate::slab::Slab;
@@ -89,6 +89,12 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) found: VecDeque<(FlowId, FileRef)>,
     pub(crate) fetches: Slab<Fetch>,
     pub(crate) runnable: VecDeque<FlowId>,
+    /// Would read, and found no place.
+    pub(crate) waits_for_read: VecDeque<FlowId>,
+    /// Would send bytes of ours, and found no frame to keep them in.
+    pub(crate) waits_for_frame: VecDeque<FlowId>,
+    /// When to look next for peers that keep frames and say nothing.
+    pub(crate) shed_at: Instant,
     pub(crate) touched: VecDeque<FlowId>,
     pub(crate) shaking: VecDeque<FlowId>,
     /// A packet that the link would not take; it goes first.
@@ -151,6 +157,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             found: VecDeque::new(),
             fetches: Slab::with_capacity(256),
             runnable: VecDeque::with_capacity(1_024),
+            waits_for_read: VecDeque::with_capacity(1_024),
+            waits_for_frame: VecDeque::new(),
+            shed_at: Instant::EPOCH,
             touched: VecDeque::with_capacity(1_024),
             shaking: VecDeque::new(),
             refused: None,
@@ -186,9 +195,34 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// Runnable connections take turns, a read each, until nobody may read more or there is no room.
+    ///
+    /// Who found no room waits in a queue, in order, and before those that come later. It waits with its new reads only:
+    /// what it has lost, and bytes of our own, go on as soon as they can.
     pub(crate) fn read<D: Disk>(&mut self, disk: &mut D) -> bool {
         let mut busy = self.answer_found();
         busy |= self.stage_opens(disk);
+        let mut may_read = true;
+        for lack in [Lack::Frame, Lack::Read] {
+            while let Some(id) = self.waiting_for(lack).pop_front() {
+                let Some(flow) = self.flows.get_mut(id) else { continue };
+                flow.marks.remove(lack.mark());
+                let reads_next = lack == Lack::Read || self.waits_for_read.is_empty();
+                match self.pull(disk, id, reads_next) {
+                    Pulled::Done => {}
+                    Pulled::More => {
+                        busy = true;
+                        self.make_runnable(id);
+                    }
+                    Pulled::Starved(other) => {
+                        may_read &= other != Lack::Read;
+                        self.wait_for(other, id, other == lack);
+                        if other == lack {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
         // Whoever gets more than one read in this turn gets it after all the others had theirs.
         let mut left = self.runnable.len() * 4;
         while left > 0 {
@@ -196,24 +230,43 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let Some(id) = self.runnable.pop_front() else { break };
             let Some(flow) = self.flows.get_mut(id) else { continue };
             flow.marks.remove(Marks::RUNNABLE);
-            match self.pull(disk, id) {
+            match self.pull(disk, id, may_read) {
                 Pulled::Done => {}
                 Pulled::More => {
                     busy = true;
                     self.make_runnable(id);
                 }
-                Pulled::Starved => {
-                    // Frames and places come back with completions: ask again then, in the same order.
-                    if let Some(flow) = self.flows.get_mut(id) {
-                        flow.marks.insert(Marks::RUNNABLE);
-                        self.runnable.push_front(id);
-                    }
-                    break;
+                Pulled::Starved(lack) => {
+                    may_read &= lack != Lack::Read;
+                    self.wait_for(lack, id, false);
                 }
             }
         }
         disk.flush();
         busy
+    }
+
+    fn waiting_for(&mut self, lack: Lack) -> &mut VecDeque<FlowId> {
+        match lack {
+            Lack::Read => &mut self.waits_for_read,
+            Lack::Frame => &mut self.waits_for_frame,
+        }
+    }
+
+    /// Puts `id` among those that wait for what comes back with completions or acknowledgments; `first` if it was the
+    /// first of them.
+    fn wait_for(&mut self, lack: Lack, id: FlowId, first: bool) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.marks.contains(lack.mark()) {
+            return;
+        }
+        flow.marks.insert(lack.mark());
+        let queue = self.waiting_for(lack);
+        if first {
+            queue.push_front(id);
+        } else {
+            queue.push_back(id);
+        }
     }
 
     fn stage_opens<D: Disk>(&mut self, disk: &mut D) -> bool {
@@ -282,7 +335,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return Some(self.now.instant);
         }
         // An expired TIME-WAIT entry is not found: nobody has to wake up for it.
-        self.wheel.next_deadline()
+        let shed_at = (!self.waits_for_frame.is_empty()).then_some(self.shed_at);
+        self.wheel.next_deadline().into_iter().chain(shed_at).min()
     }
 
     /// Certificates for handshakes that begin from now on.
