@@ -46,7 +46,7 @@ impl Privilege {
             command.args(["--user", "--map-root-user"]);
         }
         command.args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"]);
-        command.args(["sh", "-c", INSIDE, "inside"]).arg(program);
+        command.args(["sh", "-c", INSIDE, "inside"]).arg(program).env("RUST_BACKTRACE", "0");
         command
     }
 }

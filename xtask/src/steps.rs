@@ -166,10 +166,36 @@ fn show_end_of(log: &Path) {
     if lines.is_empty() {
         return;
     }
-    println!("  ---- end of {}", log.display());
-    for line in &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..] {
+    println!("  ---- from {}", log.display());
+    for line in telling(&lines) {
         println!("  | {line}");
     }
+}
+
+/// The lines of a failed step's log that tell why: what failed tests said, else errors of the compiler, else the end.
+fn telling<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut told = Vec::new();
+    let mut rest = lines;
+    // Each test program has its own list; the names come again after what the tests said.
+    while let Some(begin) = rest.iter().position(|line| *line == "failures:") {
+        let end = rest[begin + 1..]
+            .iter()
+            .position(|line| *line == "failures:" || line.starts_with("test result:"));
+        let end = end.map_or(rest.len(), |end| begin + 1 + end);
+        told.extend(rest[begin + 1..end].iter().filter(|line| !line.trim().is_empty()));
+        rest = &rest[end.min(rest.len())..];
+        if rest.first() == Some(&"failures:") {
+            let names = rest.iter().position(|line| line.starts_with("test result:")).unwrap_or(rest.len());
+            rest = &rest[names..];
+        }
+    }
+    if told.is_empty() {
+        let error = lines.iter().position(|line| line.starts_with("error") || line.contains("): error"));
+        let begin = error.unwrap_or_else(|| lines.len().saturating_sub(LOG_LINES_SHOWN));
+        told.extend_from_slice(&lines[begin..]);
+    }
+    told.truncate(LOG_LINES_SHOWN);
+    told
 }
 
 /// A step while it runs.
@@ -287,6 +313,21 @@ mod tests {
     fn what_was_not_run_is_named_with_its_reason() {
         let (text, _) = report(vec![Outcome::not_run(1, "no chromium")]).summary();
         assert!(text.contains("not run  a step (0.0 s): no chromium"), "{text}");
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_shown_and_nothing_else() {
+        let log = "test a ... ok\n\nfailures:\n\n---- b stdout ----\nit broke\n\nfailures:\n    b\n\ntest result: FAILED.\n\
+                   running 0 tests\nfailures:\n---- c stdout ----\nso did c\nfailures:\n    c\ntest result: FAILED.\nerror: x\n";
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(telling(&lines), ["---- b stdout ----", "it broke", "---- c stdout ----", "so did c"]);
+    }
+
+    #[test]
+    fn without_failed_tests_the_first_error_is_shown_else_the_end() {
+        assert_eq!(telling(&["Checking a", "error: no", "help: yes"]), ["error: no", "help: yes"]);
+        let lines = vec!["a line"; LOG_LINES_SHOWN + 5];
+        assert_eq!(telling(&lines).len(), LOG_LINES_SHOWN);
     }
 
     #[test]

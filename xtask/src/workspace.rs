@@ -141,7 +141,12 @@ impl Workspace {
     /// Cargo, in the root of the workspace.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = cargo();
-        command.current_dir(&self.root).args(arguments);
+        // A test's own words are enough; where it stood is in them.
+        command
+            .current_dir(&self.root)
+            .args(arguments)
+            .env("RUST_BACKTRACE", "0")
+            .env("CARGO_TERM_COLOR", "never");
         command
     }
 
