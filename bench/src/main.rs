@@ -98,7 +98,9 @@ fn main() -> ExitCode {
         }
         let needs_root = name.starts_with("tap-");
         if needs_root && arguments.names.is_empty() && !rustix::process::geteuid().is_root() {
-            report::complain(&format!("{name}: not run: it makes devices and namespaces, which only root may"));
+            report::complain(&format!(
+                "{name}: not run: it makes devices and namespaces, which only root may"
+            ));
             continue;
         }
         if let Err(why) = bench(effort, &report) {
