@@ -19,6 +19,10 @@ use crate::outbound::Outbound;
 use crate::service::Service;
 use crate::worker::Core;
 
+/// What IPv4's total length leaves of a superframe beside the longest headers: a peer chooses the segment's size, and
+/// with some sizes the link's own maximum would be exceeded by the options. Links that take more cut by other rules.
+const SUPERFRAME_BYTES_MAX: u32 = u16::MAX as u32 - 20 - 60;
+
 /// What the link leaves to us, decided once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Egress {
@@ -31,7 +35,11 @@ impl Egress {
     pub(crate) fn new(link: &LinkCapabilities) -> Self {
         Self {
             checksum: link.checksum,
-            superframe_bytes_max: link.superframe_bytes_max,
+            superframe_bytes_max: if link.superframe_bytes_max <= u32::from(u16::MAX) {
+                link.superframe_bytes_max.min(SUPERFRAME_BYTES_MAX)
+            } else {
+                link.superframe_bytes_max
+            },
             parts_max: usize::from(link.parts_max).clamp(1, PARTS_MAX),
         }
     }
@@ -241,7 +249,22 @@ mod tests {
     use super::*;
 
     fn egress(superframe_bytes_max: u32) -> Egress {
-        Egress { checksum: true, superframe_bytes_max, parts_max: PARTS_MAX }
+        Egress::new(&LinkCapabilities {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1_500,
+            superframe_bytes_max,
+            parts_max: 12,
+            checksum: true,
+        })
+    }
+
+    #[test]
+    fn no_segment_size_makes_a_superframe_that_ip_cannot_tell() {
+        for mss in 536..=8_948 {
+            for run in [65_000, 65_484, 65_495, 65_536, 131_072] {
+                assert!(egress(65_495).piece_bytes(run, mss) + 80 <= 65_535, "{run} in {mss}");
+            }
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn one_segment_in_ten_is_lost_and_every_byte_arrives() {
         let mut count: u32 = 0;
         world.filter(move |_| {
             count = count.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
-            (count >> 8) % 10 != 0
+            !(count >> 8).is_multiple_of(10)
         });
         for client in [plain, secure] {
             world.say(client, &format!("get film 0 {LEN}"));

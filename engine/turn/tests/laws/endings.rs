@@ -36,12 +36,34 @@ fn a_server_that_finishes_says_close_notify_and_then_fin() {
 }
 
 #[test]
+fn the_service_is_told_what_a_connection_amounted_to() {
+    let mut world = world();
+    let client = world.plain();
+    let mut losses = 1;
+    world.filter(move |seen| {
+        let loses = losses > 0 && seen.holds(300_000);
+        losses -= i32::from(loses);
+        !loses
+    });
+    world.say(client, &format!("get film 0 {LEN}"));
+    world.hear(client, LEN_USIZE);
+    world.leave();
+    let transfer = world.engine.service().transfer_of(world.clients[client].local.port()).unwrap();
+    assert_eq!(transfer.sent_bytes, LEN);
+    assert!(transfer.resent_bytes >= 1_448 && transfer.resent_bytes < 20_000, "{transfer:?}");
+    assert_eq!(transfer.received_bytes, format!("get film 0 {LEN}\n").len() as u64);
+    assert!(transfer.srtt >= Duration::from_millis(2) && transfer.srtt < Duration::from_millis(50));
+}
+
+#[test]
 fn the_last_byte_and_the_fin_leave_together() {
     let mut world = world();
     let client = world.plain();
-    world.say(client, "get film 0 1000\nbye");
+    world.say(client, "final film 0 1000");
     world.hear(client, 1_000);
     assert!(world.run_until(SECOND, |world| world.clients[client].peer_finished));
+    let last = world.seen_by(client).filter(|seen| !seen.payload.is_empty()).last().unwrap();
+    assert!(last.is(Flags::FIN));
     world.leave();
 }
 

@@ -11,4 +11,5 @@ mod endings;
 mod keys;
 mod requests;
 mod scarcity;
+mod strangers;
 mod world;

@@ -129,6 +129,8 @@ pub(crate) struct World {
     /// First bytes ever sent, by client.
     streams: BTreeMap<usize, Vec<Option<u8>>>,
     hungry: bool,
+    /// The most handshakes that one turn completed.
+    pub(crate) handshakes_in_a_turn: u64,
     port: u16,
     tcp: tcp::Config,
 }
@@ -139,7 +141,12 @@ impl World {
         let (ours, wire) = link_memory::pair(8_192, link);
         let clock = WorldClock(Rc::new(Cell::new(SECOND.as_nanos() as u64)));
         let (room, refused) = (Rc::new(Cell::new(usize::MAX)), Rc::new(Cell::new(0)));
-        let tcp = tcp::Config { mss_max: link.mtu - 40, ..tcp::Config::default() };
+        let tcp = tcp::Config {
+            mss_max: link.mtu - 40,
+            // What is behind a hole is never thrown away here.
+            reassembly_bytes_max: 256 << 10,
+            ..tcp::Config::default()
+        };
         let engine = Engine::new(
             config,
             EngineParts {
@@ -169,6 +176,7 @@ impl World {
             filter: Box::new(|_| true),
             streams: BTreeMap::new(),
             hungry: true,
+            handshakes_in_a_turn: 0,
             port: 20_000,
             tcp,
         }
@@ -329,7 +337,10 @@ impl World {
             let due = [self.engine.deadline(), self.engine.disk().next_due()];
             if self.hungry || due.into_iter().flatten().any(|at| at <= now) {
                 self.room.set(self.link_room);
+                let handshakes = self.engine.counters().handshakes;
                 self.hungry = self.engine.turn().busy;
+                let handshakes = self.engine.counters().handshakes - handshakes;
+                self.handshakes_in_a_turn = self.handshakes_in_a_turn.max(handshakes);
                 moved = true;
                 self.watch();
             }

@@ -4,13 +4,13 @@
 //! get NAME FROM TO       these bytes of a file
 //! framed NAME FROM TO    the same between "<<" and ">>"
 //! twice NAME FROM TO     the same two times over
+//! final NAME FROM TO     these bytes, and then the end
 //! say COUNT              so many bytes of the server's own
 //! bye                    the end, in order
 //! abort                  the end, at once
 //! ```
 
 use clock::Instant;
-use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 use platform::{FileMeta, OpenError, RootId};
@@ -23,11 +23,10 @@ pub(crate) const ROOT: RootId = RootId(0);
 /// What happened to the service, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
-    Connected(SocketAddr),
-    Asked(SocketAddr, String),
-    /// All that the connection asked for has been sent once.
-    Sent(SocketAddr),
-    Closed(SocketAddr, End, Transfer),
+    /// This line was taken.
+    Asked(String),
+    /// The connection from this port is over.
+    Closed(u16, End, Transfer),
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +37,7 @@ pub(crate) struct Lines {
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    peer: SocketAddr,
+    port: u16,
     asked: Option<(Kind, Range<u64>)>,
     busy: bool,
     draining: bool,
@@ -49,6 +48,7 @@ enum Kind {
     Get,
     Framed,
     Twice,
+    Final,
 }
 
 /// What `say` says.
@@ -60,15 +60,28 @@ impl Lines {
     /// How the connection from this port ended.
     pub(crate) fn end_of(&self, port: u16) -> Option<End> {
         self.notes.iter().rev().find_map(|note| match note {
-            Note::Closed(peer, end, _) if peer.port() == port => Some(*end),
+            Note::Closed(closed, end, _) if *closed == port => Some(*end),
+            _ => None,
+        })
+    }
+
+    /// What the connection from this port amounted to.
+    pub(crate) fn transfer_of(&self, port: u16) -> Option<Transfer> {
+        self.notes.iter().rev().find_map(|note| match note {
+            Note::Closed(closed, _, transfer) if *closed == port => Some(*transfer),
             _ => None,
         })
     }
 
     /// The lines in the order in which they were taken.
     pub(crate) fn asked(&self) -> Vec<&str> {
-        let asked = |note| if let &Note::Asked(_, ref line) = note { Some(line.as_str()) } else { None };
-        self.notes.iter().filter_map(asked).collect()
+        let mut lines = Vec::new();
+        for note in &self.notes {
+            if let Note::Asked(line) = note {
+                lines.push(line.as_str());
+            }
+        }
+        lines
     }
 
     fn on_line(session: &mut Session, line: &str, actions: &mut Actions) {
@@ -78,6 +91,7 @@ impl Lines {
             "get" => Kind::Get,
             "framed" => Kind::Framed,
             "twice" => Kind::Twice,
+            "final" => Kind::Final,
             "say" => {
                 let count = words.next().and_then(|word| word.parse().ok()).expect("a count");
                 actions.send(speech(count));
@@ -101,8 +115,7 @@ impl Service for Lines {
     type Snapshot = ();
 
     fn on_connect(&mut self, _: Now, peer: &Peer, _: &mut Actions) -> Session {
-        self.notes.push(Note::Connected(peer.remote));
-        Session { peer: peer.remote, asked: None, busy: false, draining: false }
+        Session { port: peer.remote.port(), asked: None, busy: false, draining: false }
     }
 
     fn on_bytes(&mut self, now: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
@@ -115,7 +128,7 @@ impl Service for Lines {
         };
         actions.deadline(Instant::NEVER);
         let line = core::str::from_utf8(&bytes[..at]).expect("a line of text");
-        self.notes.push(Note::Asked(session.peer, line.to_owned()));
+        self.notes.push(Note::Asked(line.to_owned()));
         Self::on_line(session, line, actions);
         at + 1
     }
@@ -146,11 +159,14 @@ impl Service for Lines {
                 actions.send_file(file, range.clone());
                 actions.send_file(file, range);
             }
+            Kind::Final => {
+                actions.send_file(file, range);
+                actions.finish();
+            }
         }
     }
 
     fn on_sent(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
-        self.notes.push(Note::Sent(session.peer));
         session.busy = false;
         if session.draining {
             actions.finish();
@@ -162,7 +178,7 @@ impl Service for Lines {
     }
 
     fn on_close(&mut self, _: Now, session: Session, end: End, transfer: &Transfer) {
-        self.notes.push(Note::Closed(session.peer, end, *transfer));
+        self.notes.push(Note::Closed(session.port, end, *transfer));
     }
 
     fn on_snapshot(&mut self, _: Now, (): ()) {}
