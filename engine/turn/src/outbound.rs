@@ -109,6 +109,24 @@ impl Chunk {
     pub(crate) fn end(&self) -> u64 {
         self.start + u64::from(self.len)
     }
+
+    /// What lies before `at`, which is within it.
+    fn cut_at(mut self, at: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
+        let len = (at - self.start) as u32;
+        self.len = len;
+        self
+    }
+
+    /// What lies from `at` on, which is within it.
+    fn cut_from(mut self, at: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
+        let gone = (at - self.start) as u32;
+        self.start = at;
+        self.offset += gone;
+        self.len -= gone;
+        self
+    }
 }
 
 /// The sending half of a connection while it has something to send.
@@ -234,13 +252,27 @@ impl Outbound {
 }
 
 /// [`Outbound::insert`], where the rest of the state is borrowed.
-pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, chunk: Chunk) {
-    let index = chunks.partition_point(|other| other.start < chunk.start);
-    let overlaps = index.checked_sub(1).is_some_and(|before| chunks[before].end() > chunk.start)
-        || chunks.get(index).is_some_and(|after| after.start < chunk.end());
-    if !overlaps {
-        chunks.insert(index, chunk);
+///
+/// Two reads may bring the same bytes, when a loss was taken back and then came true: of the later one what is missing
+/// stays, for TCP thinks that we hold all of it and will not ask again.
+pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, mut chunk: Chunk) {
+    let mut index = chunks.partition_point(|other| other.end() <= chunk.start);
+    while let Some(other) = chunks.get(index)
+        && other.start < chunk.end()
+    {
+        let (start, end) = (other.start, other.end());
+        if chunk.start < start {
+            let before = Chunk { frame: chunk.frame.clone(), ..chunk };
+            chunks.insert(index, before.cut_at(start));
+            index += 1;
+        }
+        if end >= chunk.end() {
+            return;
+        }
+        chunk = chunk.cut_from(end);
+        index += 1;
     }
+    chunks.insert(index, chunk);
 }
 
 #[cfg(test)]
@@ -325,8 +357,21 @@ mod tests {
         let pool = pool();
         let mut outbound = Outbound::default();
         outbound.insert(chunk(&pool, 0, 10));
-        outbound.insert(chunk(&pool, 5, 10));
+        outbound.insert(chunk(&pool, 2, 8));
         assert_eq!(outbound.chunks.len(), 1);
         assert_eq!(pool.in_use().small, 1);
+    }
+
+    #[test]
+    fn what_is_missing_between_and_behind_what_is_at_hand_is_put_there() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        for start in [10, 30] {
+            outbound.insert(chunk(&pool, start, 10));
+        }
+        outbound.insert(chunk(&pool, 5, 50));
+        let places: Vec<_> =
+            outbound.chunks.iter().map(|chunk| (chunk.start, chunk.len, chunk.offset)).collect();
+        assert_eq!(places, [(5, 5, 0), (10, 10, 0), (20, 10, 15), (30, 10, 0), (40, 15, 35)]);
     }
 }

@@ -115,11 +115,15 @@ pub(crate) struct World {
     pub(crate) trove: Trove,
     /// Every segment of the server's, lost ones included.
     pub(crate) seen: Vec<Seen>,
+    /// Whether those are kept.
+    pub(crate) keeps_seen: bool,
     /// Packets the link takes within one turn.
     pub(crate) link_room: usize,
     pub(crate) link_refused: Rc<Cell<usize>>,
     /// Whether streams may change: only where a plain file does.
     pub(crate) streams_may_change: bool,
+    /// Called before and after each turn.
+    pub(crate) around_turns: fn(bool),
     room: Rc<Cell<usize>>,
     wire: MemoryLink,
     /// What is on its way, with the time it arrives.
@@ -139,7 +143,7 @@ impl World {
     fn new(setup: Setup) -> Self {
         let Setup { config, link, disk, pool } = setup;
         let (ours, wire) = link_memory::pair(8_192, link);
-        let clock = WorldClock(Rc::new(Cell::new(SECOND.as_nanos() as u64)));
+        let clock = WorldClock(Rc::new(Cell::new(1_000_000_000)));
         let (room, refused) = (Rc::new(Cell::new(usize::MAX)), Rc::new(Cell::new(0)));
         let tcp = tcp::Config {
             mss_max: link.mtu - 40,
@@ -166,9 +170,11 @@ impl World {
             clients: Vec::new(),
             trove: Trove { keys: ExpandedKeys::new(256), scratch: Scratch::new() },
             seen: Vec::new(),
+            keeps_seen: true,
             link_room: usize::MAX,
             link_refused: refused,
             streams_may_change: false,
+            around_turns: |_| {},
             room,
             wire,
             up: VecDeque::new(),
@@ -338,7 +344,9 @@ impl World {
             if self.hungry || due.into_iter().flatten().any(|at| at <= now) {
                 self.room.set(self.link_room);
                 let handshakes = self.engine.counters().handshakes;
+                (self.around_turns)(true);
                 self.hungry = self.engine.turn().busy;
+                (self.around_turns)(false);
                 let handshakes = self.engine.counters().handshakes - handshakes;
                 self.handshakes_in_a_turn = self.handshakes_in_a_turn.max(handshakes);
                 moved = true;
@@ -405,7 +413,9 @@ impl World {
         if let Some(index) = client.filter(|_| passes) {
             self.down.push_back((at + DELAY, index, header, payload.to_vec()));
         }
-        self.seen.push(seen);
+        if self.keeps_seen || seen.is(Flags::SYN) {
+            self.seen.push(seen);
+        }
     }
 
     fn remember(&mut self, client: usize, offset: u64, payload: &[u8]) {
