@@ -6,6 +6,7 @@ use core::time::Duration;
 use dma::Pool;
 use handshake::ServerSettings;
 use platform::{Clock, Close, Completion, Disk, Entropy, Link, Platform};
+use stack::HashKey;
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
@@ -30,6 +31,7 @@ pub struct Engine<P: Platform, A: tls::Aead, S: Service> {
     link: P::Link,
     disk: P::Disk,
     clock: P::Clock,
+    entropy: P::Entropy,
     core: Core<A, S>,
 }
 
@@ -49,7 +51,8 @@ pub struct EngineParts<P: Platform, S> {
     pub disk: P::Disk,
     /// Time.
     pub clock: P::Clock,
-    /// Randomness: drawn from once, for the keys of hash tables, initial sequence numbers and cookies.
+    /// Randomness: drawn from for the keys of hash tables, initial sequence numbers and cookies, and every ten minutes
+    /// for the next secret of cookies.
     pub entropy: P::Entropy,
     /// The frames that link and disk were opened with.
     pub pool: Pool,
@@ -70,13 +73,14 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         entropy.fill(&mut seed);
         let now = Now { instant: clock.now(), unix: clock.unix_time() };
         let core = Core::new(config, &link.capabilities(), &seed, now, pool, service, secure)?;
-        Ok(Self { link, disk, clock, core })
+        Ok(Self { link, disk, clock, entropy, core })
     }
 
     /// One turn of the wheel. Never blocks; the data path never allocates (tested); reads the clock once.
     pub fn turn(&mut self) -> Turned {
         let begun = self.clock.now();
         self.core.now = Now { instant: begun, unix: self.clock.unix_time() };
+        self.rotate_secret(begun);
         let mut busy = self.receive(); // RX batch: ACKs become send credit.
         busy |= self.core.shake(); // A few handshakes: they cost.
         busy |= self.core.read(&mut self.disk); // Send credit becomes disk reads: one doorbell.
@@ -102,6 +106,16 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.core.deadline()
+    }
+
+    /// A secret that makes cookies is good for so long only. Before packets are looked at: the first after a long sleep
+    /// may already be one that wants a cookie.
+    fn rotate_secret(&mut self, now: Instant) {
+        if now >= self.core.listener.rotate_at() {
+            let mut secret = [0; 16];
+            self.entropy.fill(&mut secret);
+            self.core.listener.rotate(now, HashKey::new(secret));
+        }
     }
 
     fn receive(&mut self) -> bool {

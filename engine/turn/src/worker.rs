@@ -331,7 +331,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// When something has to happen even if nothing arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.touched.is_empty() || !self.shaking.is_empty() || self.refused.is_some() {
+        let is_busy = !self.touched.is_empty() || !self.shaking.is_empty() || !self.found.is_empty();
+        if is_busy || self.refused.is_some() {
             return Some(self.now.instant);
         }
         // An expired TIME-WAIT entry is not found: nobody has to wake up for it.

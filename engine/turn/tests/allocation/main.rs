@@ -13,7 +13,7 @@ extern crate alloc;
 #[path = "../laws/world/mod.rs"]
 mod world;
 
-use alloc::alloc::{GlobalAlloc, Layout};
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::time::Duration;
 use disk_memory::Latency;
@@ -114,7 +114,8 @@ fn one_tls_connection_allocates_nothing_while_it_sends() {
 fn many_connections_over_a_slow_disk_allocate_nothing_while_they_send() {
     let mut setup = Setup::new();
     setup.disk.faults.read = Latency::Range(Duration::from_micros(50), Duration::from_micros(900));
-    let connect = |world: &mut World, index: usize| if index % 2 == 0 { world.plain() } else { world.tls() };
+    let connect =
+        |world: &mut World, index: usize| if index.is_multiple_of(2) { world.plain() } else { world.tls() };
     assert_steady(setup.world(), connect, 12);
 }
 

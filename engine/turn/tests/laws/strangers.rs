@@ -51,6 +51,17 @@ fn a_flood_of_syns_does_not_keep_an_honest_client_out() {
 }
 
 #[test]
+fn the_secret_of_cookies_is_a_new_one_every_ten_minutes() {
+    let mut world = Setup::new().world();
+    assert_eq!(world.randomness_drawn.get(), 1);
+    for minute in 0..61 {
+        world.inject(syn_from(0, 6_000 + minute));
+        world.run(60 * SECOND);
+    }
+    assert_eq!(world.randomness_drawn.get(), 7);
+}
+
+#[test]
 fn a_peer_has_as_many_connections_as_it_may_and_others_have_theirs() {
     let mut setup = Setup::new();
     setup.config.connections_per_peer_max = 3;

@@ -40,15 +40,19 @@ impl Clock for WorldClock {
     }
 }
 
-/// The same numbers every time.
+/// The same numbers every time, and how often they were asked for.
 #[derive(Debug)]
-pub(crate) struct Numbers(pub(crate) u8);
+pub(crate) struct Numbers {
+    pub(crate) last: u8,
+    pub(crate) drawn: Rc<Cell<usize>>,
+}
 
 impl Entropy for Numbers {
     fn fill(&mut self, bytes: &mut [u8]) {
+        self.drawn.set(self.drawn.get() + 1);
         for byte in bytes {
-            self.0 = self.0.wrapping_mul(181).wrapping_add(101);
-            *byte = self.0;
+            self.last = self.last.wrapping_mul(181).wrapping_add(101);
+            *byte = self.last;
         }
     }
 }

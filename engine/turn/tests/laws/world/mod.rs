@@ -122,6 +122,8 @@ pub(crate) struct World {
     pub(crate) link_refused: Rc<Cell<usize>>,
     /// Whether streams may change: only where a plain file does.
     pub(crate) streams_may_change: bool,
+    /// How often the engine has asked for randomness.
+    pub(crate) randomness_drawn: Rc<Cell<usize>>,
     /// Called before and after each turn.
     pub(crate) around_turns: fn(bool),
     room: Rc<Cell<usize>>,
@@ -151,13 +153,14 @@ impl World {
             reassembly_bytes_max: 256 << 10,
             ..tcp::Config::default()
         };
+        let drawn = Rc::new(Cell::new(0));
         let engine = Engine::new(
             config,
             EngineParts {
                 link: NarrowLink { inner: ours, room: Rc::clone(&room), refused: Rc::clone(&refused) },
                 disk: MemoryDisk::new(disk),
                 clock: clock.clone(),
-                entropy: Numbers(7),
+                entropy: Numbers { last: 7, drawn: Rc::clone(&drawn) },
                 pool: Pool::new(pool).expect("memory"),
                 service: Lines::default(),
                 secure: Some(SERVER_SETTINGS.clone()),
@@ -174,6 +177,7 @@ impl World {
             link_room: usize::MAX,
             link_refused: refused,
             streams_may_change: false,
+            randomness_drawn: drawn,
             around_turns: |_| {},
             room,
             wire,
