@@ -18,6 +18,8 @@ const FRAMES_FOR_LOST: usize = 8;
 /// Re-reads that one connection may have on their way: a peer that reports losses it does not have must not turn one
 /// SACK of a hundred bytes into a megabyte of reads.
 const REFETCHES_MAX: u32 = 4;
+/// Plaintext of the record for a peer whose window takes none.
+const RECORD_BYTES_MIN: u32 = 64;
 /// The most that is asked for again at once.
 const WANTED_BYTES_MAX: u32 = 64 << 10;
 
@@ -212,7 +214,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Self { flows, pool, keys, counters, .. } = self;
         let Some(flow) = flows.get_mut(id) else { return Pulled::Done };
         let overhead = if content == Content::Data { flow.overhead() } else { 0 };
-        let room = flow.tcp.credit(now).saturating_sub(overhead) as usize;
+        let room = record_credit(&flow.tcp, now, overhead).saturating_sub(overhead) as usize;
         // A sliver of window is no place for a record: wait for one that takes all of a small head.
         if room == 0 || (room < left && room < 256 && flow.tcp.window() >= 512) {
             return Pulled::Done;
@@ -291,7 +293,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if outbound.fetches - outbound.refetches >= reads_max {
             return Pulled::Done;
         }
-        let credit = tcp.credit(now);
+        let credit = record_credit(tcp, now, overhead);
         let Outbound { queue, map, fetches: on_their_way, progress_at, .. } = &mut **outbound;
         let Some(Item::File { file, range }) = queue.front_mut() else { return Pulled::Done };
         let left = range.end - range.start;
@@ -404,6 +406,16 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             }
         }
     }
+}
+
+/// What may be read now for records with this much around their plaintext.
+///
+/// A peer whose whole window is too small for a record gets a small one all the same, whose tail then waits for its
+/// ACKs: else nothing could ever be sent to it, and no timer would run either.
+fn record_credit(tcp: &tcp::Connection, now: Instant, overhead: u32) -> u32 {
+    let credit = tcp.credit(now);
+    let least = overhead + RECORD_BYTES_MIN;
+    if overhead > 0 && credit > 0 && tcp.window() < least { least } else { credit }
 }
 
 /// Whether data may be reserved.
