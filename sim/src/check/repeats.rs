@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::{Breach, Checker, Pair, Seen};
-use crate::packet::{ACK, SYN};
+use crate::packet::{ACK, FIN, RST, SYN};
 
 /// A stream byte has one value, however often it is sent.
 ///
@@ -22,6 +22,10 @@ struct Stream {
     /// The server's initial sequence number.
     iss: u32,
     bytes: Vec<u8>,
+    /// Behind the FIN that was sent.
+    fin: Option<u32>,
+    /// The client has acknowledged it, or one of both has reset the connection: what now begins at offset 0 is another.
+    over: bool,
     /// Which of them were sent: ranges neither touching nor overlapping, start → end.
     sent: BTreeMap<usize, usize>,
 }
@@ -38,6 +42,14 @@ impl RepeatsItself {
 }
 
 impl Checker for RepeatsItself {
+    fn on_received(&mut self, seen: Seen<'_>, _: &mut Vec<Breach>) {
+        let segment = seen.segment;
+        let pair = Pair { client: segment.source, server: segment.destination };
+        if let Some(stream) = self.streams.get_mut(&pair) {
+            stream.over |= segment.has(RST) || segment.has(ACK) && stream.fin == Some(segment.ack);
+        }
+    }
+
     fn on_sent(&mut self, seen: Seen<'_>, breaches: &mut Vec<Breach>) {
         let segment = seen.segment;
         if segment.source.port() != self.secure_port {
@@ -45,7 +57,7 @@ impl Checker for RepeatsItself {
         }
         let pair = Pair { client: segment.destination, server: segment.source };
         if segment.has(SYN | ACK) {
-            let stream = Stream { iss: segment.seq, bytes: Vec::new(), sent: BTreeMap::new() };
+            let stream = Stream::new(segment.seq);
             // The SYN-ACK is sent again with the same number. Another number is another connection, and so is one behind
             // data: a SYN cookie gives an old SYN that comes again the number that it had before.
             if self.streams.get(&pair).is_none_or(|known| known.iss != segment.seq || !known.sent.is_empty())
@@ -53,6 +65,13 @@ impl Checker for RepeatsItself {
                 self.streams.insert(pair, stream);
             }
             return;
+        }
+        if let Some(stream) = self.streams.get_mut(&pair) {
+            stream.over |= segment.has(RST);
+            if segment.has(FIN) {
+                let len = u32::try_from(seen.payload.len()).expect("a segment is short");
+                stream.fin = Some(segment.seq.wrapping_add(len).wrapping_add(1));
+            }
         }
         if seen.payload.is_empty() {
             return;
@@ -66,6 +85,10 @@ impl Checker for RepeatsItself {
             return;
         };
         let start = segment.seq.wrapping_sub(stream.iss).wrapping_sub(1) as usize;
+        if stream.over && start == 0 {
+            // The ACK of a SYN cookie came again after all was over, and opened the connection once more.
+            *stream = Stream::new(stream.iss);
+        }
         if let Err(offset) = stream.record(start, seen.payload) {
             breaches.push(Breach {
                 at: seen.at,
@@ -77,6 +100,10 @@ impl Checker for RepeatsItself {
 }
 
 impl Stream {
+    fn new(iss: u32) -> Self {
+        Self { iss, bytes: Vec::new(), fin: None, over: false, sent: BTreeMap::new() }
+    }
+
     /// Remembers `payload` at `start`, or says which offset had another value before.
     fn record(&mut self, start: usize, payload: &[u8]) -> Result<(), usize> {
         let end = start + payload.len();

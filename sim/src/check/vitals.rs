@@ -38,15 +38,18 @@ impl Checker for FramesComeBack {
     }
 }
 
+/// Answers that one connection may have on their way.
+const FILES_PER_CONNECTION_MAX: u32 = 16;
+
 /// Tables are bounded, whoever knocks: never are there more connections than there may be, nor more open files than the
-/// cache holds and connections can be sending.
+/// cache holds and connections can be sending, answers that are not yet acknowledged included.
 #[derive(Debug)]
 pub struct StaysSmall;
 
 impl Checker for StaysSmall {
     fn on_turn(&mut self, at: Instant, vitals: &Vitals, breaches: &mut Vec<Breach>) {
         let Vitals { connections, connections_max, files_open, files_max, .. } = *vitals;
-        if connections > connections_max || files_open > files_max + connections {
+        if connections > connections_max || files_open > files_max + FILES_PER_CONNECTION_MAX * connections {
             breaches.push(Breach {
                 at,
                 law: "StaysSmall",

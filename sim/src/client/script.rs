@@ -54,6 +54,14 @@ impl Visit {
     }
 }
 
+impl Visit {
+    /// It asks for an object that may change meanwhile.
+    #[must_use]
+    pub fn reads_what_changes(&self) -> bool {
+        self.requests.iter().any(|request| request.later_versions > 0)
+    }
+}
+
 /// How a visit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
