@@ -198,6 +198,7 @@ pub(crate) const ROOMS: &[Room] = &[
         NONE,
     ),
     room("interop", "tests/interop", &[], &[], NONE),
+    room("scripts", "tests/scripts", &["clock", "tcp"], &[], NONE),
     room("xtask", "xtask", &[], &[], NONE),
 ];
 
