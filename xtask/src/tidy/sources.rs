@@ -80,7 +80,7 @@ fn may_be_unsafe(name: &str) -> bool {
         Unsafety::Room => true,
         Unsafety::Files(files) => name.split('/').any(|part| files.contains(&part)),
         Unsafety::Tests(files) => {
-            name.contains("/tests/") && name.rsplit('/').next().is_some_and(|part| files.contains(&part))
+            name.contains("/tests/") && name.split('/').any(|part| files.contains(&part))
         }
     }
 }
