@@ -105,8 +105,11 @@ function figures() {
   part("figures").replaceChildren(...filled.map(([label, value]) => element("div", {}, element("dt", {}, label), element("dd", {}, value))));
 }
 
+/** Says what is wrong, and offers to go on from here: a server that was away may be back. */
 function trouble(sentence) {
-  part("trouble").textContent = sentence;
+  const again = element("button", { type: "button", class: "button" }, "Try again");
+  again.addEventListener("click", () => show(video.currentTime));
+  part("trouble").replaceChildren(sentence, " ", again);
   part("trouble").hidden = false;
 }
 
@@ -129,8 +132,8 @@ function leave() {
   document.title = part("title").textContent;
 }
 
-/** Shows what the address names. */
-function show() {
+/** Shows what the address names, from the beginning or from where it was. */
+function show(from = 0) {
   leave();
   mark();
   const href = location.hash.slice(1);
@@ -155,7 +158,9 @@ function show() {
   choices();
   clock = setInterval(figures, 500);
   mine.load(entry.href, entry.kind).then(() => {
-    if (player === mine) return start();
+    if (player !== mine) return;
+    if (from > 0) video.currentTime = from;
+    return start();
   });
   stage.scrollIntoView({ block: "start" });
 }
@@ -199,6 +204,6 @@ part("leave").addEventListener("click", (event) => {
   history.pushState(null, "", location.pathname + location.search);
   show();
 });
-window.addEventListener("hashchange", show);
+window.addEventListener("hashchange", () => show());
 window.addEventListener("popstate", mark);
 open();
