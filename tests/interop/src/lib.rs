@@ -13,7 +13,8 @@
 //! * `clients` – one file per real client, named after its program;
 //! * `sockets` – what no well-behaved client sends;
 //! * `lifecycle` – start, drain, reload, idle;
-//! * `operator` – one line for every mistake, and life without root.
+//! * `operator` – one line for every mistake, and life without root;
+//! * `together` – what happens at the same moment.
 
 #![forbid(unsafe_code)]
 
@@ -27,3 +28,5 @@ mod lifecycle;
 mod operator;
 #[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod together;
