@@ -185,7 +185,8 @@ fn a_user_without_root_serves_on_loopback() {
     let namespace = Namespace::enter();
     let place = Public::new();
     let before = namespace.inventory();
-    assert_serves_on_loopback(&place, nobody().arg(place.binary()).arg("serve").arg(place.files()), "TAP");
+    let server = nobody_in(with_tun("666")).arg(place.binary()).arg("serve").arg(place.files());
+    assert_serves_on_loopback(&place, server, "TAP device atlas");
     assert_eq!(namespace.inventory(), before, "something was left behind");
 }
 
@@ -194,11 +195,33 @@ fn a_user_without_root_serves_on_loopback() {
 fn a_user_without_a_tun_device_serves_through_a_veth_pair() {
     let _namespace = Namespace::enter();
     let place = Public::new();
-    // An empty directory where the device would be, seen by this process only.
-    let script = "mount -t tmpfs tmpfs /dev/net && exec \"$@\"";
-    let hidden = Process::new("unshare").args(["--mount", "sh", "-c", script, "sh"]);
-    let server = nobody_in(hidden).arg(place.binary()).arg("serve").arg(place.files());
-    assert_serves_on_loopback(&place, server, "veth");
+    let server = nobody_in(with_tun("600")).arg(place.binary()).arg("serve").arg(place.files());
+    assert_serves_on_loopback(&place, server, "veth pair");
+}
+
+#[test]
+#[ignore = "needs the machine's root"]
+fn a_service_user_with_two_capabilities_needs_no_namespace() {
+    let namespace = Namespace::enter();
+    let place = Public::new();
+    let before = namespace.inventory();
+    // As the systemd unit of docs/operating.md starts it.
+    let capabilities = "+net_admin,+net_raw";
+    let server = with_tun("666")
+        .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
+        .args([format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}")])
+        .arg(format!("--bounding-set=-all,{capabilities}"))
+        .arg("--")
+        .arg(place.binary())
+        .arg("serve")
+        .arg(place.files());
+    let server = Server::ready(server);
+    assert!(!server.http().contains("127.0.0.1"), "{:?}", server.urls);
+    let response = Connection::open(&server.plain()).get("/1048583.bin", &[]);
+    let expected = std::fs::read(place.files().join("1048583.bin")).expect("a file of ours");
+    assert_same("as a service", &response.body, &expected);
+    server.interrupt().success();
+    assert_eq!(namespace.inventory(), before, "something was left behind");
 }
 
 /// Every byte through the forwarder, plain and sealed, alone and in a crowd.
@@ -237,6 +260,13 @@ fn assert_serves_on_loopback(place: &Public, server: Process, link: &str) {
 /// A program that runs as nobody, who owns nothing and may do nothing.
 fn nobody() -> Process {
     nobody_in(Process::new("env"))
+}
+
+/// A program that sees a `/dev/net/tun` of this mode, whatever the machine's own is.
+fn with_tun(mode: &str) -> Process {
+    let script =
+        format!("mount -t tmpfs tmpfs /dev/net && mknod -m {mode} /dev/net/tun c 10 200 && exec \"$@\"");
+    Process::new("unshare").args(["--mount", "sh", "-c", &script, "sh"])
 }
 
 /// The same behind another program that ends by becoming what it is given.
