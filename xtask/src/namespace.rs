@@ -31,7 +31,11 @@ impl Privilege {
             };
         }
         match tries(&Self::UserNamespace) {
-            Ok(()) => Self::UserNamespace,
+            // Root of a user namespace may make devices, but may not open what this user may not.
+            Ok(()) => match std::fs::File::options().read(true).write(true).open("/dev/net/tun") {
+                Ok(_) => Self::UserNamespace,
+                Err(error) => Self::None(format!("not root, and /dev/net/tun may not be opened ({error})")),
+            },
             Err(why) => Self::None(format!(
                 "not root, and user namespaces are refused ({why}): run it with sudo, or allow them \
                  (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
