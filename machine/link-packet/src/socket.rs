@@ -84,6 +84,14 @@ impl PacketQueue {
     }
 }
 
+/// The bare socket, nonblocking, for who forwards packets with their virtio-net headers as they are. Closing it ends
+/// its membership of the fanout group.
+impl From<PacketQueue> for OwnedFd {
+    fn from(queue: PacketQueue) -> Self {
+        queue.fd
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

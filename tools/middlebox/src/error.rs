@@ -1,0 +1,107 @@
+//! Why there is no path, or none any longer, in one line.
+
+use core::fmt;
+use link_packet::PacketError;
+use link_tap::TapError;
+use middlebox::ConfigError;
+use rustix::io::Errno;
+use std::io;
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum ProgramError {
+    /// The operator asks for a path that cannot be.
+    Config(ConfigError),
+    /// The operator gives the same device twice.
+    SameDevice { name: String },
+    /// The operator asks for one bottleneck in several places.
+    RateOfSeveral { workers: u16 },
+    /// A packet socket cannot be opened.
+    Packet(PacketError),
+    /// A TAP device cannot be made.
+    Tap(TapError),
+    /// Signals cannot be caught.
+    Signals(io::Error),
+    /// No thread can be started.
+    Thread(io::Error),
+    /// A device is gone or down.
+    Device { name: String, source: Errno },
+    /// The kernel would not wait for packets.
+    Wait(Errno),
+    /// Standard output is gone.
+    Output(io::Error),
+    /// A defect of ours; the panic has said which.
+    Panicked,
+}
+
+impl ProgramError {
+    /// It never forwarded anything.
+    pub(crate) fn is_at_start(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::SameDevice { .. }
+            | Self::RateOfSeveral { .. }
+            | Self::Packet(_)
+            | Self::Tap(_)
+            | Self::Signals(_)
+            | Self::Thread(_) => true,
+            Self::Device { .. } | Self::Wait(_) | Self::Output(_) | Self::Panicked => false,
+        }
+    }
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::SameDevice { name } => {
+                write!(f, "{name} is on both sides: --client and --server must be two devices")
+            }
+            Self::RateOfSeveral { workers } => write!(
+                f,
+                "{workers} workers would be {workers} bottlenecks: --rate and --police need --workers 1"
+            ),
+            Self::Packet(error) => error.fmt(f),
+            Self::Tap(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot catch signals: {error}"),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Device { name, source } => {
+                write!(f, "{name} delivers no more packets ({source}): was it taken down?")
+            }
+            Self::Wait(error) => write!(f, "cannot wait for packets: {error}"),
+            Self::Output(error) => write!(f, "cannot write to standard output: {error}"),
+            Self::Panicked => f.write_str("a worker panicked; this is a defect, please report it"),
+        }
+    }
+}
+
+impl core::error::Error for ProgramError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Packet(error) => Some(error),
+            Self::Tap(error) => Some(error),
+            Self::Signals(error) | Self::Thread(error) | Self::Output(error) => Some(error),
+            Self::Device { source, .. } | Self::Wait(source) => Some(source),
+            Self::SameDevice { .. } | Self::RateOfSeveral { .. } | Self::Panicked => None,
+        }
+    }
+}
+
+impl From<ConfigError> for ProgramError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<PacketError> for ProgramError {
+    fn from(error: PacketError) -> Self {
+        Self::Packet(error)
+    }
+}
+
+impl From<TapError> for ProgramError {
+    fn from(error: TapError) -> Self {
+        Self::Tap(error)
+    }
+}

@@ -1,0 +1,120 @@
+//! The `middlebox` program: a path between two devices, one thread per core.
+//!
+//! ```text
+//!   cli ─▶ devices ─▶ worker 0 … N   a socket of each device and a `Middlebox` each; they share nothing
+//!                     this thread    waits for Ctrl-C, prints numbers
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod device;
+mod error;
+mod report;
+mod values;
+mod worker;
+
+use clap::Parser;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use cli::Cli;
+use device::Queues;
+use error::ProgramError;
+use report::{Board, Report};
+use worker::Worker;
+
+/// It failed while it ran.
+const FAILED: u8 = 1;
+/// It could not start.
+const NOT_STARTED: u8 = 2;
+
+/// How often we look whether we are to end.
+const GLANCE: Duration = Duration::from_millis(20);
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = error.to_string().lines().collect::<Vec<_>>().join(" ");
+            // With standard error gone, the status says it.
+            let _ = writeln!(io::stderr(), "middlebox: {line}");
+            ExitCode::from(if error.is_at_start() { NOT_STARTED } else { FAILED })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), ProgramError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the first one asks, the second one insists.
+        signal_hook::flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(ProgramError::Signals)?;
+    }
+    let configs = cli.configs()?;
+    configs.iter().try_for_each(|config| config.check().map(drop))?;
+    let client = Queues::open(&cli.client, cli.workers)?;
+    let server = Queues::open(&cli.server, cli.workers)?;
+    let board = Board::new(cli.workers);
+    let started = Instant::now();
+    let mut workers = Vec::new();
+    for (config, (client, server)) in configs.iter().zip(client.into_iter().zip(server)) {
+        workers.push(Worker::new(config, client, server, started)?);
+    }
+    let said = writeln!(io::stdout(), "forwarding {} <-> {}, {}", cli.client, cli.server, cli.path())
+        .and_then(|()| io::stdout().flush());
+    said.map_err(ProgramError::Output)?;
+
+    thread::scope(|scope| {
+        let threads: Vec<_> = workers
+            .into_iter()
+            .enumerate()
+            .map(|(number, worker)| {
+                let (stop, board) = (&*stop, &board);
+                thread::Builder::new()
+                    .name(format!("worker-{number}"))
+                    .spawn_scoped(scope, move || {
+                        let ended = worker.run(stop, |report| board.put(number, report));
+                        // One that fails takes the others with it: half a path is none.
+                        stop.store(true, Ordering::Relaxed);
+                        ended
+                    })
+                    .map_err(ProgramError::Thread)
+            })
+            .collect();
+        let watched = watch(cli, &stop, &board);
+        stop.store(true, Ordering::Relaxed);
+        let mut failed = watched.err();
+        for thread in threads {
+            let ended = thread.and_then(|thread| thread.join().map_err(|_| ProgramError::Panicked)?);
+            failed = failed.or_else(|| ended.err());
+        }
+        let said = write!(io::stdout(), "{}", board.total().table(started.elapsed()));
+        match failed {
+            Some(error) => Err(error),
+            None => said.map_err(ProgramError::Output),
+        }
+    })
+}
+
+/// Waits for the end; with `--stats`, prints a line a second meanwhile.
+fn watch(cli: &Cli, stop: &AtomicBool, board: &Board) -> Result<(), ProgramError> {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (mut printed, mut before) = (Instant::now(), Report::default());
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(GLANCE);
+        let elapsed = printed.elapsed();
+        if cli.stats && elapsed >= SECOND {
+            let total = board.total();
+            writeln!(io::stdout(), "{}", total.line(&before, elapsed)).map_err(ProgramError::Output)?;
+            (printed, before) = (Instant::now(), total);
+        }
+    }
+    Ok(())
+}
