@@ -57,7 +57,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Issues what `id` may read now; with `may_read` unset only what was lost, because others wait for new reads.
     pub(crate) fn pull<D: Disk>(&mut self, disk: &mut D, id: FlowId, may_read: bool) -> Pulled {
         match self.pull_wanted(disk, id) {
-            Pulled::Starved(lack) => Pulled::Starved(lack),
+            Pulled::Starved(lack) => {
+                // Bytes of our own need no disk.
+                self.pull_new(disk, id, false);
+                Pulled::Starved(lack)
+            }
             Pulled::Done | Pulled::More => self.pull_new(disk, id, may_read),
         }
     }

@@ -90,6 +90,24 @@ fn a_window_that_opens_again_is_noticed_though_the_news_of_it_is_lost() {
 }
 
 #[test]
+fn a_window_that_takes_no_record_is_served_all_the_same() {
+    for window in [20, 100, 600] {
+        for secure in [false, true] {
+            let mut world = world();
+            let tcp = tcp::Config { receive_window: window, ..world.client_tcp() };
+            let client = if secure {
+                world.secure_with(tls::Version::Tls13, tls::Suite::Aes128Gcm, tcp)
+            } else {
+                world.plain_with(tcp)
+            };
+            world.say(client, "framed film 0 1000");
+            let came = world.run_until(3_600 * SECOND, |world| world.clients[client].heard.len() == 1_004);
+            assert!(came, "{window}: {} bytes came", world.clients[client].heard.len());
+        }
+    }
+}
+
+#[test]
 fn everything_is_read_once_when_nothing_is_lost() {
     let mut world = world();
     let client = world.tls();

@@ -68,6 +68,29 @@ fn one_read_at_a_time_serves_twenty_one() {
 }
 
 #[test]
+fn whoever_needs_no_disk_does_not_wait_for_it() {
+    let mut setup = Setup::new();
+    setup.disk.reads_in_flight_max = 1;
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    let [first, second, other] = [world.plain(), world.tls(), world.tls()];
+    for client in [first, second] {
+        world.say(client, &format!("get film 0 {LEN}"));
+    }
+    assert!(world.run_until(SECOND, |world| world.clients[second].heard.len() > 20_000));
+    let until = world.now() + 20 * SECOND;
+    world.engine.disk_mut().stall_until(until);
+    world.run(SECOND);
+    assert!(world.clients[first].heard.len() < LEN_USIZE && world.clients[second].heard.len() < LEN_USIZE);
+    world.say(other, "say 5000");
+    assert!(world.run_until(SECOND / 10, |world| world.clients[other].heard.len() == 5_000));
+    for client in [first, second] {
+        world.hear(client, LEN_USIZE);
+    }
+    world.leave();
+}
+
+#[test]
 fn a_link_that_takes_a_packet_a_turn_loses_and_reorders_nothing() {
     let mut world = Setup::new().world();
     world.file("film", 1, LEN);
