@@ -18,8 +18,9 @@ const MS: u64 = 1_000_000;
 /// The most a peer delays an ACK of a lone segment (RFC 8985 §7.2, TLP.max_ack_delay).
 const MAX_ACK_DELAY: u64 = 200 * MS;
 
-/// No probe sooner than this, whatever SRTT says: timers are not that exact.
-const PTO_MIN: u64 = 2 * MS;
+/// No probe sooner than this, whatever SRTT says: a client that waits for its processor is not a lost segment, and a probe
+/// costs a read. Linux waits two jiffies, which are 8 ms at the usual 250 Hz.
+const PTO_MIN: u64 = 8 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
