@@ -95,10 +95,8 @@ fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>,
         report.step("namespaces", |_| Outcome::not_run(count, why));
         return;
     }
-    if !report.command(
-        "build the server",
-        workspace.cargo(&["build", "--release", "--locked", "-p", "atlas", "--bin", "atlas"]),
-    ) {
+    let programs = ["build", "--release", "--locked", "-p", "atlas", "-p", "middlebox", "--bins"];
+    if !report.command("build the programs", workspace.cargo(&programs)) {
         return;
     }
     let missing = packages::missing();

@@ -11,6 +11,7 @@
 //!
 //! * `harness` – a namespace, a server, files with known bytes, processes with a deadline;
 //! * `clients` – one file per real client, named after its program;
+//! * `distance` – a long path with losses, between the kernel's TCP and ours;
 //! * `sockets` – what no well-behaved client sends;
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `operator` – one line for every mistake, and life without root;
@@ -20,6 +21,8 @@
 
 #[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod distance;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

@@ -297,7 +297,7 @@ fn slow_download(url: &str) -> Running {
 }
 
 /// Status and body of a page of the admin port.
-fn admin(path: &str) -> (u16, String) {
+pub(crate) fn admin(path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect("127.0.0.1:9464").expect("the admin port");
     let close = request("GET", path, &["Connection: close"]);
     stream.write_all(close.as_bytes()).expect("it reads");
