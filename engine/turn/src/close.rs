@@ -14,6 +14,9 @@ use crate::worker::Core;
 
 /// How long a peer may acknowledge nothing while others wait for the frames it keeps.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// While draining: how long a peer that has everything, and knows that no more comes, may take to close its side too.
+/// A client that keeps an idle connection open for ever must not hold up the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often it is looked for such peers.
 const SHED_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -80,7 +83,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         if events.contains(Events::FINISH_ACKNOWLEDGED) {
             // Whatever the peer still says: it has so long to finish as well.
-            flow.deadline = self.now.instant + self.config.tcp.fin_wait_2;
+            let patience = if self.draining { LAST_WORDS } else { self.config.tcp.fin_wait_2 };
+            flow.deadline = self.now.instant + patience;
         }
         if events.contains(Events::CLOSED) {
             flow.marks.insert(Marks::CLOSED);
@@ -240,6 +244,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         self.listener.close();
         for id in self.flows.ids() {
             self.tell_drain(id);
+            if let Some(flow) = self.flows.get_mut(id)
+                && flow.tcp.state() == State::FinWait2
+            {
+                flow.deadline = flow.deadline.min(self.now.instant + LAST_WORDS);
+            }
             self.touch(id);
         }
     }

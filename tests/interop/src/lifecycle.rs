@@ -115,6 +115,19 @@ fn a_drain_has_a_deadline() {
 
 #[test]
 #[ignore = "needs root"]
+fn an_idle_client_that_never_closes_does_not_hold_up_the_end() {
+    let world = World::with(&["--drain-seconds", "60"]);
+    let mut idle = Connection::open(&world.server.plain());
+    assert_eq!(idle.get("/1.bin", &[]).status, 200);
+    let started = std::time::Instant::now();
+    let World { server, files: _files, namespace: _namespace } = world;
+    server.interrupt().success();
+    assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());
+    assert!(idle.is_over());
+}
+
+#[test]
+#[ignore = "needs root"]
 fn even_when_killed_no_device_stays() {
     let namespace = Namespace::enter();
     let before = namespace.inventory();

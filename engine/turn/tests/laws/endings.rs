@@ -176,6 +176,19 @@ fn a_drain_lets_finish_what_is_being_sent_and_closes_who_is_idle() {
 }
 
 #[test]
+fn a_client_that_never_closes_its_side_does_not_hold_up_a_drain() {
+    let mut world = world();
+    let (told_before, told_now) = (world.plain(), world.plain());
+    world.say(told_before, "bye");
+    world.run(Duration::from_millis(50));
+    world.engine.drain();
+    assert!(world.run_until(3 * SECOND, |world| world.engine.is_drained()));
+    for client in [told_before, told_now] {
+        assert!(world.clients[client].peer_finished, "it heard the end before it was let go");
+    }
+}
+
+#[test]
 fn a_handshake_under_way_is_told_of_the_drain_when_it_is_done() {
     let mut world = world();
     let client = world.tls();
