@@ -4,9 +4,11 @@
 //! the one line that is printed.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a command-line tool")]
 
 use clap::Parser;
+use core::fmt;
+use sim::client::report::Tally;
+use sim::network::Faults;
 use sim::swarm::{self, Verdict};
 use std::io::Write as _;
 use std::panic;
@@ -46,37 +48,40 @@ fn main() -> ExitCode {
     let first = options.seed.unwrap_or(options.from);
     let count = options.count.unwrap_or(1);
     let begun = Instant::now();
+    let mut totals = Totals::default();
     let mut failed = 0;
-    let mut totals = (0, 0);
     for seed in first..first.saturating_add(count) {
-        match run(seed, &options) {
-            Ok(verdict) => {
-                totals = (totals.0 + verdict.frames, totals.1 + verdict.tally.body_bytes);
-                if count == 1 {
-                    tell(&verdict);
-                }
-                if verdict.breaches.is_empty() {
-                    let done = seed - first + 1;
-                    if count > 1 && done.is_multiple_of(25) {
-                        progress(done, begun, totals);
-                    }
-                    continue;
-                }
-                println!("seed {seed} FAILED");
-                for breach in verdict.breaches.iter().take(10) {
-                    println!("  {breach}");
-                }
+        let outcome = run(seed, &options);
+        if let Ok(verdict) = &outcome {
+            totals.add(verdict);
+            if count == 1 {
+                tell(verdict);
             }
-            Err(why) => println!("seed {seed} FAILED\n  {why}"),
         }
-        println!("  reproduce: cargo xtask sim {seed}");
+        let why = match outcome {
+            Ok(verdict) if verdict.breaches.is_empty() => {
+                if totals.seeds.is_multiple_of(25) {
+                    progress(begun, &totals);
+                }
+                continue;
+            }
+            Ok(verdict) => verdict.breaches.iter().take(10).map(ToString::to_string).collect(),
+            Err(why) => vec![why],
+        };
+        say(format_args!("seed {seed} FAILED"));
+        for line in why {
+            say(format_args!("  {line}"));
+        }
+        say(format_args!("  reproduce: cargo xtask sim {seed}"));
         failed += 1;
         if !options.keep_going {
             break;
         }
     }
     if count > 1 {
-        println!("{count} seeds from {first}: {failed} failed, {:.1} s", begun.elapsed().as_secs_f64());
+        totals.tell();
+        let seconds = begun.elapsed().as_secs_f64();
+        say(format_args!("{} seeds from {first}: {failed} failed, {seconds:.1} s", totals.seeds + failed));
     }
     ExitCode::from(u8::from(failed > 0))
 }
@@ -103,22 +108,63 @@ fn run(seed: u64, options: &Options) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-fn progress(done: u64, begun: Instant, (frames, bytes): (u64, u64)) {
-    let seconds = begun.elapsed().as_secs_f64();
+/// What many seeds came to: that the faults happened, and what the clients got nevertheless.
+#[derive(Debug, Default)]
+struct Totals {
+    seeds: u64,
+    frames: u64,
+    faults: Faults,
+    tally: Tally,
+    resent_bytes: u64,
+    tag_mismatches: u64,
+    disk_failures: u64,
+}
+
+impl Totals {
+    fn add(&mut self, verdict: &Verdict) {
+        self.seeds += u64::from(verdict.breaches.is_empty());
+        self.frames += verdict.frames;
+        self.faults = self.faults.plus(verdict.faults);
+        self.tally = self.tally.plus(verdict.tally);
+        self.resent_bytes += verdict.vitals.resent_bytes;
+        self.tag_mismatches += verdict.vitals.tag_mismatches;
+        self.disk_failures += verdict.vitals.disk_failures;
+    }
+
+    fn tell(&self) {
+        let Self { seeds: _, frames, faults, tally, resent_bytes, tag_mismatches, disk_failures } = self;
+        say(format_args!("paths:   {frames} frames, {faults:?}"));
+        say(format_args!("clients: {tally:?}"));
+        say(format_args!(
+            "server:  {resent_bytes} bytes sent again, {tag_mismatches} tag mismatches, {disk_failures} disk failures"
+        ));
+    }
+}
+
+fn progress(begun: Instant, totals: &Totals) {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
-    let rate = done as f64 / seconds;
-    println!("{done} seeds, {rate:.1} a second: {frames} frames, {} MB compared", bytes / 1_000_000);
-    // Progress that waits in a buffer is none.
-    let _ = std::io::stdout().flush();
+    let rate = totals.seeds as f64 / begun.elapsed().as_secs_f64();
+    let megabytes = totals.tally.body_bytes / 1_000_000;
+    say(format_args!(
+        "{} seeds, {rate:.1} a second: {} frames, {megabytes} MB compared",
+        totals.seeds, totals.frames
+    ));
 }
 
 fn tell(verdict: &Verdict) {
     let Verdict { seed, features, trace, frames, lasted, faults, tally, vitals, breaches } = verdict;
-    println!("seed {seed}: {} in {lasted:?} of its time", if breaches.is_empty() { "ok" } else { "FAILED" });
-    println!("  on      {features:?}");
-    println!("  paths   {faults:?}");
-    println!("  clients {tally:?}");
-    println!("  server  {vitals:?}");
-    println!("  frames  {frames}");
-    println!("  trace   {trace:016x}");
+    let outcome = if breaches.is_empty() { "ok" } else { "FAILED" };
+    say(format_args!("seed {seed}: {outcome} in {lasted:?} of its time"));
+    say(format_args!("  on      {features:?}"));
+    say(format_args!("  paths   {faults:?}"));
+    say(format_args!("  clients {tally:?}"));
+    say(format_args!("  server  {vitals:?}"));
+    say(format_args!("  frames  {frames}"));
+    say(format_args!("  trace   {trace:016x}"));
+}
+
+/// A line to the standard output, at once. A reader that has gone is no reason to panic.
+fn say(line: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -77,6 +77,21 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let Self { lost, overflowed, duplicated, corrupted, reordered, stalled, refused } = other;
+        Self {
+            lost: self.lost + lost,
+            overflowed: self.overflowed + overflowed,
+            duplicated: self.duplicated + duplicated,
+            corrupted: self.corrupted + corrupted,
+            reordered: self.reordered + reordered,
+            stalled: self.stalled + stalled,
+            refused: self.refused + refused,
+        }
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {

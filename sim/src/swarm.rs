@@ -103,7 +103,7 @@ impl Features {
     /// Something may keep an honest client from being served at the first try.
     #[must_use]
     pub fn excuse_mishaps(self) -> bool {
-        let Self { duplication: _, slow_disk: _, odd_manners: _, cut_short: _, .. } = self;
+        // What is late or comes twice or leaves early keeps nobody else from anything.
         let calm = Self {
             duplication: self.duplication,
             slow_disk: self.slow_disk,
@@ -593,3 +593,6 @@ fn request(budget: u64, dice: &mut Dice) -> Request {
         _ => Request::get(object, len),
     }
 }
+
+#[cfg(test)]
+mod tests;
