@@ -9,14 +9,15 @@ use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
 
 /// Forwards between two interfaces of the calling thread's namespace, with the sockets and the sleep of the program.
-/// Returns the processor time it took.
-pub(crate) fn forward(stop: &AtomicBool) -> Duration {
+/// Returns the processor time it took, and how many frames it forwarded.
+pub(crate) fn forward(stop: &AtomicBool) -> (Duration, u64) {
     let [client, server] = ["m0", "m1"].map(|name| {
         let mut queues = link_packet::open(name, 1).expect("the cable's end");
         let fd = OwnedFd::from(queues.pop().expect("one"));
         set_socket_send_buffer_size_force(&fd, 16 << 20).expect("needs root");
         fd
     });
+    let mut frames = 0;
     let mut frame = vec![0; middlebox::FRAME_BYTES_MAX];
     while !stop.load(Ordering::Relaxed) {
         let mut busy = false;
@@ -24,6 +25,7 @@ pub(crate) fn forward(stop: &AtomicBool) -> Duration {
             for _ in 0..16 {
                 let Ok(len) = rustix::io::read(from, &mut frame) else { break };
                 busy = true;
+                frames += 1;
                 while rustix::io::write(to, &frame[..len]) == Err(Errno::AGAIN) {
                     wait(&[to], PollFlags::OUT);
                 }
@@ -34,7 +36,7 @@ pub(crate) fn forward(stop: &AtomicBool) -> Duration {
         }
     }
     let used = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(used).expect("after the beginning of the thread")
+    (Duration::try_from(used).expect("after the beginning of the thread"), frames)
 }
 
 fn wait(sockets: &[&OwnedFd], flags: PollFlags) {
