@@ -20,7 +20,7 @@ pub(crate) struct Flow<Session> {
     pub(crate) session: Option<Session>,
     pub(crate) outbound: Option<Box<Outbound>>,
     /// Plaintext that the service has not taken.
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Input,
     /// When the service, or the handshake, wants to be called.
     pub(crate) deadline: Instant,
     pub(crate) received_bytes: u64,
@@ -70,6 +70,38 @@ bitflags::bitflags! {
     }
 }
 
+/// Plaintext that the service has not taken: a pointer while there is none, which is nearly always.
+#[derive(Default)]
+pub(crate) struct Input(Option<Box<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+}
+
+impl Input {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.0.get_or_insert_default().bytes.extend_from_slice(bytes);
+    }
+
+    /// Lets go of the first `count` bytes, and of the memory when they were all.
+    pub(crate) fn take(&mut self, count: usize) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.bytes.drain(..count);
+            if waiting.bytes.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+}
+
+impl core::ops::Deref for Input {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |waiting| &waiting.bytes)
+    }
+}
+
 /// What lies between the service and TCP.
 pub(crate) enum Security {
     /// Nothing.
@@ -100,7 +132,7 @@ impl<Session> Flow<Session> {
             security: Security::Plain,
             session: None,
             outbound: None,
-            input: Vec::new(),
+            input: Input::default(),
             deadline: Instant::NEVER,
             received_bytes: 0,
             sent_bytes: 0,

@@ -6,7 +6,7 @@ use platform::{FileMeta, OpenError, RootId};
 use stack::FlowId;
 
 use crate::files::{FileRef, Lookup};
-use crate::flow::{Flow, Marks};
+use crate::flow::{Flow, Input, Marks};
 use crate::outbound::{Content, Item};
 use crate::service::{Action, End, FileHandle, Service};
 use crate::worker::{Core, PendingOpen};
@@ -34,7 +34,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             rest = &bytes[taken..];
         }
         if !rest.is_empty() {
-            flow.input.extend_from_slice(rest);
+            flow.input.push(rest);
             flow.marks.remove(Marks::WANTS_MORE);
             if flow.input.len() >= INPUT_BYTES_MAX {
                 flow.tcp.set_receive_window(0);
@@ -68,7 +68,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             } else if attentive && !input.is_empty() && !marks.contains(Marks::WANTS_MORE) {
                 let waiting = input.len();
                 let taken = service.on_bytes(now, session, input, actions).min(waiting);
-                input.drain(..taken);
+                input.take(taken);
                 in_vain = taken == 0;
                 if waiting >= INPUT_BYTES_MAX && input.len() < INPUT_BYTES_MAX {
                     self.open_window(id);
@@ -78,13 +78,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 && !marks.contains(Marks::PEER_FINISH_TOLD)
             {
                 // What is left will never be more.
-                *input = Vec::new();
+                *input = Input::default();
                 marks.insert(Marks::PEER_FINISH_TOLD);
                 service.on_peer_finished(now, session, actions);
             } else {
-                if input.is_empty() {
-                    *input = Vec::new();
-                }
                 return;
             }
             self.apply(id, None);
@@ -121,7 +118,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     pub(crate) fn forget_input(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         let was_full = flow.input.len() >= INPUT_BYTES_MAX;
-        flow.input = Vec::new();
+        flow.input = Input::default();
         if was_full {
             self.open_window(id);
         }
