@@ -303,7 +303,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let left = range.end - range.start;
         let records = left.div_ceil(PAYLOAD_BYTES as u64);
         let left_sealed = left + records * u64::from(overhead);
-        // Dissertation §4.3.2: a read waits until the window has room for min(10·MSS, max(MSS, window/2), what is left).
+        // Dissertation §4.3.2: a read waits until the window has room for 10·MSS; TCP knows when less must do.
         if credit < tcp.read_threshold(left_sealed) {
             return Pulled::Done;
         }
