@@ -5,7 +5,8 @@
 //! machine    what the machine offers      unsafe has its rooms here
 //! engine     how it turns                 no backend is named
 //! control    the other thread             kernel sockets, logs, certificates
-//! servers    what it serves               only a program names a backend
+//! host       what a server needs of Linux links, addresses, memory, the worker's loop
+//! servers    what it serves               no backend is named
 //! tools, sim, bench, tests                use what they exercise
 //! ```
 //!
@@ -148,14 +149,12 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     room("control", "control", &[], &[], NONE),
     room(
-        "atlas",
-        "servers/atlas",
+        "host",
+        "host",
         &[
             "clock",
             "wire",
             "tcp",
-            "tls",
-            "http",
             "aead",
             "dma",
             "platform",
@@ -164,15 +163,21 @@ pub(crate) const ROOMS: &[Room] = &[
             "link-tap",
             "link-packet",
             "disk-uring",
-            "disk-memory",
             "stack",
             "handshake",
             "turn",
             "control",
         ],
-        &["link-memory"],
+        &[],
         // Entering a namespace cannot be expressed safely: other threads would see it happen.
         SYS,
+    ),
+    room(
+        "atlas",
+        "servers/atlas",
+        &["clock", "wire", "tcp", "http", "dma", "platform", "stack", "handshake", "turn", "control", "host"],
+        &["link-memory"],
+        NONE,
     ),
     room(
         "middlebox",

@@ -9,26 +9,22 @@
 //! [`Options`] is both: a flag is a key of the file, by construction.
 
 mod file;
-mod values;
 
 use atlas::Settings;
 use clap::Args;
 use core::fmt;
 use core::time::Duration;
+use host::{FRAMES_MIN, PoolChoice};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-pub(crate) use values::{
+pub(crate) use host::values::{
     AdminChoice, BadValue, Bytes, Cidr, Congestion, LinkChoice, LogChoice, LogFormat, LogLevel, Namespace,
     PortChoice,
 };
 
 /// The admin port unless chosen otherwise: Prometheus's range, taken by nobody well known.
 pub(crate) const ADMIN_PORT: u16 = 9_464;
-/// Large frames of a worker's pool unless chosen otherwise: 80 MiB.
-pub(crate) const FRAMES: u32 = 4_096;
-/// Fewer could not serve one connection with a wide window.
-pub(crate) const FRAMES_MIN: u32 = 64;
 const FRAMES_MAX: u32 = 4 << 20;
 const WORKERS_MAX: u16 = 256;
 
@@ -274,17 +270,6 @@ pub(crate) struct CertificateFiles {
     pub(crate) chain: PathBuf,
     /// The key.
     pub(crate) key: PathBuf,
-}
-
-/// How large the pools are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PoolChoice {
-    /// What suits the machine.
-    Default,
-    /// Large frames of each worker.
-    Frames(u32),
-    /// Memory of all workers together.
-    Memory(Bytes),
 }
 
 /// A choice that cannot be followed: the operator's, in one line.

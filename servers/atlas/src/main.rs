@@ -1,19 +1,19 @@
 //! The `atlas` program: names the machine's parts, and ties engine, service and control together.
 //!
 //! ```text
-//!   cli ─▶ config ─▶ start ─┬─▶ worker 0 … N    an engine each, on a thread of its own
-//!                           ├─▶ forward         only inside a namespace
-//!                           └─▶ control::run    this thread, until everything has left
+//!   cli ─▶ config ─▶ start ─┬─▶ host: worker 0 … N    an engine each, on a thread of its own
+//!                           ├─▶ host: forward         only inside a namespace
+//!                           └─▶ control::run          this thread, until everything has left
 //! ```
+
+#![forbid(unsafe_code)]
 
 mod cli;
 mod config;
-mod forward;
 mod server;
 mod sign;
 mod start;
 mod stats;
-mod worker;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;

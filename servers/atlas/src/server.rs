@@ -1,8 +1,9 @@
 //! Atlas, as control sees it: what is told when it is ready, what a reload reads, what a line of a log is.
 
-use atlas::{AccessRecord, LogFormat};
+use atlas::{AccessRecord, AtlasService, LogFormat};
 use control::{Event, Figure, Reloaded, Server, Status};
 use dma::Pages;
+use host::{Facts, Forwarder, Tenant};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -10,14 +11,17 @@ use std::time::{Instant, SystemTime};
 use tracing::Level;
 
 use crate::config::{self, Config, LogChoice, Options};
-use crate::forward::Forwarder;
 use crate::start::content::{self, Content};
 use crate::start::secure::Secure;
 use crate::stats::Stats;
-use crate::worker::{Counters, Facts, Snapshot};
 
 /// A certificate that expires sooner is spoken of.
 const EXPIRY_WARNING_DAYS: u64 = 7;
+
+/// What control hands to a worker.
+pub(crate) type Snapshot = host::Snapshot<atlas::Snapshot>;
+/// What a worker tells of itself.
+pub(crate) type Counters = host::Counters<atlas::Counters>;
 
 /// What control needs to know of Atlas.
 #[derive(Debug)]
@@ -44,6 +48,24 @@ pub(crate) struct Atlas {
     pub(crate) report: Vec<(&'static str, String)>,
     /// The last second, for `--stats`.
     pub(crate) stats: Option<Stats>,
+}
+
+impl Tenant for Atlas {
+    type Service = AtlasService;
+    type Counters = atlas::Counters;
+    type Record = AccessRecord;
+
+    fn service(snapshot: atlas::Snapshot, unix_seconds: u64) -> AtlasService {
+        AtlasService::new(snapshot, unix_seconds)
+    }
+
+    fn counters(service: &AtlasService) -> atlas::Counters {
+        service.counters()
+    }
+
+    fn take_record(service: &mut AtlasService) -> Option<AccessRecord> {
+        service.take_record()
+    }
 }
 
 impl Server for Atlas {
@@ -204,10 +226,10 @@ impl Atlas {
 
     fn snapshot(&self, events: &mut Events) -> Option<Snapshot> {
         match self.secure.as_ref().map(Secure::settings).transpose() {
-            Ok(secure) => Some(Snapshot { site: self.site.clone(), secure }),
+            Ok(secure) => Some(Snapshot { service: self.site.clone(), secure }),
             Err(error) => {
                 events.error(format!("tls: {error}; what was in force stays"));
-                Some(Snapshot { site: self.site.clone(), secure: None })
+                Some(Snapshot { service: self.site.clone(), secure: None })
             }
         }
     }

@@ -10,15 +10,14 @@
 //! Nothing is said until everything is ready: what goes wrong is one line, and what was made so far goes with us.
 
 pub(crate) mod content;
-pub(crate) mod machine;
-mod namespace;
-pub(crate) mod network;
 pub(crate) mod secure;
-mod sys;
 
 use control::{AccessLog, Admin, AdminError, ControlPort, Destination, SignalError, Signals, Wake, mailbox};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use host::{
+    Choices, Facts, Forwarder, Machine, NamespaceError, Network, NetworkError, Route, TooLittle, namespace,
+};
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -29,12 +28,8 @@ use crate::config::{
     ADMIN_PORT, AdminChoice, Cidr, Config, ConfigError, Congestion, LinkChoice, LogChoice, Namespace,
     PortChoice,
 };
-use crate::forward::{Forwarder, Route};
-use crate::worker::{self, Choices, Counters, Facts, Snapshot};
+use crate::server::{Atlas, Counters, Snapshot};
 use content::{Content, ContentError};
-use machine::{Machine, TooLittle};
-use namespace::NamespaceError;
-use network::{Network, NetworkError};
 use secure::{Secure, SecureError};
 
 /// Reports of a worker that may wait: a tick of control's at 100,000 requests a second.
@@ -178,7 +173,7 @@ pub(crate) struct Started {
 /// Sets everything up and starts the workers.
 pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     let machine = Machine::look();
-    machine::raise_file_limit();
+    host::raise_file_limit();
     let content = Content::open(&config.dir)?;
     // With addresses that are known, or a certificate that names its own, everything about TLS is checked before
     // anything is changed; a certificate of our own needs the addresses first.
@@ -211,7 +206,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         }
         (None, None) => None,
     };
-    let snapshot = Snapshot { site, secure: secure.as_ref().map(Secure::settings).transpose()? };
+    let snapshot = Snapshot { service: site, secure: secure.as_ref().map(Secure::settings).transpose()? };
 
     let system = |attempt| move |source| StartError::System { attempt, source };
     let bell = Wake::new().map_err(system("make an eventfd"))?;
@@ -263,13 +258,13 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         connections: config.connections,
         connections_per_client: config.connections_per_client,
     };
-    let cores = if config.pin { cores() } else { Vec::new() };
+    let cores = if config.pin { host::cores() } else { Vec::new() };
     let (tell, facts) = channel();
     let mut ports = Vec::new();
     let mut threads = Vec::new();
     for (index, queue) in (0_u16..).zip(network.queues) {
         let (mine, its) = mailbox(REPORTS, bell.clone()).map_err(system("make a mailbox"))?;
-        let plan = worker::Plan {
+        let plan = host::Plan::<Atlas> {
             index,
             queue,
             roots: vec![content.root().map_err(system("share the directory"))?],
@@ -280,7 +275,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
             port: its,
             facts: tell.clone(),
         };
-        threads.push(worker::spawn(plan).map_err(system("start a worker's thread"))?);
+        threads.push(host::spawn(plan).map_err(system("start a worker's thread"))?);
         ports.push(mine);
     }
     Ok(Started {
@@ -292,7 +287,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         workers: threads,
         content,
         secure,
-        site: snapshot.site,
+        site: snapshot.service,
         forwarder: forwarder.map(|(forwarder, _)| forwarder),
         facts,
         urls,
@@ -443,17 +438,6 @@ fn describe_workers(config: &Config, machine: &Machine, workers: u16) -> String 
 
 fn list(addresses: &[Cidr]) -> String {
     addresses.iter().map(Cidr::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The cores that we may run on, the first one last: interrupts like it.
-fn cores() -> Vec<usize> {
-    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
-    let mut cores: Vec<usize> =
-        (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
-    if !cores.is_empty() {
-        cores.rotate_left(1);
-    }
-    cores
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use core::fmt::Write as _;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::worker::Counters;
+use crate::server::Counters;
 
 /// The heading is repeated after so many lines, about a screen.
 const LINES_PER_HEADING: u32 = 20;
@@ -93,7 +93,7 @@ impl Second {
             resent: grown(|counters| counters.engine.resent_bytes),
             read: grown(|counters| counters.engine.read_bytes),
             sealed: grown(|counters| counters.engine.sealed_bytes),
-            answers: grown(|counters| counters.http.answers_total()),
+            answers: grown(|counters| counters.service.answers_total()),
             waits: grown(|counters| counters.engine.credit_waits),
             connections: after.engine.connections.into(),
             frames: after.frames.large.into(),

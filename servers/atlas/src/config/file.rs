@@ -115,7 +115,7 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, BadValue> {
     match text {
         "on" | "true" => Ok(true),
         "off" | "false" => Ok(false),
-        _ => super::values::bad(format!("'{text}' is neither on nor off")),
+        _ => host::values::bad(format!("'{text}' is neither on nor off")),
     }
 }
 

@@ -16,6 +16,8 @@ mod platform;
 mod spin;
 
 use ::platform::{Disk, Link};
+use control::Figures;
+use core::fmt;
 use core::time::Duration;
 use disk_uring::{DiskUring, Features, UringConfig, UringError};
 use dma::{Pages, Pool, PoolLayout, RegionError};
@@ -25,11 +27,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
-use turn::{Engine, EngineParts};
+use turn::{Engine, EngineParts, Service};
 use vnet::Submission;
 
-use crate::start::network::{NetworkError, Queue};
-pub(crate) use counters::Counters;
+use crate::network::{NetworkError, Queue};
+pub use counters::Counters;
 use platform::{Here, Monotonic, Random};
 use spin::Spin;
 
@@ -40,61 +42,90 @@ const FULL_LINK_NAP: Duration = Duration::from_micros(200);
 /// Turns after everything was reset, so that the resets leave.
 const LAST_TURNS: usize = 8;
 
+/// A server, as the host runs it: its service, and what to take from it between turns.
+///
+/// Implemented by a type of the server's program, so that the service itself need not know that there is a machine.
+pub trait Tenant: 'static {
+    /// What the engine runs.
+    type Service: Service<Snapshot: Clone + fmt::Debug + Send>;
+    /// What the service counts, in one copy.
+    type Counters: Copy + Default + fmt::Debug + Figures + Send;
+    /// What a request amounted to, for the access log.
+    type Record: fmt::Debug + Send;
+
+    /// A worker's own service, in its thread. `unix_seconds` is the time.
+    fn service(snapshot: <Self::Service as Service>::Snapshot, unix_seconds: u64) -> Self::Service;
+    /// What it has counted so far.
+    fn counters(service: &Self::Service) -> Self::Counters;
+    /// The next record, if one waits.
+    fn take_record(service: &mut Self::Service) -> Option<Self::Record>;
+}
+
+/// What the tenant's service is given between turns.
+type Given<T> = <<T as Tenant>::Service as Service>::Snapshot;
+
 /// What control hands over between two turns.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub struct Snapshot<C> {
     /// Content and rules.
-    pub(crate) site: atlas::Snapshot,
+    pub service: C,
     /// Certificates and tickets, when there is a TLS port.
-    pub(crate) secure: Option<ServerSettings>,
+    pub secure: Option<ServerSettings>,
 }
 
 /// The worker's end of the mailbox.
-pub(crate) type Port = control::WorkerPort<Snapshot, Counters, atlas::AccessRecord>;
+pub type Port<T> =
+    control::WorkerPort<Snapshot<Given<T>>, Counters<<T as Tenant>::Counters>, <T as Tenant>::Record>;
 
 /// What a worker is made of.
-#[derive(Debug)]
-pub(crate) struct Plan {
+#[expect(missing_debug_implementations, reason = "a tenant need not be printable")]
+pub struct Plan<T: Tenant> {
     /// Its number.
-    pub(crate) index: u16,
+    pub index: u16,
     /// Its packets.
-    pub(crate) queue: Queue,
+    pub queue: Queue,
     /// The directories that it may open files in.
-    pub(crate) roots: Vec<OwnedFd>,
+    pub roots: Vec<OwnedFd>,
     /// Its frames.
-    pub(crate) pool: PoolLayout,
+    pub pool: PoolLayout,
     /// The core it stays on.
-    pub(crate) core: Option<usize>,
+    pub core: Option<usize>,
     /// What the operator chose.
-    pub(crate) choices: Choices,
+    pub choices: Choices,
     /// What it begins with.
-    pub(crate) snapshot: Snapshot,
+    pub snapshot: Snapshot<Given<T>>,
     /// Its mailbox.
-    pub(crate) port: Port,
+    pub port: Port<T>,
     /// Who wants to know what it got.
-    pub(crate) facts: Sender<Facts>,
+    pub facts: Sender<Facts>,
 }
 
 /// What the operator chose, as far as a worker's engine is concerned.
 #[derive(Clone, Debug)]
-pub(crate) struct Choices {
-    pub(crate) addresses: Vec<stack::Address>,
-    pub(crate) http: Option<u16>,
-    pub(crate) https: Option<u16>,
-    pub(crate) congestion: tcp::Algorithm,
-    pub(crate) connections: u32,
-    pub(crate) connections_per_client: u32,
+pub struct Choices {
+    /// Ours.
+    pub addresses: Vec<stack::Address>,
+    /// The port without TLS.
+    pub http: Option<u16>,
+    /// The port with TLS.
+    pub https: Option<u16>,
+    /// Which law the congestion window follows.
+    pub congestion: tcp::Algorithm,
+    /// The most connections at once.
+    pub connections: u32,
+    /// The most of them from one client.
+    pub connections_per_client: u32,
 }
 
 /// What a worker got from the machine, for the start-up report.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// The pages under its frames.
-    pub(crate) pages: Pages,
+    pub pages: Pages,
     /// What its ring can do.
-    pub(crate) ring: Features,
+    pub ring: Features,
     /// Packets go to the kernel in batches.
-    pub(crate) batches: bool,
+    pub batches: bool,
 }
 
 /// Why a worker could not start. One line each, with what to do.
@@ -108,8 +139,8 @@ enum WorkerError {
     Poll(io::Error),
 }
 
-impl core::fmt::Display for WorkerError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(error) => write!(f, "{error}; give less with --memory or --frames"),
             Self::Disk(error) => error.fmt(f),
@@ -122,13 +153,16 @@ impl core::fmt::Display for WorkerError {
 }
 
 /// Starts the worker's thread, which reports through its mailbox and never otherwise.
-pub(crate) fn spawn(plan: Plan) -> io::Result<JoinHandle<()>> {
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{}", plan.index)).spawn(move || {
         if let Some(core) = plan.core {
             stay_on(core, plan.index);
         }
         let Plan { index: _, queue, roots, pool, core: _, choices, snapshot, mut port, facts } = plan;
-        let end = match Worker::build(queue, roots, pool, choices, snapshot, &facts) {
+        let end = match Worker::<T>::build(queue, roots, pool, choices, snapshot, &facts) {
             Ok(mut worker) => {
                 drop(facts);
                 port.report(control::Report::Ready);
@@ -154,14 +188,14 @@ fn stay_on(core: usize, index: u16) {
     }
 }
 
-type WorkerEngine = Engine<Here, aead::AwsLc, atlas::AtlasService>;
+type WorkerEngine<T> = Engine<Here, aead::AwsLc, <T as Tenant>::Service>;
 
-struct Worker {
-    engine: WorkerEngine,
+struct Worker<T: Tenant> {
+    engine: WorkerEngine<T>,
     pool: Pool,
     clock: Monotonic,
     spin: Spin,
-    counters: Counters,
+    counters: Counters<T::Counters>,
     /// When the counters were told last, and whether anything has happened since.
     published: clock::Instant,
     dirty: bool,
@@ -172,13 +206,13 @@ struct Worker {
     drained: bool,
 }
 
-impl Worker {
+impl<T: Tenant> Worker<T> {
     fn build(
         queue: Queue,
         roots: Vec<OwnedFd>,
         layout: PoolLayout,
         choices: Choices,
-        snapshot: Snapshot,
+        snapshot: Snapshot<Given<T>>,
         facts: &Sender<Facts>,
     ) -> Result<Self, WorkerError> {
         let pool = Pool::new(layout).map_err(WorkerError::Memory)?;
@@ -193,14 +227,14 @@ impl Worker {
         let config = config(&choices, &link.capabilities());
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
-        let Snapshot { site, secure } = snapshot;
+        let Snapshot { service, secure } = snapshot;
         let parts = EngineParts {
             link,
             disk,
             clock,
             entropy: Random::new().map_err(WorkerError::Random)?,
             pool: pool.clone(),
-            service: atlas::AtlasService::new(site, now),
+            service: T::service(service, now),
             secure,
         };
         let engine = Engine::new(config, parts).map_err(WorkerError::Config)?;
@@ -222,12 +256,12 @@ impl Worker {
     }
 
     /// Turns until control says stop, or is gone.
-    fn run(&mut self, port: &mut Port) -> Result<(), WorkerError> {
+    fn run(&mut self, port: &mut Port<T>) -> Result<(), WorkerError> {
         loop {
             while let Some(command) = port.command() {
                 match command {
-                    control::Command::Snapshot(Snapshot { site, secure }) => {
-                        self.engine.apply(site);
+                    control::Command::Snapshot(Snapshot { service, secure }) => {
+                        self.engine.apply(service);
                         if let Some(secure) = secure {
                             self.engine.apply_secure(secure);
                         }
@@ -266,7 +300,7 @@ impl Worker {
     }
 
     /// Until a packet or a completion comes, control rings, or a timer is due.
-    fn sleep(&mut self, port: &Port, now: clock::Instant) -> Result<(), WorkerError> {
+    fn sleep(&mut self, port: &Port<T>, now: clock::Instant) -> Result<(), WorkerError> {
         let mut until = self.engine.deadline().unwrap_or(clock::Instant::NEVER);
         if self.dirty {
             until = until.min(self.published + PUBLISH_EVERY);
@@ -304,15 +338,15 @@ impl Worker {
     }
 
     /// Hands over what requests amounted to, as far as control has room.
-    fn take_records(&mut self, port: &mut Port) {
+    fn take_records(&mut self, port: &mut Port<T>) {
         while port.room() > 0 {
-            let Some(record) = self.engine.service_mut().take_record() else { break };
+            let Some(record) = T::take_record(self.engine.service_mut()) else { break };
             port.report(control::Report::Record(record));
         }
     }
 
-    fn publish(&mut self, port: &mut Port, now: clock::Instant) {
-        self.counters.take(&self.engine, &self.pool, port.dropped());
+    fn publish(&mut self, port: &mut Port<T>, now: clock::Instant) {
+        self.counters.take::<T>(&self.engine, &self.pool, port.dropped());
         self.counters.awake = self.awake + now.since(self.woke);
         port.report(control::Report::Counters(Box::new(self.counters)));
         self.published = now;
@@ -320,7 +354,7 @@ impl Worker {
     }
 
     /// Resets what is left, and tells the last of it.
-    fn leave(&mut self, port: &mut Port) {
+    fn leave(&mut self, port: &mut Port<T>) {
         self.engine.shed();
         for _ in 0..LAST_TURNS {
             self.engine.turn();

@@ -36,16 +36,16 @@ const LISTENER_TOKENS: u64 = 1 << 32;
 
 /// A port outside, and where it leads.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub struct Route {
     /// Bound outside.
-    pub(crate) listener: TcpListener,
+    pub listener: TcpListener,
     /// Inside.
-    pub(crate) target: SocketAddr,
+    pub target: SocketAddr,
 }
 
 /// The running forwarder. Stops when dropped.
 #[derive(Debug)]
-pub(crate) struct Forwarder {
+pub struct Forwarder {
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     bell: Wake,
@@ -65,7 +65,7 @@ const STOP: u8 = 2;
 
 impl Forwarder {
     /// Starts the thread. The targets are reached from the caller's network namespace.
-    pub(crate) fn start(routes: Vec<Route>) -> io::Result<Self> {
+    pub fn start(routes: Vec<Route>) -> io::Result<Self> {
         let bell = Wake::new()?;
         let shared = Arc::new(Shared::default());
         let mut forward = Forward::new(routes, bell.clone(), Arc::clone(&shared))?;
@@ -78,19 +78,19 @@ impl Forwarder {
     }
 
     /// Closes the ports outside; connections go on.
-    pub(crate) fn accept_no_more(&self) {
+    pub fn accept_no_more(&self) {
         if self.shared.order.fetch_max(ACCEPT_NO_MORE, Ordering::Relaxed) == RUN {
             self.bell.ring();
         }
     }
 
     /// Connections taken so far.
-    pub(crate) fn accepted(&self) -> u64 {
+    pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
     /// Connections that could not be forwarded, or were reset by one side.
-    pub(crate) fn failed(&self) -> u64 {
+    pub fn failed(&self) -> u64 {
         self.shared.failed.load(Ordering::Relaxed)
     }
 }

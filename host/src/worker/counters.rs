@@ -5,50 +5,65 @@ use control::{Figure, Figures, Latency};
 use core::time::Duration;
 use dma::{FramesInUse, Pool};
 
-use super::WorkerEngine;
+use super::{Tenant, WorkerEngine};
 
 /// As they were when the worker told them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters<C> {
     /// The engine's.
-    pub(crate) engine: turn::Counters,
+    pub engine: turn::Counters,
     /// The IP stack's.
-    pub(crate) stack: stack::Counters,
+    pub stack: stack::Counters,
     /// The link's.
-    pub(crate) link: LinkCounters,
-    /// The HTTP service's.
-    pub(crate) http: atlas::Counters,
+    pub link: LinkCounters,
+    /// The service's.
+    pub service: C,
     /// Frames that are out.
-    pub(crate) frames: FramesInUse,
+    pub frames: FramesInUse,
     /// Large frames there are.
-    pub(crate) frames_all: u32,
+    pub frames_all: u32,
     /// How long busy turns took.
-    pub(crate) latency: Latency,
+    pub latency: Latency,
     /// Times that the worker slept.
-    pub(crate) sleeps: u64,
+    pub sleeps: u64,
     /// How long it was awake in all.
-    pub(crate) awake: Duration,
+    pub awake: Duration,
     /// Reports that control had no room for.
-    pub(crate) reports_dropped: u64,
+    pub reports_dropped: u64,
 }
 
-impl Counters {
+impl<C> Counters<C> {
     /// Copies what the others have counted so far.
-    pub(super) fn take(&mut self, engine: &WorkerEngine, pool: &Pool, reports_dropped: u64) {
+    pub(super) fn take<T: Tenant<Counters = C>>(
+        &mut self,
+        engine: &WorkerEngine<T>,
+        pool: &Pool,
+        reports_dropped: u64,
+    ) {
         self.engine = engine.counters();
         self.stack = engine.stack_counters();
         self.link = engine.link().counters();
-        self.http = engine.service().counters();
+        self.service = T::counters(engine.service());
         self.frames = pool.in_use();
         self.frames_all = pool.layout().large_count;
         self.reports_dropped = reports_dropped;
     }
 }
 
-impl Figures for Counters {
+impl<C: Figures> Figures for Counters<C> {
     fn visit(&self, visit: &mut dyn FnMut(Figure)) {
-        let Self { engine, stack, link, http, frames, frames_all, latency, sleeps, awake, reports_dropped } =
-            self;
+        let Self {
+            engine,
+            stack,
+            link,
+            service,
+            frames,
+            frames_all,
+            latency,
+            sleeps,
+            awake,
+            reports_dropped,
+        } = self;
         visit_engine(engine, visit);
         for (kind, value) in [("large", frames.large), ("small", frames.small)] {
             visit(Figure::gauge("frames_in_use", "Frames that are out", value.into()).labelled("kind", kind));
@@ -86,7 +101,7 @@ impl Figures for Counters {
             visit(Figure::counter(name, help, value));
         }
         visit_stack(stack, visit);
-        http.visit(visit);
+        service.visit(visit);
     }
 }
 

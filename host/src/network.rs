@@ -18,7 +18,7 @@ use std::thread::sleep;
 use std::time::Instant;
 use vnet::{VnetConfig, VnetQueue};
 
-use crate::config::{Cidr, LinkChoice};
+use crate::values::{Cidr, LinkChoice};
 
 /// The two ends of the veth pair in a namespace where nobody else has names.
 const VETH_KERNEL: &str = "atlas0";
@@ -33,7 +33,7 @@ const TURNSTILE_RETRY: Duration = Duration::from_millis(10);
 
 /// Why there is no network. The operator's or the machine's; one line each.
 #[derive(Debug)]
-pub(crate) enum NetworkError {
+pub enum NetworkError {
     /// The TAP device.
     Tap(TapError),
     /// The packet socket.
@@ -41,9 +41,19 @@ pub(crate) enum NetworkError {
     /// Something else about interfaces and addresses.
     Netlink(NetlinkError),
     /// The kernel itself has this address.
-    Taken { address: IpAddr, interface: String },
+    Taken {
+        /// That was asked for.
+        address: IpAddr,
+        /// That has it.
+        interface: String,
+    },
     /// The kernel would send packets for this network elsewhere.
-    Routed { network: Cidr, interface: String },
+    Routed {
+        /// That was asked for.
+        network: Cidr,
+        /// That leads there.
+        interface: String,
+    },
     /// Every network that we try has a route.
     NoNetwork,
 }
@@ -101,7 +111,7 @@ impl From<NetlinkError> for NetworkError {
 
 /// A queue on its way to its worker.
 #[derive(Debug)]
-pub(crate) enum Queue {
+pub enum Queue {
     /// Of a TAP device.
     Tap(TapQueue),
     /// Of a network interface.
@@ -110,7 +120,7 @@ pub(crate) enum Queue {
 
 impl Queue {
     /// Opens the queue in the calling thread, which keeps it. What went wrong is one line.
-    pub(crate) fn open(self) -> Result<VnetQueue, NetworkError> {
+    pub fn open(self) -> Result<VnetQueue, NetworkError> {
         Ok(match self {
             Self::Tap(queue) => {
                 queue.open(VnetConfig { mtu: TapSetup::default().mtu, ..VnetConfig::default() })?
@@ -122,20 +132,20 @@ impl Queue {
 
 /// A network that is ready. What was created vanishes when this and the queues are dropped.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub struct Network {
     /// One for each worker.
-    pub(crate) queues: Vec<Queue>,
+    pub queues: Vec<Queue>,
     /// Our addresses: one or two, of different families.
-    pub(crate) addresses: Vec<Cidr>,
+    pub addresses: Vec<Cidr>,
     /// What was set up, for people.
-    pub(crate) description: String,
+    pub description: String,
     /// The host's side of a TAP device.
     _device: Option<TapDevice>,
 }
 
 impl Network {
     /// Sets everything up.
-    pub(crate) fn open(
+    pub fn open(
         link: &LinkChoice,
         wanted: &[Cidr],
         workers: u16,

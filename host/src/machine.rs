@@ -4,7 +4,7 @@ use core::fmt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::config::{Bytes, FRAMES, FRAMES_MIN, PoolChoice};
+use crate::values::Bytes;
 use dma::PoolLayout;
 
 /// Small frames for each large one: response heads and handshake flights of connections that wait for their peer.
@@ -12,22 +12,38 @@ const SMALL_FOR_EACH_LARGE: u32 = 2;
 /// A mapping is as large as whole huge pages.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
+/// Large frames of a worker's pool unless chosen otherwise: 80 MiB.
+pub const FRAMES: u32 = 4_096;
+/// Fewer could not serve one connection with a wide window.
+pub const FRAMES_MIN: u32 = 64;
+
+/// How large the pools are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolChoice {
+    /// What suits the machine.
+    Default,
+    /// Large frames of each worker.
+    Frames(u32),
+    /// Memory of all workers together.
+    Memory(Bytes),
+}
+
 /// What was found, before anything was changed.
 #[derive(Clone, Debug)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// Cores that we may run on.
-    pub(crate) cores: u16,
+    pub cores: u16,
     /// Memory that is free or can be freed.
-    pub(crate) memory: u64,
+    pub memory: u64,
     /// Memory that we may lock, which includes what a ring registers; `None` for any amount.
-    pub(crate) memlock: Option<u64>,
+    pub memlock: Option<u64>,
     /// We may make network devices.
-    pub(crate) net_admin: bool,
+    pub net_admin: bool,
 }
 
 impl Machine {
     /// Looks around.
-    pub(crate) fn look() -> Self {
+    pub fn look() -> Self {
         let cores =
             std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(256));
         let effective =
@@ -46,16 +62,12 @@ impl Machine {
     }
 
     /// How many workers to run when the operator does not say: one core is left for the kernel's side and control.
-    pub(crate) fn workers(&self) -> u16 {
+    pub fn workers(&self) -> u16 {
         self.cores.saturating_sub(1).max(1)
     }
 
     /// How large each worker's pool is to be, and why if not as chosen.
-    pub(crate) fn pool(
-        &self,
-        choice: PoolChoice,
-        workers: u16,
-    ) -> Result<(PoolLayout, Option<String>), TooLittle> {
+    pub fn pool(&self, choice: PoolChoice, workers: u16) -> Result<(PoolLayout, Option<String>), TooLittle> {
         let workers = u64::from(workers);
         let most = |bytes: u64| {
             // Whole huge pages, and within them as many frames as fit.
@@ -106,7 +118,7 @@ impl Machine {
 
 /// The operator gave less memory than anything can be done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLittle {
+pub struct TooLittle {
     given: Bytes,
     needed: Bytes,
 }
@@ -136,8 +148,20 @@ fn memory_available() -> u64 {
     kib.map_or(1 << 30, |kib| kib << 10)
 }
 
+/// The cores that we may run on, the first one last: interrupts like it.
+#[must_use]
+pub fn cores() -> Vec<usize> {
+    let Ok(allowed) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
+    let mut cores: Vec<usize> =
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    if !cores.is_empty() {
+        cores.rotate_left(1);
+    }
+    cores
+}
+
 /// Allows as many open files as the hard limit does.
-pub(crate) fn raise_file_limit() {
+pub fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         // A refusal leaves what was there, and whoever needs more says so.

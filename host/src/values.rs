@@ -48,7 +48,7 @@ from_text!(
 
 /// A value that is not one: the operator's, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadValue(String);
+pub struct BadValue(String);
 
 impl fmt::Display for BadValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,22 +58,26 @@ impl fmt::Display for BadValue {
 
 impl core::error::Error for BadValue {}
 
-pub(super) fn bad<T>(sentence: impl Into<String>) -> Result<T, BadValue> {
+/// Refuses a value with this sentence, for options that a server adds of its own.
+///
+/// # Errors
+/// Always.
+pub fn bad<T>(sentence: impl Into<String>) -> Result<T, BadValue> {
     Err(BadValue(sentence.into()))
 }
 
 /// An address of ours with the length of its network's prefix: `192.0.2.10/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Cidr {
+pub struct Cidr {
     /// The address.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
     /// How many of its leading bits name the network.
-    pub(crate) prefix: u8,
+    pub prefix: u8,
 }
 
 impl Cidr {
     /// The first address of the same network that is neither ours nor special: the kernel's side of the link.
-    pub(crate) fn neighbour(self) -> Self {
+    pub fn neighbour(self) -> Self {
         let address = match self.address {
             IpAddr::V4(ours) => {
                 let network = u32::from(ours) & (u32::MAX << (32 - u32::from(self.prefix)));
@@ -90,7 +94,7 @@ impl Cidr {
     }
 
     /// Whether the two networks have an address in common.
-    pub(crate) fn overlaps(self, other: Self) -> bool {
+    pub fn overlaps(self, other: Self) -> bool {
         let prefix = u32::from(self.prefix.min(other.prefix));
         match (self.address, other.address) {
             (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -147,7 +151,7 @@ impl fmt::Display for Cidr {
 
 /// What carries packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LinkChoice {
+pub enum LinkChoice {
     /// A TAP device of this name, or of one that is free.
     Tap(Option<String>),
     /// A packet socket on this interface.
@@ -193,7 +197,7 @@ impl fmt::Display for LinkChoice {
 
 /// A TCP port, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PortChoice(pub(crate) Option<u16>);
+pub struct PortChoice(pub Option<u16>);
 
 impl FromStr for PortChoice {
     type Err = BadValue;
@@ -209,7 +213,7 @@ impl FromStr for PortChoice {
 
 /// Where the admin port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AdminChoice {
+pub enum AdminChoice {
     /// Nowhere.
     Off,
     /// Here; port 0 for any that is free.
@@ -234,7 +238,7 @@ impl FromStr for AdminChoice {
 
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LogChoice {
+pub enum LogChoice {
     /// Nowhere.
     Off,
     /// Standard output.
@@ -261,7 +265,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum $name { $($(#[$variant_doc])* $variant),+ }
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl FromStr for $name {
             type Err = BadValue;
@@ -335,7 +339,7 @@ words! {
 
 /// An amount of memory: `512M`, `2G`, or plain bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bytes(pub(crate) u64);
+pub struct Bytes(pub u64);
 
 impl FromStr for Bytes {
     type Err = BadValue;

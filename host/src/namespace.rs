@@ -12,11 +12,11 @@ use netlink::{LinkChange, Netlink};
 use rustix::io::Errno;
 use std::{fs, io};
 
-use super::sys;
+use crate::sys;
 
 /// The kernel would not let us have a namespace. One line with what to do.
 #[derive(Debug)]
-pub(crate) enum NamespaceError {
+pub enum NamespaceError {
     /// Not for users on this machine.
     Forbidden {
         /// The setting that forbids it, with the value that would allow it, as far as we can see.
@@ -72,7 +72,7 @@ impl core::error::Error for NamespaceError {
 
 /// Enters a user and network namespace of our own, as the same user, and brings its loopback interface up. To be called
 /// before any thread is started.
-pub(crate) fn enter() -> Result<(), NamespaceError> {
+pub fn enter() -> Result<(), NamespaceError> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     sys::unshare_user_and_network().map_err(refusal)?;
     // Ubuntu lets everybody enter a user namespace, but gives no capability in it; then these writes fail.

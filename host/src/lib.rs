@@ -1,0 +1,26 @@
+//! The host: what a server needs of a Linux machine.
+//!
+//! ```text
+//!   Machine ── what there is ──▶ how many workers, how much memory
+//!   Network ── links, addresses, perhaps a namespace ──▶ one queue for each worker
+//!   worker  ── a thread: engine, pool, link, disk ── turns, and sleeps when there is nothing to turn for
+//!   forward ── from the loopback interface outside into a namespace
+//! ```
+//!
+//! A server's program reads its configuration, asks this room for a network and a pool, and starts workers with a
+//! [`Tenant`]: its service, and how to look at it. Everything here is about the machine and nothing about what is served.
+//! The values an operator writes for these things ([`values`]) are here too, so that every server spells them alike.
+
+mod forward;
+mod machine;
+pub mod namespace;
+mod network;
+mod sys;
+pub mod values;
+mod worker;
+
+pub use forward::{Forwarder, Route};
+pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, raise_file_limit};
+pub use namespace::NamespaceError;
+pub use network::{Network, NetworkError, Queue};
+pub use worker::{Choices, Counters, Facts, Plan, Port, Snapshot, Tenant, spawn};
