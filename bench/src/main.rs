@@ -9,11 +9,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-mod cpu;
 mod drain;
 mod memory;
 mod memory_peer;
-mod namespace;
 mod nginx;
 mod records;
 mod report;

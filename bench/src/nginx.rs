@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::drain::Complaint;
-use crate::namespace::{Namespace, run};
+use testbed::{Namespace, run};
 
 /// How nginx reads its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,12 +21,12 @@ use disk_uring::{DiskUring, UringConfig};
 use link_tap::{TapDevice, TapLink, TapSetup};
 use platform::{Disk, RootId};
 use serde_json::{Value, json};
+use testbed::cpu::{Busy, pin};
+use testbed::{Namespace, path};
 use vnet::VnetConfig;
 
 use crate::Effort;
-use crate::cpu::{Busy, pin};
 use crate::drain::{Complaint, Drain, Load};
-use crate::namespace::Namespace;
 use crate::nginx::{Nginx, Reading, chroot, configuration};
 use crate::report::{Report, Spread};
 use crate::world::{self, BenchEngine, OBJECT_BYTES};
@@ -224,31 +224,15 @@ fn run_nginx(
 ) -> Result<Score, Complaint> {
     let client = Namespace::new("client")?;
     let server = Namespace::new("server")?;
-    client.ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", server.name()])?;
-    for (namespace, device, address) in
-        [(&client, "near", "198.18.1.1/24"), (&server, "far", "198.18.1.2/24")]
-    {
-        namespace.ip(&["addr", "add", address, "dev", device])?;
-        namespace.ip(&["link", "set", device, "txqueuelen", "20000", "up"])?;
-        namespace.write("/proc/sys/net/ipv4/tcp_congestion_control", "reno")?;
-    }
-    limit_buffers(&client)?;
-    steer(&client, "near", CLIENT_CORE)?;
-    steer(&server, "far", SERVER_CORE)?;
+    path::veth((&client, "198.18.1.1/24"), (&server, "198.18.1.2/24"))?;
+    path::congestion_control(&client, "reno")?;
+    path::congestion_control(&server, "reno")?;
+    path::limit_receive_buffers(&client)?;
+    path::steer(&client, "near", CLIENT_CORE)?;
+    path::steer(&server, "far", SERVER_CORE)?;
     let (chain, key) = certificate;
     let _nginx = Nginx::start(root, &server, SERVER_CORE, contest.theirs, (chain, key))?;
     measured(&client, contest, Ipv4Addr::new(198, 18, 1, 2), effort, Source::Files)
-}
-
-/// A client whose windows add up to more than the kernel's backlog of packets would lose some: neither server is to be
-/// measured by that.
-fn limit_buffers(namespace: &Namespace) -> Result<(), Complaint> {
-    namespace.write("/proc/sys/net/ipv4/tcp_rmem", "'4096 131072 1048576'")
-}
-
-/// Receive processing of a device goes to one core, whoever sends.
-fn steer(namespace: &Namespace, device: &str, core: usize) -> Result<(), Complaint> {
-    namespace.write(&format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"), &format!("{:x}", 1 << core))
 }
 
 fn run_ours(
@@ -258,8 +242,8 @@ fn run_ours(
     certificate: &(String, String),
 ) -> Result<Score, Complaint> {
     let namespace = Namespace::new("ours")?;
-    namespace.write("/proc/sys/net/ipv4/tcp_congestion_control", "reno")?;
-    limit_buffers(&namespace)?;
+    path::congestion_control(&namespace, "reno")?;
+    path::limit_receive_buffers(&namespace)?;
     let stop = Arc::new(AtomicBool::new(false));
     let (ready, is_ready) = std::sync::mpsc::channel::<Result<(), String>>();
     thread::scope(|scope| {
@@ -270,9 +254,11 @@ fn run_ours(
             served
         });
         let outcome = match is_ready.recv() {
-            Ok(Ok(())) => steer(namespace, "tap", CLIENT_CORE).and_then(|()| {
-                measured(namespace, contest, Ipv4Addr::new(198, 18, 0, 2), effort, contest.ours)
-            }),
+            Ok(Ok(())) => {
+                path::steer(namespace, "tap", CLIENT_CORE).map_err(Complaint::from).and_then(|()| {
+                    measured(namespace, contest, Ipv4Addr::new(198, 18, 0, 2), effort, contest.ours)
+                })
+            }
             Ok(Err(why)) => Err(why.into()),
             Err(_) => Err("the server died".into()),
         };

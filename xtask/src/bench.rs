@@ -1,11 +1,11 @@
 //! Benches: what it costs. Never a test with a time limit.
 
-use crate::namespace::is_root;
 use crate::sim::foreground;
 use crate::steps::{Outcome, Report};
 use crate::workspace::Workspace;
 use clap::Args;
 use std::process::{Command, ExitCode};
+use testbed::is_root;
 
 /// Which benches, and how.
 #[derive(Clone, Debug, Args)]

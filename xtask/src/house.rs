@@ -100,6 +100,7 @@ const ENGINE_ON_A_MACHINE: &[&str] = &[
     "turn",
     "atlas",
     "sim",
+    "testbed",
 ];
 
 /// The rooms, top to bottom. A package that is not here does not belong to the house.
@@ -186,6 +187,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &["wire"],
         NONE,
     ),
+    room("testbed", "tools/testbed", &[], &[], NONE),
     room("sim", "sim", ENGINE_IN_MEMORY, &[], Unsafety::Tests(&["heap.rs"])),
     room("bench", "bench", ENGINE_ON_A_MACHINE, &[], NONE),
     room(
@@ -204,7 +206,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     room("interop", "tests/interop", &[], &[], NONE),
     room("scripts", "tests/scripts", &["clock", "tcp"], &[], NONE),
-    room("xtask", "xtask", &[], &[], NONE),
+    room("xtask", "xtask", &["testbed"], &[], NONE),
 ];
 
 /// Libraries that read a clock, open a descriptor or start a thread: never in `proto`, never in `engine`.

@@ -19,7 +19,6 @@ mod fuzz;
 mod house;
 mod ignored;
 mod licences;
-mod namespace;
 mod packages;
 mod sim;
 mod source;

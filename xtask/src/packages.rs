@@ -1,8 +1,8 @@
 //! The Debian packages that the tests' real clients come in.
 
-use crate::namespace::is_root;
 use crate::steps::{Outcome, Report, Step};
 use std::process::Command;
+use testbed::is_root;
 
 /// A program the tests start, and the Debian package it is in.
 const TOOLS: &[(&str, &str)] = &[

@@ -8,7 +8,6 @@
 //! ```
 
 use crate::ignored::{self, Ignored, Reason};
-use crate::namespace::Privilege;
 use crate::steps::{Outcome, Report, Step};
 use crate::workspace::Workspace;
 use crate::{packages, sim};
@@ -17,6 +16,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testbed::Privilege;
 
 /// What to test.
 #[derive(Clone, Debug, Args)]

@@ -8,7 +8,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Busy time of one core, softirq included, and of the whole machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Busy {
+pub struct Busy {
     at: Instant,
     core: f64,
     machine: f64,
@@ -16,16 +16,16 @@ pub(crate) struct Busy {
 
 /// What passed between two readings.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spent {
+pub struct Spent {
     /// Share of the time that the core was busy, 0 to 1.
-    pub(crate) core_fraction: f64,
+    pub core_fraction: f64,
     /// CPU seconds of all cores.
-    pub(crate) machine_seconds: f64,
+    pub machine_seconds: f64,
 }
 
 impl Busy {
     /// Now.
-    pub(crate) fn read(core: usize) -> Self {
+    pub fn read(core: usize) -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         let busy = |name: &str| {
             stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map_or(0.0, busy_ticks)
@@ -35,7 +35,7 @@ impl Busy {
     }
 
     /// Since then.
-    pub(crate) fn spent(&self, core: usize) -> Spent {
+    pub fn spent(&self, core: usize) -> Spent {
         let now = Self::read(core);
         Spent {
             core_fraction: (now.core - self.core) / now.at.duration_since(self.at).as_secs_f64(),
@@ -51,7 +51,7 @@ fn busy_ticks(fields: &str) -> f64 {
 }
 
 /// Keeps this thread on one core.
-pub(crate) fn pin(core: usize) {
+pub fn pin(core: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);
     // A machine with fewer cores measures the same, only worse.

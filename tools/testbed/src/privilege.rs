@@ -1,18 +1,18 @@
-//! A private corner of the machine for tests that need devices, routes and root.
+//! A private corner of the machine for what needs devices, routes and root.
 //!
 //! ```text
 //! unshare --net --mount --pid [--user]  ─▶  lo up, own /run  ─▶  the test
 //! ```
 //!
-//! Network, mounts and processes live and die with the first process inside: whatever a test leaves behind, even
-//! when it is killed, is gone when it ends.
+//! Network, mounts and processes live and die with the first process inside: whatever is left behind, even by
+//! something that is killed, is gone when it ends.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What this machine lets us do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Privilege {
+pub enum Privilege {
     /// We are the machine's root.
     Root,
     /// We may be the root of a user namespace.
@@ -23,7 +23,8 @@ pub(crate) enum Privilege {
 
 impl Privilege {
     /// Finds out by trying.
-    pub(crate) fn detect() -> Self {
+    #[must_use]
+    pub fn detect() -> Self {
         if is_root() {
             return match tries(&Self::Root) {
                 Ok(()) => Self::Root,
@@ -44,7 +45,8 @@ impl Privilege {
     }
 
     /// A command that runs `program` inside; arguments may be added to it.
-    pub(crate) fn inside(&self, program: &Path) -> Command {
+    #[must_use]
+    pub fn inside(&self, program: &Path) -> Command {
         let mut command = Command::new("unshare");
         if *self == Self::UserNamespace {
             command.args(["--user", "--map-root-user"]);
@@ -59,7 +61,8 @@ impl Privilege {
 const INSIDE: &str = "mount -t tmpfs tmpfs /run && ip link set lo up && exec \"$@\"";
 
 /// The effective user is 0.
-pub(crate) fn is_root() -> bool {
+#[must_use]
+pub fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|ids| ids.split_whitespace().nth(1))
         == Some("0")

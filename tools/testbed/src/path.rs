@@ -1,0 +1,73 @@
+//! The path between a load and a server, and what a comparison on one machine needs of it.
+//!
+//! The kernel works for both ends in the context of whoever sends. What a server costs can be told apart from what its
+//! load costs only when each device's receive processing is kept on one core ([`steer`]); windows of many clients that
+//! add up to more than a backlog lose packets that no network would ([`limit_receive_buffers`]); and a host's default
+//! congestion control may halve a peer's throughput on a path without delay ([`congestion_control`]).
+
+use crate::{Namespace, TestbedError};
+
+/// Packets that a device's queue holds; with the default of 1,000 ACKs are dropped.
+const QUEUE_PACKETS: &str = "20000";
+
+/// A veth pair, `near` in one namespace and `far` in the other, up, each with an address (`198.18.1.1/24`).
+///
+/// # Errors
+/// What `ip` says.
+pub fn veth(
+    (near, near_address): (&Namespace, &str),
+    (far, far_address): (&Namespace, &str),
+) -> Result<(), TestbedError> {
+    near.ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far.name()])?;
+    for (namespace, device, address) in [(near, "near", near_address), (far, "far", far_address)] {
+        namespace.ip(&["addr", "add", address, "dev", device])?;
+        namespace.ip(&["link", "set", device, "txqueuelen", QUEUE_PACKETS, "up"])?;
+    }
+    Ok(())
+}
+
+/// The namespace's congestion control, for connections made from now on.
+///
+/// # Errors
+/// The kernel does not know it.
+pub fn congestion_control(namespace: &Namespace, algorithm: &str) -> Result<(), TestbedError> {
+    namespace.write("/proc/sys/net/ipv4/tcp_congestion_control", algorithm)
+}
+
+/// A client whose windows add up to more than the kernel's backlog of packets would lose some: no server is to be
+/// measured by that.
+///
+/// # Errors
+/// What the kernel says.
+pub fn limit_receive_buffers(namespace: &Namespace) -> Result<(), TestbedError> {
+    namespace.write("/proc/sys/net/ipv4/tcp_rmem", "'4096 131072 1048576'")
+}
+
+/// Receive processing of a device's first queue goes to one core, whoever sends.
+///
+/// # Errors
+/// What the kernel says.
+pub fn steer(namespace: &Namespace, device: &str, core: usize) -> Result<(), TestbedError> {
+    namespace.write(&format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"), &core_mask(core))
+}
+
+/// A core as the kernel writes masks: groups of 32 bits.
+fn core_mask(core: usize) -> String {
+    let mut mask = format!("{:x}", 1_u32 << (core % 32));
+    for _ in 0..core / 32 {
+        mask.push_str(",00000000");
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_beyond_the_32nd_has_a_mask_of_groups() {
+        assert_eq!(core_mask(0), "1");
+        assert_eq!(core_mask(5), "20");
+        assert_eq!(core_mask(33), "2,00000000");
+    }
+}
