@@ -70,6 +70,8 @@ pub enum Reason {
     Fragment,
     /// Something for us that we do not speak.
     Protocol,
+    /// Something for an address that we share with the kernel, which answers it.
+    Kernels,
     /// An ICMP error that quotes no TCP segment of ours.
     Unquoted,
     /// A question like too many others.
@@ -90,6 +92,7 @@ impl Reason {
             Self::Spoofed => "spoofed",
             Self::Fragment => "fragment",
             Self::Protocol => "protocol",
+            Self::Kernels => "kernels",
             Self::Unquoted => "unquoted",
             Self::RateLimited => "rate_limited",
             Self::OutboxFull => "outbox_full",
@@ -107,6 +110,7 @@ impl fmt::Display for Reason {
             Self::Spoofed => "the packet claims to come from us",
             Self::Fragment => "the peer's packet is a fragment",
             Self::Protocol => "the peer's packet carries a protocol that we do not speak",
+            Self::Kernels => "the packet is the kernel's to answer",
             Self::Unquoted => "the ICMP error quotes no segment of ours",
             Self::RateLimited => "too many such packets in this second",
             Self::OutboxFull => "we had no room for a reply",
@@ -145,6 +149,8 @@ pub struct Counters {
     pub fragments: u64,
     /// [`Reason::Protocol`].
     pub protocol: u64,
+    /// [`Reason::Kernels`].
+    pub kernels: u64,
     /// [`Reason::Unquoted`].
     pub unquoted: u64,
     /// [`Reason::RateLimited`].
@@ -170,6 +176,7 @@ impl Counters {
                 Reason::Spoofed => &mut self.spoofed,
                 Reason::Fragment => &mut self.fragments,
                 Reason::Protocol => &mut self.protocol,
+                Reason::Kernels => &mut self.kernels,
                 Reason::Unquoted => &mut self.unquoted,
                 Reason::RateLimited => &mut self.rate_limited,
                 Reason::OutboxFull => &mut self.outbox_full,

@@ -29,7 +29,7 @@ mod receive;
 mod tests;
 
 use config::complete_addresses;
-pub use config::{ADDRESSES_MAX, Address, InterfaceConfig, InterfaceError, MTU_MIN};
+pub use config::{ADDRESSES_MAX, Address, AddressMode, InterfaceConfig, InterfaceError, MTU_MIN};
 
 /// Announcements of an address, and the time between two of them (RFC 5227 §1.1).
 const ANNOUNCEMENTS: u8 = 2;
@@ -57,6 +57,7 @@ pub struct Interface {
     mtu: u16,
     vlan: Option<u16>,
     addresses: ArrayVec<Address, ADDRESSES_MAX>,
+    mode: AddressMode,
     gateway_v4: Option<Ipv4Addr>,
     gateway_v6: Option<Ipv6Addr>,
     neighbours: Neighbours,
@@ -80,6 +81,7 @@ impl Interface {
             mtu,
             vlan,
             addresses,
+            mode,
             gateway_v4,
             gateway_v6,
             echo_per_second,
@@ -94,7 +96,7 @@ impl Interface {
         if let Some(vlan) = vlan.filter(|vlan| !(1..=wire::ethernet::VLAN_ID_MAX).contains(vlan)) {
             return Err(InterfaceError::Vlan(vlan));
         }
-        let addresses = complete_addresses(addresses, *mac)?;
+        let addresses = complete_addresses(addresses, *mac, mode)?;
         let gateways = [gateway_v4.map(IpAddr::V4), gateway_v6.map(IpAddr::V6)];
         for gateway in gateways.into_iter().flatten() {
             if !addresses.iter().any(|address| is_in_prefix(gateway, address.ip, address.prefix_len)) {
@@ -106,12 +108,13 @@ impl Interface {
             mtu: *mtu,
             vlan: *vlan,
             addresses,
+            mode: mode.clone(),
             gateway_v4: *gateway_v4,
             gateway_v6: *gateway_v6,
             neighbours: Neighbours::new(*neighbours_max, hash_key),
             defended: BoundedMap::new(u32::try_from(ADDRESSES_MAX).expect("a small number"), hash_key),
             echo: TokenBucket::new(*echo_per_second, (*echo_per_second / 10).max(1)),
-            announcements_left: ANNOUNCEMENTS,
+            announcements_left: if *mode == AddressMode::Own { ANNOUNCEMENTS } else { 0 },
             announce_at: Instant::EPOCH,
             identification: 0,
             counters: Counters::default(),
@@ -151,6 +154,12 @@ impl Interface {
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// The kernel answers for our addresses, but for our ports.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.mode, AddressMode::Shared(_))
     }
 
     /// What was counted so far.
@@ -199,7 +208,11 @@ impl Interface {
     }
 
     /// Announces our addresses again, from the next [`Interface::poll`] on: after a failover, or when the link came back.
+    /// Shared ones are the kernel's to announce.
     pub fn announce(&mut self, now: Instant) {
+        if self.is_shared() {
+            return;
+        }
         self.announcements_left = ANNOUNCEMENTS;
         self.announce_at = now;
     }
@@ -303,8 +316,12 @@ impl Interface {
         }
     }
 
-    /// The MAC address of an active open's next hop; asks for it when it is not known.
+    /// The MAC address of an active open's next hop; asks for it when it is not known. Never from a shared address: the
+    /// answer would go to the kernel.
     pub fn resolve(&mut self, now: Instant, destination: IpAddr, replies: &mut Replies) -> Resolution {
+        if self.is_shared() {
+            return Resolution::NoRoute;
+        }
         // One host is meant, and another one than us.
         let is_host =
             !(destination.is_multicast() || destination.is_unspecified() || self.is_broadcast(destination));

@@ -37,7 +37,7 @@ mod wheel;
 
 pub use hash::HashKey;
 pub use input::{Counters, Input, Reason, TcpInput};
-pub use interface::{Address, Interface, InterfaceConfig, InterfaceError, Resolved};
+pub use interface::{Address, AddressMode, Interface, InterfaceConfig, InterfaceError, Resolved};
 pub use listen::{ListenConfig, ListenCounters, ListenKeys, Listener, Refusal, Verdict};
 pub use neighbours::Resolution;
 pub use pmtu::PathMtuCache;

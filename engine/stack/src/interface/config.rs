@@ -1,5 +1,6 @@
 //! What an operator chooses about an interface, and what no host can have.
 
+use crate::listen::PORTS_MAX;
 use crate::tuple::{broadcast_of, is_link_local};
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -21,6 +22,17 @@ pub struct Address {
     pub prefix_len: u8,
 }
 
+/// Whose the addresses are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AddressMode {
+    /// Ours alone: everything to them is answered here, from ARP to echo requests.
+    #[default]
+    Own,
+    /// The kernel's, of which we have these TCP ports. ARP, neighbour discovery, echo and every other port are the
+    /// kernel's to answer: here nothing is announced, asked or answered on their behalf, not even with a reset.
+    Shared(ArrayVec<u16, PORTS_MAX>),
+}
+
 /// What an operator chooses about an interface.
 #[derive(Clone, Debug)]
 pub struct InterfaceConfig {
@@ -30,8 +42,10 @@ pub struct InterfaceConfig {
     pub mtu: u16,
     /// The VLAN we live in; frames without a tag when absent.
     pub vlan: Option<u16>,
-    /// Our addresses. A link-local IPv6 address is added when there is any IPv6 address.
+    /// Our addresses. A link-local IPv6 address is added when there is any IPv6 address, unless they are shared.
     pub addresses: ArrayVec<Address, ADDRESSES_MAX>,
+    /// Whose they are.
+    pub mode: AddressMode,
     /// The IPv4 router; for active opens only.
     pub gateway_v4: Option<Ipv4Addr>,
     /// The IPv6 router; for active opens only.
@@ -51,6 +65,7 @@ impl InterfaceConfig {
             mtu: 1500,
             vlan: None,
             addresses: ArrayVec::new(),
+            mode: AddressMode::Own,
             gateway_v4: None,
             gateway_v6: None,
             echo_per_second: 1000,
@@ -102,10 +117,11 @@ impl fmt::Display for InterfaceError {
 
 impl core::error::Error for InterfaceError {}
 
-/// The operator's addresses, checked, and a link-local one if there is IPv6 without.
+/// The operator's addresses, checked, and a link-local one if there is IPv6 without. The kernel has its own of those.
 pub(super) fn complete_addresses(
     given: &[Address],
     mac: MacAddr,
+    mode: &AddressMode,
 ) -> Result<ArrayVec<Address, ADDRESSES_MAX>, InterfaceError> {
     let mut addresses: ArrayVec<Address, ADDRESSES_MAX> = ArrayVec::new();
     for &address in given {
@@ -130,7 +146,7 @@ pub(super) fn complete_addresses(
     let has_v6 = addresses.iter().any(|address| address.ip.is_ipv6());
     let has_link_local =
         addresses.iter().any(|address| matches!(address.ip, IpAddr::V6(ip) if is_link_local(ip)));
-    if has_v6 && !has_link_local {
+    if has_v6 && !has_link_local && *mode == AddressMode::Own {
         let link_local = Address { ip: mac.link_local().into(), prefix_len: 64 };
         addresses.try_push(link_local).map_err(|_| InterfaceError::TooMany)?;
     }

@@ -1,6 +1,6 @@
 //! What an interface does with each kind of packet that arrives.
 
-use super::{DEFEND_INTERVAL, Interface, MTU_UNTOLD, emit};
+use super::{AddressMode, DEFEND_INTERVAL, Interface, MTU_UNTOLD, emit};
 use crate::input::{Input, Reason, TcpInput};
 use crate::pmtu::{MTU_MIN_V4, MTU_MIN_V6};
 use crate::replies::Replies;
@@ -28,10 +28,13 @@ impl Interface {
         if ethernet.source == self.mac {
             return Err(Reason::Spoofed);
         }
-        // A tag of VLAN 0 carries a priority and nothing else (802.1Q §6.9.1).
-        if ethernet.vlan.filter(|&vlan| vlan != 0) != self.vlan {
+        // A tag of VLAN 0 carries a priority and nothing else (802.1Q §6.9.1). The kernel may have a shared address on a
+        // VLAN of its own choice, which the packet names.
+        let vlan = ethernet.vlan.filter(|&vlan| vlan != 0);
+        if vlan != self.vlan && !(self.is_shared() && self.vlan.is_none()) {
             return Err(Reason::OtherVlan);
         }
+        self.require_ours_to_answer(&packet)?;
         match packet {
             Packet::Tcp(segment) => {
                 let wire::Tcp { source, destination, traffic_class, header, payload } = segment;
@@ -73,6 +76,33 @@ impl Interface {
         }
     }
 
+    /// Of what comes to a shared address only our ports are ours, and what routers say of our packets.
+    fn require_ours_to_answer(&self, packet: &Packet<'_>) -> Result<(), Reason> {
+        let AddressMode::Shared(ports) = &self.mode else { return Ok(()) };
+        let ours = match packet {
+            Packet::Tcp(segment) => ports.contains(&segment.header.destination_port),
+            Packet::Icmpv4 { message, .. } => !matches!(
+                message,
+                icmpv4::Message::EchoRequest { .. }
+                    | icmpv4::Message::EchoReply { .. }
+                    | icmpv4::Message::Other { .. }
+            ),
+            Packet::Icmpv6 { message, .. } => !matches!(
+                message,
+                icmpv6::Message::EchoRequest { .. }
+                    | icmpv6::Message::EchoReply { .. }
+                    | icmpv6::Message::Ndp(_)
+                    | icmpv6::Message::Other { .. }
+            ),
+            Packet::Arp(_)
+            | Packet::Fragment { .. }
+            | Packet::Udp(_)
+            | Packet::OtherIp { .. }
+            | Packet::Other => false,
+        };
+        if ours { Ok(()) } else { Err(Reason::Kernels) }
+    }
+
     fn require_ours(&self, destination: IpAddr) -> Result<(), Reason> {
         if self.is_ours(destination) { Ok(()) } else { Err(Reason::OtherAddress) }
     }
@@ -81,7 +111,7 @@ impl Interface {
     fn listens_to(&self, destination: MacAddr) -> bool {
         destination == self.mac
             || destination == MacAddr::BROADCAST
-            || (destination.is_multicast() && {
+            || (destination.is_multicast() && !self.is_shared() && {
                 destination == MacAddr::of_ipv6_multicast(ndp::ALL_NODES)
                     || self.addresses.iter().any(|address| match address.ip {
                         IpAddr::V6(ip) => destination == MacAddr::of_ipv6_multicast(ndp::solicited_node(ip)),

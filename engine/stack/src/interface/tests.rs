@@ -8,6 +8,8 @@ use wire::checksum::Sum;
 use wire::tcp::{Flags, Options, SeqNum};
 use wire::{Checksum, EtherType, Malformed, Packet, Parsed, Protocol, ethernet, icmpv4, icmpv6, ipv4, tcp};
 
+mod shared;
+
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
