@@ -1,5 +1,5 @@
 //! Network interfaces, addresses and routes of the host: the few questions and orders that setting up a link
-//! needs, over rtnetlink (rtnetlink(7)).
+//! needs, over rtnetlink (rtnetlink(7)); and what a device can do, over generic netlink.
 //!
 //! ```text
 //!   | nlmsghdr: len type flags seq pid | ifinfomsg / ifaddrmsg / rtmsg | attribute | attribute | … |
@@ -12,12 +12,15 @@
 
 #![forbid(unsafe_code)]
 
+mod conversation;
 mod error;
+mod generic;
 mod message;
-mod socket;
+mod route;
 
 pub use error::NetlinkError;
-pub use socket::{AddressInfo, LinkChange, LinkInfo, Netlink, RouteInfo};
+pub use generic::{Channels, DeviceFeatures, Generic, Offloads, Rings, Rss, XdpFeatures, XskFeatures};
+pub use route::{AddressInfo, LinkChange, LinkInfo, Netlink, Queues, RouteInfo, XdpAttached, XdpMode};
 
 #[cfg(target_endian = "big")]
 compile_error!("netlink speaks the host's byte order, and this crate writes little-endian");

@@ -1,20 +1,14 @@
-//! The conversation with the kernel.
+//! Interfaces, addresses and routes: rtnetlink(7).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
-};
 
 use crate::NetlinkError;
-use crate::message::{Answer, Message, answers, attributes, u32_at};
+use crate::conversation::{ACK, Conversation, DUMP, REQUEST};
+use crate::message::{Message, attributes, string, u32_at};
 
 // Message types and flags (linux/rtnetlink.h, linux/netlink.h).
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -22,18 +16,21 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
 const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
-const DUMP: u16 = 0x300;
 
 // Attributes (linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h, linux/veth.h).
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_GSO_MAX_SIZE: u16 = 41;
 const IFLA_GRO_MAX_SIZE: u16 = 58;
 const IFLA_GSO_IPV4_MAX_SIZE: u16 = 63;
@@ -49,6 +46,7 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const IFF_UP: u32 = 0x1;
+const IFF_LOWER_UP: u32 = 0x1_0000;
 
 const IFINFO_BYTES: usize = 16;
 const IFADDR_BYTES: usize = 8;
@@ -72,6 +70,47 @@ pub struct LinkInfo {
     pub mtu: u32,
     /// An operator wants it up.
     pub up: bool,
+    /// It can carry packets now: up, and with a carrier.
+    pub running: bool,
+    /// What it is when no hardware is behind it: `veth`, `tun`, `bridge`; empty for a device.
+    pub kind: String,
+    /// Queues that it could receive and send with.
+    pub queues: Queues,
+    /// The interface that it is a part of: a bridge's port, a bond's slave.
+    pub master: Option<u32>,
+    /// The XDP program that is attached.
+    pub xdp: Option<XdpAttached>,
+}
+
+/// How many queues a device was made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// To receive.
+    pub rx: u32,
+    /// To send.
+    pub tx: u32,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpAttached {
+    /// Where it runs.
+    pub mode: XdpMode,
+    /// Its number; 0 when the kernel does not say, as with several.
+    pub program: u32,
+}
+
+/// Where an XDP program runs (linux/if_link.h: `XDP_ATTACHED_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the kernel, after a packet buffer was made.
+    Generic,
+    /// In the device.
+    Offloaded,
+    /// In several places.
+    Several,
 }
 
 /// An address of the host.
@@ -116,11 +155,7 @@ pub struct LinkChange {
 
 /// A conversation with the kernel of this network namespace.
 #[derive(Debug)]
-pub struct Netlink {
-    socket: OwnedFd,
-    seq: u32,
-    buffer: Vec<u8>,
-}
+pub struct Netlink(Conversation);
 
 impl Netlink {
     /// Opens the conversation. The namespace is the calling thread's, and stays it.
@@ -128,11 +163,7 @@ impl Netlink {
     /// # Errors
     /// The machine has no socket for us.
     pub fn open() -> Result<Self, NetlinkError> {
-        let error = |errno| NetlinkError { attempt: "open a netlink socket".to_owned(), errno };
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
-            .map_err(error)?;
-        bind(&socket, &SocketAddrNetlink::new(0, 0)).map_err(error)?;
-        Ok(Self { socket, seq: 0, buffer: vec![0; 64 << 10] })
+        Conversation::open(None).map(Self)
     }
 
     /// The interface called `name`, if there is one.
@@ -149,7 +180,7 @@ impl Netlink {
     /// The kernel refused the question.
     pub fn links(&mut self) -> Result<Vec<LinkInfo>, NetlinkError> {
         let question = Message::new(RTM_GETLINK, REQUEST | DUMP, &[0; IFINFO_BYTES]);
-        self.dump("list the interfaces", question, RTM_NEWLINK, link_info)
+        self.0.dump("list the interfaces", question, RTM_NEWLINK, link_info)
     }
 
     /// All addresses of the host.
@@ -158,7 +189,7 @@ impl Netlink {
     /// The kernel refused the question.
     pub fn addresses(&mut self) -> Result<Vec<AddressInfo>, NetlinkError> {
         let question = Message::new(RTM_GETADDR, REQUEST | DUMP, &[0; IFADDR_BYTES]);
-        self.dump("list the addresses", question, RTM_NEWADDR, address_info)
+        self.0.dump("list the addresses", question, RTM_NEWADDR, address_info)
     }
 
     /// All routes of the host, of every table.
@@ -167,7 +198,7 @@ impl Netlink {
     /// The kernel refused the question.
     pub fn routes(&mut self) -> Result<Vec<RouteInfo>, NetlinkError> {
         let question = Message::new(RTM_GETROUTE, REQUEST | DUMP, &[0; RTMSG_BYTES]);
-        self.dump("list the routes", question, RTM_NEWROUTE, route_info)
+        self.0.dump("list the routes", question, RTM_NEWROUTE, route_info)
     }
 
     /// Changes an interface.
@@ -195,7 +226,7 @@ impl Netlink {
                 order = order.attribute_u32(kind, bytes);
             }
         }
-        self.order(&attempt, order)
+        self.0.order(&attempt, order)
     }
 
     /// Gives an interface an address, usable at once: IPv6 duplicate detection is left out, because both ends
@@ -220,7 +251,7 @@ impl Netlink {
         if address.is_ipv6() {
             order = order.attribute_u32(IFA_FLAGS, IFA_F_NODAD);
         }
-        self.order(&attempt, order)
+        self.0.order(&attempt, order)
     }
 
     /// Creates two interfaces that are each other's wire.
@@ -239,7 +270,7 @@ impl Netlink {
                     data.nested(VETH_INFO_PEER, &ifinfo(0, 0, 0), |end| end.attribute_str(IFLA_IFNAME, peer))
                 })
             });
-        self.order(&attempt, order)
+        self.0.order(&attempt, order)
     }
 
     /// Deletes an interface, and the other end of a veth pair with it.
@@ -249,7 +280,7 @@ impl Netlink {
     pub fn delete_link(&mut self, name: &str) -> Result<(), NetlinkError> {
         let attempt = format!("delete {name}");
         let index = self.index(name, &attempt)?;
-        self.order(&attempt, Message::new(RTM_DELLINK, REQUEST | ACK, &ifinfo(index, 0, 0)))
+        self.0.order(&attempt, Message::new(RTM_DELLINK, REQUEST | ACK, &ifinfo(index, 0, 0)))
     }
 
     fn index(&mut self, name: &str, attempt: &str) -> Result<u32, NetlinkError> {
@@ -258,68 +289,6 @@ impl Netlink {
             Some(link) => Ok(link.index),
             None => Err(NetlinkError { attempt: attempt.to_owned(), errno: Errno::NODEV }),
         }
-    }
-
-    /// Sends an order and waits for its acknowledgement.
-    fn order(&mut self, attempt: &str, order: Message) -> Result<(), NetlinkError> {
-        self.converse(order, |answer| match answer.kind {
-            NLMSG_ERROR => Some(error_of(answer)),
-            _ => None,
-        })
-        .map_err(|errno| NetlinkError { attempt: attempt.to_owned(), errno })
-    }
-
-    /// Sends a question and collects its answers.
-    fn dump<T>(
-        &mut self,
-        attempt: &str,
-        question: Message,
-        kind: u16,
-        parse: fn(&[u8]) -> Option<T>,
-    ) -> Result<Vec<T>, NetlinkError> {
-        let mut found = Vec::new();
-        self.converse(question, |answer| match answer.kind {
-            NLMSG_DONE => Some(Ok(())),
-            NLMSG_ERROR => Some(error_of(answer)),
-            other => {
-                if other == kind {
-                    found.extend(parse(answer.body));
-                }
-                None
-            }
-        })
-        .map_err(|errno| NetlinkError { attempt: attempt.to_owned(), errno })?;
-        Ok(found)
-    }
-
-    /// Sends `message` and hands its answers to `each` until that says how it ended.
-    fn converse(
-        &mut self,
-        message: Message,
-        mut each: impl FnMut(Answer<'_>) -> Option<Result<(), Errno>>,
-    ) -> Result<(), Errno> {
-        self.seq = self.seq.wrapping_add(1);
-        send(&self.socket, &message.finish(self.seq), SendFlags::empty())?;
-        loop {
-            let (received, _) = match recv(&self.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                Err(Errno::INTR) => continue,
-                other => other?,
-            };
-            for answer in answers(&self.buffer[..received]).filter(|answer| answer.seq == self.seq) {
-                if let Some(end) = each(answer) {
-                    return end;
-                }
-            }
-        }
-    }
-}
-
-/// The errno that an error message carries; zero acknowledges.
-fn error_of(answer: Answer<'_>) -> Result<(), Errno> {
-    match u32_at(answer.body, 0).map(u32::cast_signed) {
-        Some(0) => Ok(()),
-        Some(negative) => Err(Errno::from_raw_os_error(negative.saturating_neg())),
-        None => Err(Errno::BADMSG),
     }
 }
 
@@ -341,19 +310,48 @@ fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_BYTES] {
 
 fn link_info(body: &[u8]) -> Option<LinkInfo> {
     let (index, flags) = (u32_at(body, 4)?, u32_at(body, 8)?);
-    let mut link = LinkInfo { index, name: String::new(), mac: [0; 6], mtu: 0, up: flags & IFF_UP != 0 };
+    let mut link = LinkInfo {
+        index,
+        name: String::new(),
+        mac: [0; 6],
+        mtu: 0,
+        up: flags & IFF_UP != 0,
+        running: flags & (IFF_UP | IFF_LOWER_UP) == IFF_UP | IFF_LOWER_UP,
+        kind: String::new(),
+        queues: Queues::default(),
+        master: None,
+        xdp: None,
+    };
     for (kind, value) in attributes(body, IFINFO_BYTES) {
         match kind {
-            IFLA_IFNAME => {
-                let name = value.strip_suffix(&[0]).unwrap_or(value);
-                link.name = String::from_utf8_lossy(name).into_owned();
-            }
+            IFLA_IFNAME => link.name = string(value),
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
+            IFLA_NUM_RX_QUEUES => link.queues.rx = u32_at(value, 0)?,
+            IFLA_NUM_TX_QUEUES => link.queues.tx = u32_at(value, 0)?,
+            IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_LINKINFO => {
+                let kind = attributes(value, 0).find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = kind.map(|(_, name)| string(name)).unwrap_or_default();
+            }
+            IFLA_XDP => link.xdp = xdp_attached(value),
             _ => {}
         }
     }
     Some(link)
+}
+
+fn xdp_attached(value: &[u8]) -> Option<XdpAttached> {
+    let attribute = |wanted| attributes(value, 0).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let mode = match attribute(IFLA_XDP_ATTACHED)?.first()? {
+        1 => XdpMode::Native,
+        2 => XdpMode::Generic,
+        3 => XdpMode::Offloaded,
+        4 => XdpMode::Several,
+        _ => return None,
+    };
+    let program = attribute(IFLA_XDP_PROG_ID).and_then(|id| u32_at(id, 0)).unwrap_or(0);
+    Some(XdpAttached { mode, program })
 }
 
 fn address_info(body: &[u8]) -> Option<AddressInfo> {
