@@ -1,14 +1,11 @@
 //! Endings, and what happens when nothing does: timers.
 
-use alloc::format;
-use alloc::vec::Vec;
 use clock::Instant;
 use core::time::Duration;
 use stack::FlowId;
 use tcp::{Events, State};
 
 use crate::flow::{Flow, Marks, Security};
-use crate::list::ConnectionSummary;
 use crate::service::{End, Service, Transfer};
 use crate::worker::Core;
 
@@ -275,23 +272,5 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     pub(crate) fn is_drained(&self) -> bool {
         self.draining && self.flows.len() == 0
-    }
-
-    pub(crate) fn summaries(&self, count_max: usize) -> Vec<ConnectionSummary> {
-        self.flows
-            .iter()
-            .take(count_max)
-            .map(|flow| ConnectionSummary {
-                local: flow.local(),
-                peer: flow.peer(),
-                secure: !matches!(flow.security, Security::Plain),
-                tcp: flow.tcp.info(),
-                sent_bytes: flow.sent_bytes,
-                resent_bytes: flow.resent_bytes,
-                received_bytes: flow.received_bytes,
-                reads: flow.outbound.as_ref().map_or(0, |outbound| outbound.fetches),
-                ending: flow.end.map(|end| format!("{end:?}")),
-            })
-            .collect()
     }
 }

@@ -32,6 +32,12 @@ pub struct Counters {
     pub plain_to_tls: u64,
     /// Reads handed to the disk.
     pub reads: u64,
+    /// Reads that came back, failed ones included.
+    pub reads_done: u64,
+    /// How long those were on their way, all together, in microseconds.
+    pub reads_took_us: u64,
+    /// Reads on their way now.
+    pub reads_in_flight: u32,
     /// Bytes that reads filled.
     pub read_bytes: u64,
     /// Records sealed.
@@ -48,8 +54,10 @@ pub struct Counters {
     pub packets: u64,
     /// Stream bytes received in order.
     pub received_bytes: u64,
-    /// Times a connection had credit and no frame or no place in the disk's queue.
-    pub credit_waits: u64,
+    /// Times a connection had credit and no frame was free.
+    pub frame_waits: u64,
+    /// Times a connection had credit and the disk's queue was full.
+    pub disk_waits: u64,
     /// Bytes at hand that the window no longer let out; they are read again later.
     pub surrendered_bytes: u64,
     /// Times the link's queue was full.
@@ -72,6 +80,12 @@ pub struct Counters {
 pub const TURN_SLOTS: usize = 20;
 
 impl Counters {
+    /// Times a connection had credit and could not read for lack of anything.
+    #[must_use]
+    pub const fn credit_waits(&self) -> u64 {
+        self.frame_waits + self.disk_waits
+    }
+
     /// Files a busy turn of `micros` microseconds.
     pub(crate) fn on_busy_turn(&mut self, micros: u64) {
         self.turns_busy += 1;

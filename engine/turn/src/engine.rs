@@ -1,5 +1,6 @@
 //! The engine: one worker's world, and the turn that moves it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use clock::Instant;
 use core::time::Duration;
@@ -10,8 +11,9 @@ use stack::HashKey;
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
-use crate::list::ConnectionSummary;
+use crate::list::{ConnectionSummary, Listed};
 use crate::service::{Now, Service};
+use crate::tap::{Direction, Passing, Tap};
 use crate::worker::{Core, SEED_BYTES};
 
 /// Packets taken in one turn: enough to share a doorbell, few enough that an ACK's credit does not wait.
@@ -81,11 +83,13 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         let begun = self.clock.now();
         self.core.now = Now { instant: begun, unix: self.clock.unix_time() };
         self.rotate_secret(begun);
+        self.tap_clock();
         let mut busy = self.receive(); // RX batch: ACKs become send credit.
         busy |= self.core.shake(); // A few handshakes: they cost.
         busy |= self.core.read(&mut self.disk); // Send credit becomes disk reads: one doorbell.
         for _ in 0..SEAL_ROUNDS {
             let sealed = self.seal(); // Finished reads become TLS records, in place.
+            self.tap_clock();
             busy |= self.core.transmit(&mut self.link); // Records become segments: one doorbell; frames go back.
             if !sealed {
                 break;
@@ -122,6 +126,10 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         let mut count = 0;
         while count < RECEIVE_BATCH {
             let Some(packet) = self.link.receive() else { break };
+            if let Some(tap) = &mut self.core.tap {
+                let (at, direction) = (self.core.tap_at, Direction::In);
+                tap.on_packet(&Passing { at, direction, headers: packet.bytes, parts: &[] });
+            }
             self.core.on_frame(packet.bytes, packet.verified);
             count += 1;
         }
@@ -142,6 +150,18 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
             count += 1;
         }
         count > 0
+    }
+
+    /// Packets in passing are told the time of the step, which without a tap nobody asks for.
+    fn tap_clock(&mut self) {
+        if self.core.tap.is_some() {
+            self.core.tap_at = self.clock.now();
+        }
+    }
+
+    /// From now on `tap` sees each packet; `None`: nobody does.
+    pub fn set_tap(&mut self, tap: Option<Box<dyn Tap>>) {
+        self.core.tap = tap;
     }
 
     /// Hands the service a new snapshot.
@@ -188,10 +208,25 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         self.core.listener.counters()
     }
 
-    /// Every connection, for people: at most `count_max` of them.
+    /// The first connections, for people: at most `count_max` of them.
     #[must_use]
     pub fn connections(&self, count_max: usize) -> Vec<ConnectionSummary> {
-        self.core.summaries(count_max)
+        let mut summaries = Vec::new();
+        self.core.list(0, usize::MAX, count_max, &mut |summary| summaries.push(summary));
+        summaries
+    }
+
+    /// Tells of connections from place `from` on, looking at `places_max` places and telling of `count_max` at most: a
+    /// long list is made a little in each of many turns. Whoever comes or goes meanwhile is in it or not; nobody is in
+    /// it twice, and nobody who stays is left out.
+    pub fn list_connections(
+        &self,
+        from: u32,
+        places_max: usize,
+        count_max: usize,
+        tell: &mut dyn FnMut(ConnectionSummary),
+    ) -> Listed {
+        self.core.list(from, places_max, count_max, tell)
     }
 
     /// The server.

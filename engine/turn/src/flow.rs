@@ -221,7 +221,9 @@ impl<Session> Flows<Session> {
         self.slots.iter().flatten().map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow<Session>> {
-        self.slots.iter().flatten().map(|(_, flow)| &**flow)
+    /// The places from `from` on, empty ones included.
+    pub(crate) fn places(&self, from: u32) -> impl Iterator<Item = Option<&Flow<Session>>> {
+        let from = (from as usize).min(self.slots.len());
+        self.slots[from..].iter().map(|slot| slot.as_ref().map(|(_, flow)| &**flow))
     }
 }

@@ -35,11 +35,13 @@ mod serve;
 mod service;
 mod shake;
 mod slab;
+mod tap;
 mod transmit;
 mod worker;
 
 pub use config::{Config, ConfigError};
 pub use counters::{Counters, TURN_SLOTS};
 pub use engine::{Engine, EngineParts, Turned};
-pub use list::ConnectionSummary;
+pub use list::{ConnectionSummary, Listed, Protection};
 pub use service::{Action, Actions, End, FileHandle, Now, Peer, Service, Transfer};
+pub use tap::{Direction, Passing, Tap};

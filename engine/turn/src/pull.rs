@@ -1,15 +1,16 @@
 //! One connection's turn at the disk: what was lost first, then what is new.
 
+use arrayvec::ArrayVec;
 use clock::Instant;
 use core::ops::Range;
-use dma::PAYLOAD_BYTES;
+use dma::{PAYLOAD_BYTES, SharedFrame};
 use platform::Disk;
 use stack::FlowId;
 use tls::BeforeData;
 
 use crate::flow::{Flow, Marks, Security};
 use crate::outbound::{Chunk, Content, Entry, Item, Outbound, Seal, Source, insert};
-use crate::read::{Reader, record_bytes};
+use crate::read::{Reader, Starved, record_bytes};
 use crate::service::{End, Service};
 use crate::worker::Core;
 
@@ -22,6 +23,9 @@ const REFETCHES_MAX: u32 = 4;
 const RECORD_BYTES_MIN: u32 = 64;
 /// The most that is asked for again at once.
 const WANTED_BYTES_MAX: u32 = 64 << 10;
+
+/// Ranges apart from each other that are looked through for kept bytes while the disk is full.
+const UNREAD_RANGES_MAX: usize = 8;
 
 /// What a connection's turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +76,14 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         loop {
             let disk_full = self.is_disk_full(disk);
             let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
-            if flow.outbound.as_ref().is_some_and(|outbound| outbound.refetches >= REFETCHES_MAX) {
-                return Pulled::Done;
-            }
-            if disk_full {
-                return if flow.tcp.has_wanted() { Pulled::Starved(Lack::Read) } else { Pulled::Done };
+            let has_its_share =
+                flow.outbound.as_ref().is_some_and(|outbound| outbound.refetches >= REFETCHES_MAX);
+            if disk_full || has_its_share {
+                if flow.tcp.has_wanted() {
+                    self.resend_kept(id);
+                }
+                let still = self.flows.get(id).is_some_and(|flow| flow.tcp.has_wanted());
+                return if still && !has_its_share { Pulled::Starved(Lack::Read) } else { Pulled::Done };
             }
             let Some(mut range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
             // A record is read and sealed whole: do not come back for the rest of it.
@@ -94,13 +101,63 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     flow.tcp.surrender(rest);
                 }
             }
-            if let Err(left) = self.fetch_again(disk, id, range) {
+            if let Err((why, left)) = self.fetch_again(disk, id, range) {
                 if let Some(flow) = self.flows.get_mut(id) {
                     flow.tcp.surrender(left);
                 }
-                self.counters.credit_waits += 1;
+                why.count(&mut self.counters);
                 return Pulled::Starved(Lack::Read);
             }
+            self.touch(id);
+        }
+    }
+
+    /// Of what TCP asks for again, brings to hand what needs no disk: bytes of our own, kept in frames. The rest is
+    /// asked for again when there is room.
+    fn resend_kept(&mut self, id: FlowId) {
+        let now = self.now.instant;
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Flow { tcp, outbound, .. } = flow;
+        let Some(outbound) = outbound.as_mut() else { return };
+        if !outbound.keeps_frames() {
+            return;
+        }
+        let Outbound { map, chunks, .. } = &mut **outbound;
+        // Ranges that only the disk has: given back at the end, or they would be asked for again at once.
+        let mut unread = ArrayVec::<Range<u64>, UNREAD_RANGES_MAX>::new();
+        let mut found = false;
+        while !unread.is_full()
+            && let Some(range) = tcp.wanted(now, WANTED_BYTES_MAX)
+        {
+            let mut at = range.start;
+            let mut index = map.partition_point(|entry| entry.end() <= at);
+            while at < range.end
+                && let Some(entry) = map.get(index)
+            {
+                let want = at.max(entry.start)..range.end.min(entry.end());
+                match &entry.source {
+                    Source::Kept { frame, start } => {
+                        insert(chunks, kept_chunk(frame, *start, entry.start, &want));
+                        found = true;
+                    }
+                    Source::File { .. } => {
+                        if let Some(last) = unread.last_mut().filter(|last| last.end == want.start) {
+                            last.end = want.end;
+                        } else if unread.try_push(want.clone()).is_err() {
+                            // As much as can be told apart.
+                            tcp.surrender(want.start..range.end);
+                            break;
+                        }
+                    }
+                }
+                at = want.end;
+                index += 1;
+            }
+        }
+        for range in unread {
+            tcp.surrender(range);
+        }
+        if found {
             self.touch(id);
         }
     }
@@ -112,13 +169,14 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         disk: &mut D,
         id: FlowId,
         range: Range<u64>,
-    ) -> Result<(), Range<u64>> {
+    ) -> Result<(), (Starved, Range<u64>)> {
+        let now = self.now.instant;
         let Self { flows, pool, fetches, counters, .. } = self;
         let Some(flow) = flows.get_mut(id) else { return Ok(()) };
         let sealed = matches!(flow.security, Security::Established(_));
         let Some(outbound) = flow.outbound.as_mut() else { return Ok(()) };
         let Outbound { map, chunks, fetches: on_their_way, refetches, .. } = &mut **outbound;
-        let mut reader = Reader::new(disk, pool, fetches, id, true, 0);
+        let mut reader = Reader::new(disk, pool, fetches, (id, now), true, 0);
         let mut at = range.start;
         let mut index = map.partition_point(|entry| entry.end() <= at);
         let mut starved = None;
@@ -128,11 +186,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let want = at.max(entry.start)..end;
             match &entry.source {
                 Source::Kept { frame, start } => {
-                    #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
-                    let (offset, len) =
-                        (start + (want.start - entry.start) as u32, (want.end - want.start) as u32);
-                    let chunk = Chunk { start: want.start, len, frame: frame.clone(), offset };
-                    insert(chunks, chunk);
+                    insert(chunks, kept_chunk(frame, *start, entry.start, &want));
                 }
                 Source::File { file, offset, bytes } => {
                     // A record is sealed whole, whatever part of it is wanted; a plain piece is read as wanted.
@@ -144,7 +198,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                         reader.add(file, from, (want.end - want.start) as u32, want.start, want.clone())
                     };
                     if let Err(refused) = asked {
-                        starved = Some(refused.left(want.start)..range.end);
+                        starved = Some((refused, refused.left(want.start)..range.end));
                         break;
                     }
                 }
@@ -154,8 +208,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         // What was collected before a refusal may still go.
         if let Err(refused) = reader.issue() {
-            let from = starved.as_ref().map_or(range.end, |left: &Range<u64>| left.start);
-            starved = Some(refused.left(from)..range.end);
+            let from = starved.as_ref().map_or(range.end, |(_, left): &(_, Range<u64>)| left.start);
+            starved = Some((refused, refused.left(from)..range.end));
         }
         *on_their_way += reader.issued;
         *refetches += reader.issued;
@@ -234,7 +288,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             large().or_else(|| pool.acquire_small())
         };
         let Some(mut frame) = frame else {
-            counters.credit_waits += 1;
+            counters.frame_waits += 1;
             return Pulled::Starved(Lack::Frame);
         };
         let take = take
@@ -309,14 +363,16 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         // Asked before anything is reserved: a place in the disk's queue is sure for the one read that follows.
         if disk_full || !may_read {
-            counters.credit_waits += 1;
+            // Whoever comes behind others waits for what they wait for: a place at the disk, or frames if it has one.
+            let why = if disk_full { Starved::Disk(None) } else { Starved::Frame };
+            why.count(counters);
             return Pulled::Starved(Lack::Read);
         }
         if map.is_empty() {
             *progress_at = now;
         }
         let mut budget = credit.min(config_read + (config_read >> 14) * overhead);
-        let mut reader = Reader::new(disk, pool, fetches, id, false, FRAMES_FOR_LOST);
+        let mut reader = Reader::new(disk, pool, fetches, (id, now), false, FRAMES_FOR_LOST);
         let mut refused = None;
         let mut worn_out = false;
         while range.start < range.end {
@@ -325,7 +381,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 break;
             }
             if !reader.has_frame() {
-                refused = Some(None);
+                refused = Some((Starved::Frame, None));
                 break;
             }
             let seal = match security {
@@ -347,13 +403,13 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let asked = reader.add(file, offset, bytes, stream.start, stream.clone());
             map.push_back(Entry { start: stream.start, len, seal, source });
             if let Err(why) = asked {
-                refused = Some(Some(why.left(stream.start)..stream.end));
+                refused = Some((why, Some(why.left(stream.start)..stream.end)));
                 break;
             }
         }
         if let Err(why) = reader.issue() {
             let end = map.back().map_or(0, Entry::end);
-            refused = Some(Some(why.left(end)..end));
+            refused = Some((why, Some(why.left(end)..end)));
         }
         *on_their_way += reader.issued;
         counters.reads += u64::from(reader.issued);
@@ -362,11 +418,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             queue.pop_front();
         }
         match refused {
-            Some(surrendered) => {
+            Some((why, surrendered)) => {
                 if let Some(surrendered) = surrendered {
                     tcp.surrender(surrendered);
                 }
-                counters.credit_waits += 1;
+                why.count(counters);
                 Pulled::Starved(Lack::Read)
             }
             // The key has sealed all it may: there is no way on from here.
@@ -420,6 +476,13 @@ fn record_credit(tcp: &tcp::Connection, now: Instant, overhead: u32) -> u32 {
     let credit = tcp.credit(now);
     let least = overhead + RECORD_BYTES_MIN;
     if overhead > 0 && credit > 0 && tcp.window() < least { least } else { credit }
+}
+
+/// `want` of the kept bytes that lie in `frame` from `from` on and begin in the stream at `start`.
+fn kept_chunk(frame: &SharedFrame, from: u32, start: u64, want: &Range<u64>) -> Chunk {
+    #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
+    let (offset, len) = (from + (want.start - start) as u32, (want.end - want.start) as u32);
+    Chunk { start: want.start, len, frame: frame.clone(), offset }
 }
 
 /// Whether data may be reserved.

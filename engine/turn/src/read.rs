@@ -6,11 +6,13 @@
 //! the first and the last record of a range are odd, and one scattered read fills a frame per record.
 
 use arrayvec::ArrayVec;
+use clock::Instant;
 use core::ops::Range;
 use dma::{PAYLOAD_BYTES, Pool};
 use platform::{Disk, Full, Read, TARGETS_MAX, Target, Targets};
 use stack::FlowId;
 
+use crate::counters::Counters;
 use crate::files::FileRef;
 use crate::slab::Slab;
 
@@ -41,6 +43,8 @@ pub(crate) struct Fetch {
     pub(crate) pieces: ArrayVec<Piece, TARGETS_MAX>,
     /// Sent before: what is read now must be what was read then.
     pub(crate) again: bool,
+    /// When it was handed to the disk.
+    pub(crate) issued_at: Instant,
 }
 
 /// How much plaintext the next record takes: `offset` into the object, `left` in the range, `room` in the window
@@ -62,15 +66,28 @@ pub(crate) fn record_bytes(offset: u64, left: u64, room: u32) -> u32 {
 /// A piece was not taken: no frame is free, or the disk's queue is full. With the queue full, what was collected
 /// before is lost as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Starved {
-    /// Where in the stream the pieces that were dropped begin.
-    dropped: Option<u64>,
+pub(crate) enum Starved {
+    /// No frame is free.
+    Frame,
+    /// The disk's queue is full; where in the stream the pieces that were dropped begin.
+    Disk(Option<u64>),
 }
 
 impl Starved {
     /// Where what was not read begins, when the refused piece itself begins at `piece`.
     pub(crate) fn left(self, piece: u64) -> u64 {
-        self.dropped.map_or(piece, |dropped| dropped.min(piece))
+        match self {
+            Self::Disk(Some(dropped)) => dropped.min(piece),
+            Self::Disk(None) | Self::Frame => piece,
+        }
+    }
+
+    /// Counts it.
+    pub(crate) fn count(self, counters: &mut Counters) {
+        match self {
+            Self::Frame => counters.frame_waits += 1,
+            Self::Disk(_) => counters.disk_waits += 1,
+        }
     }
 }
 
@@ -81,6 +98,7 @@ pub(crate) struct Reader<'a, D: Disk> {
     pub(crate) fetches: &'a mut Slab<Fetch>,
     pub(crate) flow: FlowId,
     pub(crate) again: bool,
+    now: Instant,
     /// Frames that must be left in the pool: what is lost goes before what is new.
     pub(crate) spare: usize,
     pending: Option<Pending>,
@@ -100,11 +118,11 @@ impl<'a, D: Disk> Reader<'a, D> {
         disk: &'a mut D,
         pool: &'a Pool,
         fetches: &'a mut Slab<Fetch>,
-        flow: FlowId,
+        (flow, now): (FlowId, Instant),
         again: bool,
         spare: usize,
     ) -> Self {
-        Self { disk, pool, fetches, flow, again, spare, pending: None, issued: 0 }
+        Self { disk, pool, fetches, flow, again, now, spare, pending: None, issued: 0 }
     }
 
     /// A frame can be had for one more piece.
@@ -133,16 +151,22 @@ impl<'a, D: Disk> Reader<'a, D> {
             self.issue()?;
         }
         if !self.has_frame() {
-            return Err(Starved { dropped: None });
+            return Err(Starved::Frame);
         }
-        let Some(frame) = self.pool.acquire_large() else { return Err(Starved { dropped: None }) };
+        let Some(frame) = self.pool.acquire_large() else { return Err(Starved::Frame) };
         let from = offset - offset % align;
         let to = (offset + u64::from(bytes)).next_multiple_of(align);
         #[expect(clippy::cast_possible_truncation, reason = "a piece and its blocks fit a frame")]
         let (skip, cover) = ((offset - from) as u32, (to - from) as u32);
         debug_assert!(cover <= FRAME);
         let pending = self.pending.get_or_insert_with(|| Pending {
-            fetch: Fetch { flow: self.flow, file: file.clone(), pieces: ArrayVec::new(), again: self.again },
+            fetch: Fetch {
+                flow: self.flow,
+                file: file.clone(),
+                pieces: ArrayVec::new(),
+                again: self.again,
+                issued_at: self.now,
+            },
             offset: from,
             end: from,
             targets: Targets::new(),
@@ -166,7 +190,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             Err(Full(_read)) => {
                 let dropped =
                     self.fetches.remove(token).and_then(|fetch| Some(fetch.pieces.first()?.want.start));
-                Err(Starved { dropped })
+                Err(Starved::Disk(dropped))
             }
         }
     }

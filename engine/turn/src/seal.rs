@@ -6,6 +6,7 @@ use tls::SealError;
 
 use crate::flow::{Flow, Security};
 use crate::outbound::{Chunk, Seal};
+use crate::read::Piece;
 use crate::service::{End, Service};
 use crate::worker::{Core, PendingOpen};
 
@@ -19,27 +20,38 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return;
         };
         let id = fetch.flow;
-        let Self { flows, keys, counters, .. } = self;
+        let Self { flows, keys, counters, now, .. } = self;
+        counters.reads_done += 1;
+        let took = now.instant.since(fetch.issued_at).as_micros();
+        counters.reads_took_us += u64::try_from(took).unwrap_or(u64::MAX);
         // The connection may be gone: the frames go back as they are dropped.
         let Some(flow) = flows.get_mut(id) else { return };
-        let Flow { outbound, security, .. } = flow;
+        let Flow { tcp, outbound, security, .. } = flow;
+        let acknowledged = tcp.acknowledged();
         let Some(outbound) = outbound.as_mut() else { return };
         // An abort has already forgotten them.
         outbound.fetches = outbound.fetches.saturating_sub(1);
         if fetch.again {
             outbound.refetches = outbound.refetches.saturating_sub(1);
         }
-        let Ok(filled) = result else { return self.abort(id, End::Disk) };
+        // What the peer has acknowledged meanwhile is no loss, however its second reading ended.
+        let is_needed = |piece: &Piece| acknowledged < piece.want.end;
+        let mut filled = match result {
+            Ok(filled) => filled,
+            Err(_) if fetch.pieces.iter().any(is_needed) => return self.abort(id, End::Disk),
+            Err(_) => 0,
+        };
         counters.read_bytes += u64::from(filled);
-        let mut filled = filled;
         for (target, piece) in targets.into_iter().zip(fetch.pieces) {
             let here = filled.min(target.bytes);
             filled -= here;
+            if !is_needed(&piece) {
+                continue;
+            }
             if here < piece.skip + piece.bytes {
                 // The file has become shorter than it was when its length was promised.
                 return self.abort(id, End::Disk);
             }
-            // All of it may have been acknowledged meanwhile.
             let Some(index) = outbound.entry_at(piece.start) else { continue };
             let entry = &mut outbound.map[index];
             let mut frame = target.frame;

@@ -197,6 +197,19 @@ pub trait Service {
         actions.finish();
     }
 
+    /// What to answer, as it goes on the wire, to somebody who speaks plain HTTP to a port for TLS; the connection ends
+    /// with it. The default says nothing.
+    fn plain_to_tls(&mut self, now: Now) -> Vec<u8> {
+        let _ = now;
+        Vec::new()
+    }
+
+    /// What a connection is being answered with, for people who list connections: the name of an object.
+    fn object<'a>(&self, session: &'a Self::Session) -> Option<&'a [u8]> {
+        let _ = session;
+        None
+    }
+
     /// The connection is over.
     fn on_close(&mut self, now: Now, session: Self::Session, end: End, transfer: &Transfer);
 

@@ -78,8 +78,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     self.counters.tls_failures += 1;
                     if matches!(error, HandshakeError::PlainHttp) {
                         self.counters.plain_to_tls += 1;
+                        // Whoever speaks plainly is answered plainly, or not at all.
+                        let answer = self.service.plain_to_tls(self.now);
+                        self.queue_bytes(id, answer, Content::Wire);
                     }
-                    // The alert is queued: it leaves, and a FIN behind it.
+                    // The alert, or the answer, is queued: it leaves, and a FIN behind it.
                     self.finish_with(id, End::PeerProtocol);
                 }
             }

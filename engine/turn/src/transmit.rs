@@ -17,6 +17,7 @@ use wire::{Checksum, Path, emit_tcp};
 use crate::flow::{Flow, Marks};
 use crate::outbound::Outbound;
 use crate::service::Service;
+use crate::tap::{Direction, Passing};
 use crate::worker::Core;
 
 /// What IPv4's total length leaves of a superframe beside the longest headers: a peer chooses the segment's size, and
@@ -107,6 +108,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 }
             }
             self.counters.packets += 1;
+            if let Some(tap) = &mut self.tap {
+                let (at, direction) = (self.tap_at, Direction::Out);
+                tap.on_packet(&Passing { at, direction, headers: reply, parts: &[] });
+            }
             self.replies.pop();
         }
         true
@@ -117,16 +122,26 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         // Chunks before this index stay for a later turn.
         let mut from = 0;
         while let Some(packet) = self.next_data(id, &mut from) {
+            self.show(&packet);
             if !self.stage(link, packet) {
                 return Sent::LinkFull;
             }
         }
         while let Some(packet) = self.next_control(id) {
+            self.show(&packet);
             if !self.stage(link, packet) {
                 return Sent::LinkFull;
             }
         }
         Sent::All
+    }
+
+    /// Lets the tap see a packet of ours.
+    fn show(&mut self, packet: &Packet) {
+        if let Some(tap) = &mut self.tap {
+            let (at, direction) = (self.tap_at, Direction::Out);
+            tap.on_packet(&Passing { at, direction, headers: packet.headers.bytes(), parts: &packet.parts });
+        }
     }
 
     /// The next superframe of what is at hand; `None` when nothing (more) may leave now.

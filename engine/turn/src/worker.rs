@@ -33,6 +33,7 @@ use crate::pull::{Lack, Pulled};
 use crate::read::Fetch;
 use crate::service::{Actions, Now, Service};
 use crate::slab::Slab;
+use crate::tap::Tap;
 use crate::transmit::Egress;
 
 /// What a worker draws from its entropy: seven secrets.
@@ -103,6 +104,9 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) spare: Vec<Box<Outbound>>,
     pub(crate) counters: Counters,
     pub(crate) draining: bool,
+    /// Who looks at packets, and the time they are told.
+    pub(crate) tap: Option<Box<dyn Tap>>,
+    pub(crate) tap_at: Instant,
 }
 
 impl<A: tls::Aead, S: Service> Core<A, S> {
@@ -166,6 +170,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             spare: Vec::with_capacity(SPARE_OUTBOUND_MAX),
             counters: Counters::default(),
             draining: false,
+            tap: None,
+            tap_at: Instant::EPOCH,
             config,
             tcp_v4,
             tcp_v6,
@@ -332,12 +338,13 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// When something has to happen even if nothing arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let is_busy = !self.touched.is_empty() || !self.shaking.is_empty() || !self.found.is_empty();
-        if is_busy || self.refused.is_some() {
+        if is_busy || self.refused.is_some() || self.replies.len() > 0 {
             return Some(self.now.instant);
         }
         // An expired TIME-WAIT entry is not found: nobody has to wake up for it.
         let shed_at = (!self.waits_for_frame.is_empty()).then_some(self.shed_at);
-        self.wheel.next_deadline().into_iter().chain(shed_at).min()
+        let interface = self.interface.next_deadline();
+        self.wheel.next_deadline().into_iter().chain(shed_at).chain(interface).min()
     }
 
     /// Certificates for handshakes that begin from now on.
@@ -349,6 +356,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let in_use = self.pool.in_use();
         Counters {
             connections: u32::try_from(self.flows.len()).unwrap_or(u32::MAX),
+            reads_in_flight: u32::try_from(self.fetches.len()).unwrap_or(u32::MAX),
             files_open: u32::try_from(self.files.len()).unwrap_or(u32::MAX),
             frames_large: in_use.large,
             frames_large_max: in_use.large_max,

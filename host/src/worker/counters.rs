@@ -122,6 +122,9 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         resumptions,
         plain_to_tls,
         reads,
+        reads_done,
+        reads_took_us,
+        reads_in_flight,
         read_bytes,
         sealed_records,
         sealed_bytes,
@@ -130,7 +133,8 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         resent_bytes,
         packets,
         received_bytes,
-        credit_waits,
+        frame_waits,
+        disk_waits,
         surrendered_bytes,
         link_waits,
         files_open,
@@ -157,6 +161,8 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         ("resumptions", "TLS handshakes resumed from a ticket", resumptions),
         ("plain_to_tls", "Plain HTTP that arrived at the TLS port", plain_to_tls),
         ("disk_reads", "Reads handed to the disk", reads),
+        ("disk_reads_done", "Reads that came back from the disk", reads_done),
+        ("disk_reads_microseconds", "How long those were on their way, all together", reads_took_us),
         ("disk_read_bytes", "Bytes read from the disk", read_bytes),
         ("sealed_records", "TLS records sealed", sealed_records),
         ("sealed_bytes", "Bytes sealed", sealed_bytes),
@@ -165,17 +171,17 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         ("resent_bytes", "Stream bytes sent again", resent_bytes),
         ("packets", "Packets handed to the link", packets),
         ("received_bytes", "Stream bytes received in order", received_bytes),
-        (
-            "credit_waits",
-            "Times a connection had credit and no frame or place in the disk's queue",
-            credit_waits,
-        ),
         ("surrendered_bytes", "Bytes read that the window no longer let out", surrendered_bytes),
         ("link_waits", "Times the link's queue was full", link_waits),
         ("file_opens", "Files opened", opens),
     ] {
         visit(Figure::counter(name, help, value));
     }
+    for (lack, value) in [("frame", frame_waits), ("disk", disk_waits)] {
+        let help = "Times a connection had credit and could not read, by what there was none of";
+        visit(Figure::counter("credit_waits", help, value).labelled("lack", lack));
+    }
+    visit(Figure::gauge("disk_reads_in_flight", "Reads on their way now", reads_in_flight.into()));
     visit(Figure::gauge("connections", "Connections now", connections.into()));
     visit(Figure::gauge("files_open", "Files open now", files_open.into()));
 }

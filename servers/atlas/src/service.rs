@@ -125,6 +125,9 @@ impl Exchange {
     }
 }
 
+/// What is shown of an object's name in a list of connections.
+const OBJECT_BYTES_MAX: usize = 256;
+
 impl AtlasService {
     /// A server of `site`. `now` is in seconds since the Unix epoch.
     #[must_use]
@@ -373,6 +376,18 @@ impl turn::Service for AtlasService {
             session.state = State::Closing;
         }
         actions.finish();
+    }
+
+    fn plain_to_tls(&mut self, now: Now) -> Vec<u8> {
+        self.responder.plain_to_tls(&self.site, now)
+    }
+
+    fn object<'a>(&self, session: &'a Session) -> Option<&'a [u8]> {
+        let (State::Opening(exchange) | State::Sending(exchange)) = &session.state else { return None };
+        // Without the query: it may be a signature.
+        let target = exchange.head.split(|byte| *byte == b' ').nth(1)?;
+        let path = target.split(|byte| *byte == b'?').next()?;
+        Some(&path[..path.len().min(OBJECT_BYTES_MAX)])
     }
 
     fn on_close(&mut self, now: Now, mut session: Session, end: End, transfer: &Transfer) {

@@ -94,7 +94,7 @@ impl Second {
             read: grown(|counters| counters.engine.read_bytes),
             sealed: grown(|counters| counters.engine.sealed_bytes),
             answers: grown(|counters| counters.service.answers_total()),
-            waits: grown(|counters| counters.engine.credit_waits),
+            waits: grown(|counters| counters.engine.credit_waits()),
             connections: after.engine.connections.into(),
             frames: after.frames.large.into(),
             frames_max: after.frames.large_max.into(),

@@ -110,7 +110,11 @@ mod shows_no_plaintext {
     fn content_and_heads_are_breaches_on_the_secure_port_only() {
         let mut content = [0; 600];
         Content::of(1).fill(100, &mut content);
-        for (payload, count) in [(&content[..], 1), (b"..HTTP/1.1 200 OK", 1), (&[0x5A; 600], 0)] {
+        let refusal = b"HTTP/1.1 400 Bad Request\r\n\r\nask for https:// instead";
+        let smuggled = [&refusal[..], b"HTTP/1.1 200 OK"].concat();
+        let cases: [(&[u8], usize); 5] =
+            [(&content, 1), (b"..HTTP/1.1 200 OK", 1), (&[0x5A; 600], 0), (refusal, 0), (&smuggled, 1)];
+        for (payload, count) in cases {
             let mut watch = Watch::established(ShowsNoPlaintext::new(SECURE_PORT));
             assert_eq!(watch.data(1_000, payload), count);
             let mut watch = Watch::established(ShowsNoPlaintext::new(8_443));

@@ -198,6 +198,37 @@ fn a_file_that_shrank_ends_its_connections_and_no_other() {
 }
 
 #[test]
+fn a_failed_second_reading_of_what_has_arrived_meanwhile_ends_nothing() {
+    for secure in [false, true] {
+        for error in [true, false] {
+            let mut world = world();
+            let client = if secure { world.tls() } else { world.plain() };
+            world.say(client, "get film 0 9000");
+            assert!(world.run_until(SECOND, |world| world.engine.counters().reads == 1));
+            // The acknowledgments take long: what has arrived is taken for lost, and read again from a slow disk.
+            world.delay_up = Duration::from_millis(1_500);
+            assert!(world.run_until(SECOND, |world| world.clients[client].heard.len() == 9_000));
+            let until = world.now() + 4 * SECOND;
+            world.engine.disk_mut().stall_until(until);
+            if error {
+                world.engine.disk_mut().fail_reads(8, platform::DiskError::Io(5));
+            } else {
+                world.engine.disk_mut().truncate(ROOT, "film", 0);
+            }
+            assert!(world.run_until(SECOND, |world| world.engine.counters().reads > 1), "never read again");
+            world.run(2 * SECOND);
+            assert!(world.engine.counters().reads_in_flight > 0, "the second reading has ended too soon");
+            world.run(3 * SECOND);
+            assert_eq!(world.engine.counters().reads_in_flight, 0);
+            assert_eq!(world.engine.counters().disk_failures, 0);
+            assert!(!world.clients[client].was_reset);
+            world.delay_up = crate::world::DELAY;
+            world.leave();
+        }
+    }
+}
+
+#[test]
 fn a_failed_read_ends_its_connection_and_no_other() {
     let mut world = world();
     let (first, second) = (world.plain(), world.plain());

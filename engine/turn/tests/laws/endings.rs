@@ -1,5 +1,6 @@
 //! How connections end, and that nothing of them stays.
 
+use crate::world::service::PLAIN_TO_TLS;
 use crate::world::{SECOND, SECURE, Setup, World, bytes_of, client};
 use core::time::Duration;
 use disk_memory::Latency;
@@ -110,6 +111,9 @@ fn an_empty_server_wants_to_sleep() {
         world.hear(client, LEN_USIZE);
     }
     world.leave();
+    // The addresses have been announced the second time by then.
+    world.run(2 * SECOND);
+    world.assert_empty_handed();
     assert_eq!(world.engine.deadline(), None);
     assert!(!world.engine.turn().busy);
 }
@@ -237,12 +241,13 @@ fn a_handshake_that_never_ends_is_ended() {
 }
 
 #[test]
-fn plain_http_at_the_tls_port_is_counted_and_closed_in_order() {
+fn plain_http_at_the_tls_port_is_answered_plainly_and_closed_in_order() {
     let mut world = world();
     let tcp = world.client_tcp();
     let client = world.connect(client::host(0, false), SECURE, None, tcp);
     world.clients[client].say_raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(world.run_until(SECOND, |world| world.clients[client].peer_finished));
+    assert_eq!(world.clients[client].heard, PLAIN_TO_TLS);
     assert_eq!(world.engine.counters().plain_to_tls, 1);
     assert_eq!(world.engine.counters().tls_failures, 1);
     assert!(world.seen_by(client).all(|seen| !seen.is(Flags::RST)));

@@ -12,4 +12,5 @@ mod keys;
 mod requests;
 mod scarcity;
 mod strangers;
+mod visible;
 mod world;

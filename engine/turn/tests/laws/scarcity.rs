@@ -46,7 +46,9 @@ fn a_dozen_frames_serve_twenty_one() {
     let mut setup = Setup::new();
     setup.pool = PoolLayout { large_count: 12, small_count: 64 };
     let world = one_greedy_and_twenty_others(setup);
-    assert!(world.engine.counters().credit_waits > 0, "there were enough frames");
+    let counters = world.engine.counters();
+    assert!(counters.frame_waits > 0, "there were enough frames");
+    assert_eq!(counters.disk_waits, 0, "the disk is blamed");
 }
 
 #[test]
@@ -55,7 +57,9 @@ fn a_disk_that_takes_two_reads_serves_twenty_one() {
     setup.disk.reads_in_flight_max = 2;
     setup.disk.faults.read = Latency::Fixed(Duration::from_micros(300));
     let world = one_greedy_and_twenty_others(setup);
-    assert!(world.engine.counters().credit_waits > 0, "the disk was never full");
+    let counters = world.engine.counters();
+    assert!(counters.disk_waits > 0, "the disk was never full");
+    assert_eq!(counters.frame_waits, 0, "the frames are blamed");
 }
 
 #[test]
@@ -88,6 +92,40 @@ fn whoever_needs_no_disk_does_not_wait_for_it() {
         world.hear(client, LEN_USIZE);
     }
     world.leave();
+}
+
+#[test]
+fn bytes_of_ours_that_were_lost_do_not_wait_for_the_disk_either() {
+    for secure in [false, true] {
+        let mut setup = Setup::new();
+        setup.disk.reads_in_flight_max = 1;
+        let mut world = setup.world();
+        world.file("film", 1, LEN);
+        let [first, second] = [world.plain(), world.tls()];
+        let other = if secure { world.tls() } else { world.plain() };
+        for client in [first, second] {
+            world.say(client, &format!("get film 0 {LEN}"));
+        }
+        assert!(world.run_until(SECOND, |world| world.clients[second].heard.len() > 20_000));
+        let until = world.now() + 20 * SECOND;
+        world.engine.disk_mut().stall_until(until);
+        world.run(SECOND);
+        // The first copies of the second and the last segment.
+        let mut losses = 2;
+        world.filter(move |seen| {
+            let is_odd = seen.payload.len() < 1_448 || seen.offset % 3 == 1;
+            let loses = seen.client == Some(other) && !seen.payload.is_empty() && losses > 0 && is_odd;
+            losses -= i32::from(loses);
+            !loses
+        });
+        world.say(other, "say 5000");
+        assert!(world.run_until(5 * SECOND, |world| world.clients[other].heard.len() == 5_000), "it waits");
+        assert!(world.engine.counters().resent_bytes > 0, "nothing was lost");
+        for client in [first, second] {
+            world.hear(client, LEN_USIZE);
+        }
+        world.leave();
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::world::client::{frame, host};
 use crate::world::{PLAIN, SECOND, SERVER_MAC, SERVER_V4, Setup, World, bytes_of};
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use platform::Link as _;
 use wire::tcp::{Flags, Header, Options, SeqNum};
 use wire::{EtherType, MacAddr, Protocol, ethernet, icmpv4, ipv4};
 
@@ -222,4 +223,16 @@ fn resets_and_data_from_outside_the_window_change_nothing() {
     assert!(world.clients[client].heard == bytes_of(1, 0..LEN));
     assert_eq!(world.engine.service().asked().len(), 1);
     world.leave();
+}
+
+#[test]
+fn an_address_is_announced_a_second_time_though_nothing_else_happens() {
+    let mut world = Setup::new().world();
+    world.run(SECOND);
+    let once = world.engine.link().counters().sent;
+    assert!(once >= 2, "an announcement for each address");
+    assert!(world.engine.deadline().is_some(), "nobody would wake for the second one");
+    world.run(2 * SECOND);
+    assert_eq!(world.engine.link().counters().sent, 2 * once);
+    assert_eq!(world.engine.deadline(), None, "an idle engine sleeps");
 }

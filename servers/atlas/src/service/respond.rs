@@ -337,6 +337,20 @@ impl Responder {
         self.send(context, exchange, head, &page[..bytes], actions);
     }
 
+    /// One line for somebody who speaks plain HTTP to the port for TLS, in a response that any client understands.
+    pub(super) fn plain_to_tls(&mut self, site: &Site, now: Now) -> Vec<u8> {
+        let head = Head {
+            content_type: Some("text/plain; charset=utf-8"),
+            content_length: Some(PLAIN_TO_TLS.len() as u64),
+            cache_control: Some("no-store"),
+            connection: Connection::Close,
+            ..Head::new(Status::BadRequest)
+        };
+        let date = self.dates.date(now.unix.as_secs());
+        let bytes = head.emit(&site.settings.server, date, self.desk.as_mut_slice()).unwrap_or(0);
+        [&self.desk[..bytes], PLAIN_TO_TLS.as_bytes()].concat()
+    }
+
     /// Completes a head, writes it, and hands it over with the `content` that is in memory.
     fn send(
         &mut self,
@@ -389,6 +403,8 @@ const EXTRA_MAX: usize = 64;
 /// An odd number without a pattern: the golden ratio's.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
+const PLAIN_TO_TLS: &str =
+    "Plain HTTP was sent to the port for HTTPS: ask for https:// instead of http://.\n";
 const BROKEN: &str = "Something in this server is broken.";
 const CHANGED: &str = "The file is not the one the request is about.";
 const OUTSIDE: &str = "None of the ranges asked for lies inside the file.";

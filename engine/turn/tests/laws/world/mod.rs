@@ -117,6 +117,8 @@ pub(crate) struct World {
     pub(crate) seen: Vec<Seen>,
     /// Whether those are kept.
     pub(crate) keeps_seen: bool,
+    /// How long what clients say is on its way.
+    pub(crate) delay_up: Duration,
     /// Packets the link takes within one turn.
     pub(crate) link_room: usize,
     pub(crate) link_refused: Rc<Cell<usize>>,
@@ -174,6 +176,7 @@ impl World {
             trove: Trove { keys: ExpandedKeys::new(256), scratch: Scratch::new() },
             seen: Vec::new(),
             keeps_seen: true,
+            delay_up: DELAY,
             link_room: usize::MAX,
             link_refused: refused,
             streams_may_change: false,
@@ -378,7 +381,8 @@ impl World {
             client.poll(now, &mut frames);
         }
         let spoke = !frames.is_empty();
-        self.up.extend(frames.into_iter().map(|frame| (now + DELAY, frame)));
+        let delay = self.delay_up;
+        self.up.extend(frames.into_iter().map(|frame| (now + delay, frame)));
         spoke
     }
 

@@ -18,6 +18,8 @@ use turn::{Actions, End, FileHandle, Now, Peer, Service, Transfer};
 
 /// How long half a line may stay half.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What somebody hears who speaks plainly to the TLS port.
+pub(crate) const PLAIN_TO_TLS: &[u8] = b"this port speaks TLS\n";
 pub(crate) const ROOT: RootId = RootId(0);
 
 /// What happened to the service, in order.
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     asked: Option<(Kind, Range<u64>)>,
     busy: bool,
     draining: bool,
+    /// The file that is being sent.
+    object: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +108,7 @@ impl Lines {
         };
         let name = words.next().expect("a name");
         let mut number = || words.next().and_then(|word| word.parse().ok()).expect("an offset");
+        session.object = Some(name.to_owned());
         session.asked = Some((kind, number()..number()));
         session.busy = true;
         actions.open(ROOT, name.as_bytes());
@@ -115,7 +120,7 @@ impl Service for Lines {
     type Snapshot = ();
 
     fn on_connect(&mut self, _: Now, peer: &Peer, _: &mut Actions) -> Session {
-        Session { port: peer.remote.port(), asked: None, busy: false, draining: false }
+        Session { port: peer.remote.port(), asked: None, busy: false, draining: false, object: None }
     }
 
     fn on_bytes(&mut self, now: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
@@ -168,6 +173,7 @@ impl Service for Lines {
 
     fn on_sent(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
         session.busy = false;
+        session.object = None;
         if session.draining {
             actions.finish();
         }
@@ -175,6 +181,14 @@ impl Service for Lines {
 
     fn on_deadline(&mut self, _: Now, _: &mut Session, actions: &mut Actions) {
         actions.abort();
+    }
+
+    fn plain_to_tls(&mut self, _: Now) -> Vec<u8> {
+        PLAIN_TO_TLS.to_vec()
+    }
+
+    fn object<'a>(&self, session: &'a Session) -> Option<&'a [u8]> {
+        session.object.as_deref().map(str::as_bytes)
     }
 
     fn on_close(&mut self, _: Now, session: Session, end: End, transfer: &Transfer) {

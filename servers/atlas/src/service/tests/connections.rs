@@ -51,6 +51,39 @@ fn the_last_allowed_request_is_told_so() {
 }
 
 #[test]
+fn the_object_that_is_being_sent_is_named_without_its_query() {
+    let mut world = World::plain();
+    let object = |world: &World| {
+        let name = world.service.object(world.session.as_ref().unwrap());
+        name.map(|name| String::from_utf8(name.to_vec()).unwrap())
+    };
+    assert_eq!(object(&world), None);
+    world.slow_disk = true;
+    world.send("GET /a%20b.txt?token=secret HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(object(&world).as_deref(), Some("/a%20b.txt"));
+    world.slow_client = true;
+    world.let_files_open();
+    assert_eq!(object(&world).as_deref(), Some("/a%20b.txt"));
+    world.let_answers_end();
+    assert_eq!(object(&world), None);
+    world.slow_disk = true;
+    world.send(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1_000)));
+    assert_eq!(object(&world).map(|name| name.len()), Some(OBJECT_BYTES_MAX));
+}
+
+#[test]
+fn plain_http_at_the_tls_port_gets_a_whole_response_with_one_readable_line() {
+    let mut world = World::plain();
+    let text = String::from_utf8(world.service.plain_to_tls(world.now)).unwrap();
+    let (head, line) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains(&format!("\r\ncontent-length: {}", line.len())), "{head}");
+    assert!(head.contains("\r\nconnection: close"), "{head}");
+    assert!(line.contains("https://") && line.lines().count() == 1, "{line}");
+}
+
+#[test]
 fn one_connection_too_many_is_told_to_come_back() {
     let mut world = World::new(Settings { connections_max: 1, retry_after_s: 7, ..Settings::default() });
     let first = world.session.take();
