@@ -9,7 +9,7 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
-use link_packet::{PacketError, PacketQueue};
+use link_packet::{PacketError, PacketSocket};
 use link_tap::{TapDevice, TapError, TapQueue, TapSetup};
 use netlink::{LinkChange, Netlink, NetlinkError};
 use std::os::linux::net::SocketAddrExt as _;
@@ -115,7 +115,7 @@ pub enum Queue {
     /// Of a TAP device.
     Tap(TapQueue),
     /// Of a network interface.
-    Packet(PacketQueue),
+    Packet(PacketSocket),
 }
 
 impl Queue {
@@ -156,7 +156,7 @@ impl Network {
         match link {
             LinkChoice::Packet(interface) => {
                 // The interface first: without it an address means nothing.
-                let queues = link_packet::open(interface, workers)?;
+                let queues = link_packet::sockets(interface, workers)?;
                 for cidr in wanted {
                     host.must_not_have(cidr.address)?;
                 }
@@ -218,7 +218,7 @@ impl Network {
             netlink.add_address(VETH_KERNEL, theirs.address, theirs.prefix)?;
             kernel.push(theirs);
         }
-        let queues = link_packet::open(VETH_OURS, workers)?;
+        let queues = link_packet::sockets(VETH_OURS, workers)?;
         let why = why.to_string();
         let why = why.split(':').next().unwrap_or_default();
         Ok(Self {

@@ -270,6 +270,7 @@ mod tests {
             superframe_bytes_max,
             parts_max: 12,
             checksum: true,
+            slots: false,
         })
     }
 

@@ -1,14 +1,23 @@
-//! The packet socket's own options (packet(7), linux/if_packet.h).
+//! The packet socket's own options (packet(7), linux/if_packet.h), and the memory it shares with the kernel.
 
-#![expect(unsafe_code, reason = "setsockopt(2) and bind(2) take pointers")]
+#![expect(
+    unsafe_code,
+    reason = "setsockopt(2) and bind(2) take pointers, and rings are shared with the kernel"
+)]
+
+pub(crate) mod ring;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_ushort, socklen_t};
 
+use ring::Shape;
+
 /// All protocols, in network byte order.
 const EVERY_PROTOCOL: c_ushort = 0x0003_u16.to_be();
+/// What a socket is bound to that only sends.
+const NO_PROTOCOL: c_ushort = 0;
 /// The kernel picks a group that nobody uses.
 const FANOUT_UNIQUE: c_int = 0x2000;
 const FANOUT_HASH: c_int = 0;
@@ -29,8 +38,13 @@ pub(crate) fn socket() -> io::Result<OwnedFd> {
 
 /// Virtio-net headers both ways, past the queueing discipline, and nothing of what the host itself sends.
 pub(crate) fn set_options(fd: BorrowedFd<'_>) -> io::Result<()> {
+    receive_options(fd)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
+}
+
+/// Virtio-net headers before what arrives, nothing of what the host itself sends, and room.
+fn receive_options(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
-    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
     // Kernels before 4.20 do not know it; the engine then sees packets that are not for its address, and
     // drops them.
     let _ = set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1);
@@ -42,12 +56,108 @@ pub(crate) fn set_options(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// A TX ring on a socket that is not bound yet. The kernel reads payload out of the ring until the device has let go of
+/// it, skips what it cannot send rather than stand still before it, and takes each packet from where its slot says.
+pub(crate) fn tx_ring(fd: BorrowedFd<'_>, shape: Shape) -> io::Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as c_int)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_LOSS, 1)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_TX_HAS_OFF, 1)?;
+    // What is on its way is charged to the socket, twice over for the kernel's own structures. With less, a device that
+    // completes late has fewer slots at a time.
+    let bytes = c_int::try_from(shape.bytes() * 2).unwrap_or(c_int::MAX);
+    if set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes).is_err() {
+        let _ = set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
+    }
+    set_ring(fd, libc::PACKET_TX_RING, shape)
+}
+
+/// An RX ring on a socket that is not bound yet. A packet that is larger than a frame waits whole in the socket's queue.
+pub(crate) fn rx_ring(fd: BorrowedFd<'_>, shape: Shape) -> io::Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as c_int)?;
+    receive_options(fd)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_COPY_THRESH, 1)?;
+    set_ring(fd, libc::PACKET_RX_RING, shape)
+}
+
+fn set_ring(fd: BorrowedFd<'_>, option: c_int, shape: Shape) -> io::Result<()> {
+    shape.check();
+    let block_bytes = Shape::BLOCK_BYTES;
+    let request = libc::tpacket_req {
+        tp_block_size: block_bytes,
+        tp_block_nr: shape.count / (block_bytes / shape.frame_bytes),
+        tp_frame_size: shape.frame_bytes,
+        tp_frame_nr: shape.count,
+    };
+    set_bytes(fd, libc::SOL_PACKET, option, &request)
+}
+
+/// Lets only what is sent to `mac`, or to many, reach the socket: classic BPF on the destination address.
+///
+/// ```text
+///   ldb [0]; jset #1, accept            a group address
+///   ld  [0]; jne  mac[0..4], refuse
+///   ldh [4]; jne  mac[4..6], refuse
+///   accept: ret #-1        refuse: ret #0
+/// ```
+pub(crate) fn only_for(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_EQUAL: u16 = 0x15;
+    const JUMP_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let [a, b, c, d, e, f] = mac;
+    let mut program = [
+        step(LOAD_BYTE, 0, 0, 0),
+        step(JUMP_SET, 4, 0, 1),
+        step(LOAD_WORD, 0, 0, 0),
+        step(JUMP_EQUAL, 0, 3, u32::from_be_bytes([a, b, c, d])),
+        step(LOAD_HALF, 0, 0, 4),
+        step(JUMP_EQUAL, 0, 1, u32::from_be_bytes([0, 0, e, f])),
+        step(RETURN, 0, 0, u32::MAX),
+        step(RETURN, 0, 0, 0),
+    ];
+    let len = c_ushort::try_from(program.len()).expect("eight steps");
+    let request = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    set_bytes(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &request)
+}
+
+/// Packets that the ring had no room for since this was last asked.
+pub(crate) fn dropped(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut value = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = length_of::<libc::tpacket_stats>();
+    let pointer = &raw mut value;
+    // SAFETY: the structure and its length live through the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            pointer.cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(value.tp_drops)
+}
+
 /// Receives from the interface, and sends through it.
 pub(crate) fn bind(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    bind_to(fd, index, EVERY_PROTOCOL)
+}
+
+/// Sends through the interface, and receives nothing.
+pub(crate) fn bind_to_send(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    bind_to(fd, index, NO_PROTOCOL)
+}
+
+fn bind_to(fd: BorrowedFd<'_>, index: u32, protocol: c_ushort) -> io::Result<()> {
     // SAFETY: an address is plain bytes, and all zeroes is one.
     let mut address: libc::sockaddr_ll = unsafe { core::mem::zeroed() };
     address.sll_family = c_ushort::try_from(libc::AF_PACKET).expect("the family fits");
-    address.sll_protocol = EVERY_PROTOCOL;
+    address.sll_protocol = protocol;
     address.sll_ifindex = index.cast_signed();
     let address = &raw const address;
     // SAFETY: the address lives through the call, and its length is given.
@@ -98,9 +208,14 @@ pub(crate) fn join(fd: BorrowedFd<'_>, group: Option<u16>) -> io::Result<u16> {
 }
 
 fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-    let pointer = &raw const value;
-    // SAFETY: the integer lives through the call, and its length is given.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer.cast(), length_of::<c_int>()) })
+    set_bytes(fd, level, option, &value)
+}
+
+/// Sets an option to a value of plain bytes.
+fn set_bytes<T>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+    let pointer = core::ptr::from_ref(value);
+    // SAFETY: the value lives through the call, and its length is given. What it points to, if it does, lives as long.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, pointer.cast(), length_of::<T>()) })
 }
 
 fn length_of<T>() -> socklen_t {

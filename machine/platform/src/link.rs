@@ -141,6 +141,9 @@ pub struct LinkCapabilities {
     pub parts_max: u8,
     /// The link computes TCP checksums.
     pub checksum: bool,
+    /// Payload has to lie in memory of the link's own: it is best written there at once, through [`Link::slot`]. Packets
+    /// in parts are taken all the same, and copied.
+    pub slots: bool,
 }
 
 /// What a link counted since it was opened.
@@ -168,7 +171,7 @@ pub trait Link {
     /// The next packet that has arrived; `None` when there is none now.
     fn receive(&mut self) -> Option<Received<'_>>;
 
-    /// Queues a packet. Its frames are held until it has left.
+    /// Queues a packet. Its frames are held until it has left, or not at all if the link has slots and copied them.
     ///
     /// # Errors
     /// The queue is full: flush, reclaim, and offer the packet again.
@@ -183,6 +186,24 @@ pub trait Link {
     /// # Errors
     /// The queue is full, or the packet is longer than the link's MTU allows.
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>>;
+
+    /// Memory for the payload of the next packet, which is then staged with [`stage_slot`](Self::stage_slot): at least
+    /// as much as the largest superframe, or as the MTU. Asked for again before that, it is the same memory, and what
+    /// was written is still there; any other packet staged in between takes it.
+    ///
+    /// `None` when the queue is full (flush, reclaim, and ask again), and always when the link has no slots.
+    fn slot(&mut self) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// Queues a packet of `headers` and the first `payload_bytes` of [`slot`](Self::slot).
+    ///
+    /// # Panics
+    /// `slot` has not just given memory, or not as much.
+    fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
+        let _ = (headers, payload_bytes, offload);
+        unreachable!("a link without slots has given none");
+    }
 
     /// One doorbell for everything staged.
     fn flush(&mut self);

@@ -47,6 +47,12 @@ impl VnetHeader {
         header
     }
 
+    /// The same, for a kernel that copies the first `bytes` of the packet and leaves the others where they are.
+    #[must_use]
+    pub fn copying(self, bytes: usize) -> Self {
+        Self { hdr_len: u16::try_from(bytes).unwrap_or(u16::MAX), ..self }
+    }
+
     /// The header as the device reads it.
     #[must_use]
     pub fn emit(self) -> [u8; HEADER_BYTES] {

@@ -300,6 +300,7 @@ impl Link for VnetQueue {
             superframe_bytes_max: self.config.superframe_bytes_max,
             parts_max: self.config.parts_max,
             checksum: self.config.checksum,
+            slots: false,
         }
     }
 

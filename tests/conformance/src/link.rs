@@ -48,6 +48,11 @@ pub fn link_suite<F: LinkFixture>(make: impl FnMut() -> F) {
             a_packet_is_lent_until_the_next_is_asked_for,
             what_was_sent_and_received_is_counted,
             a_packet_that_arrived_wakes_a_sleeper,
+            a_slot_takes_a_superframe_or_the_mtu,
+            what_is_written_to_a_slot_arrives_behind_its_headers,
+            a_slot_asked_for_again_is_as_it_was_left,
+            a_link_without_room_gives_no_slot,
+            a_link_without_slots_gives_none,
         ],
         make,
     );
@@ -249,8 +254,9 @@ fn a_refused_packet_comes_back_whole<F: LinkFixture>(fixture: &mut F) {
     assert_eq!(fixture.link().in_flight(), count);
     assert_eq!(refused.bytes(), ETHERNET_BYTES + 300);
     assert_eq!(refused.parts[0].bytes(), [7; 300]);
-    // One name here, one in the refused packet, one in each that was taken.
-    assert_eq!(part.frame.shares() as usize, 2 + count);
+    // One name here, one in the refused packet, one in each that was taken and not copied.
+    let held = if fixture.link().capabilities().slots { 0 } else { count };
+    assert_eq!(part.frame.shares() as usize, 2 + held);
     assert!(fixture.link().stage_bytes(&[0; 60]).is_err(), "full for bytes too");
 }
 
@@ -266,9 +272,10 @@ fn a_link_that_was_full_takes_packets_again<F: LinkFixture>(fixture: &mut F) {
 fn frames_are_held_until_the_packet_has_left<F: LinkFixture>(fixture: &mut F) {
     let packet = packet(fixture, &[&[1; 10], &[2; 90]]);
     stage(fixture, packet);
-    assert_eq!(fixture.pool().in_use().large, 2);
+    let held = if fixture.link().capabilities().slots { 0 } else { 2 };
+    assert_eq!(fixture.pool().in_use().large, held);
     fixture.link().reclaim();
-    assert_eq!(fixture.pool().in_use().large, 2, "staged, not flushed");
+    assert_eq!(fixture.pool().in_use().large, held, "staged, not flushed");
 }
 
 fn frames_return_after_the_packet_has_left<F: LinkFixture>(fixture: &mut F) {
@@ -292,7 +299,8 @@ fn a_frame_in_two_packets_returns_after_both<F: LinkFixture>(fixture: &mut F) {
     drain(fixture);
     stage(fixture, carrying(&part));
     drop(part);
-    assert_eq!(fixture.pool().in_use().large, 1);
+    let held = if fixture.link().capabilities().slots { 0 } else { 1 };
+    assert_eq!(fixture.pool().in_use().large, held);
     drain(fixture);
     assert_eq!(fixture.pool().in_use().large, 0);
 }
@@ -407,4 +415,79 @@ fn a_packet_that_arrived_wakes_a_sleeper<F: LinkFixture>(fixture: &mut F) {
     let descriptor = fixture.link().descriptor().expect("it had one");
     assert!(wakes(descriptor), "asleep on a packet");
     assert_eq!(receipt(fixture).unwrap(), [1; 60]);
+}
+
+fn a_slot_takes_a_superframe_or_the_mtu<F: LinkFixture>(fixture: &mut F) {
+    let capabilities = fixture.link().capabilities();
+    if !capabilities.slots {
+        return;
+    }
+    let room = fixture.link().slot().expect("an empty link has a slot").len();
+    assert!(room >= capabilities.superframe_bytes_max as usize, "{room} bytes");
+    assert!(room >= usize::from(capabilities.mtu), "{room} bytes");
+    assert_eq!(fixture.link().in_flight(), 0, "given, not staged");
+}
+
+fn what_is_written_to_a_slot_arrives_behind_its_headers<F: LinkFixture>(fixture: &mut F) {
+    if !fixture.link().capabilities().slots {
+        return;
+    }
+    let header = our_header(fixture);
+    // More than there can be slots: each is used again, after other packets and before them.
+    for number in 0..200_u8 {
+        let len = 46 + usize::from(number) * 7;
+        let room = fixture.link().slot().expect("a slot");
+        room[..len].fill(number);
+        room[len] = !number;
+        fixture.link().stage_slot(&headers(&header), len, Offload::default());
+        if number % 3 == 0 {
+            let packet = packet(fixture, &[&[1; 50]]);
+            stage(fixture, packet);
+        }
+        assert_eq!(fixture.link().in_flight(), if number % 3 == 0 { 2 } else { 1 });
+        fixture.link().flush();
+        assert_eq!(arrival(fixture).unwrap(), vec![number; len]);
+        if number % 3 == 0 {
+            assert_eq!(arrival(fixture).unwrap(), [1; 50]);
+        }
+        drain(fixture);
+    }
+}
+
+fn a_slot_asked_for_again_is_as_it_was_left<F: LinkFixture>(fixture: &mut F) {
+    if !fixture.link().capabilities().slots {
+        return;
+    }
+    let header = our_header(fixture);
+    fixture.link().slot().expect("a slot")[..60].fill(1);
+    fixture.link().slot().expect("the same slot")[60..120].fill(2);
+    fixture.link().flush();
+    assert_eq!(fixture.link().reclaim(), 0, "nothing was staged");
+    fixture.link().stage_slot(&headers(&header), 120, Offload::default());
+    fixture.link().flush();
+    assert_eq!(arrival(fixture).unwrap(), [[1; 60], [2; 60]].concat());
+}
+
+fn a_link_without_room_gives_no_slot<F: LinkFixture>(fixture: &mut F) {
+    if !fixture.link().capabilities().slots {
+        return;
+    }
+    let header = our_header(fixture);
+    let mut count = 0;
+    while let Some(room) = fixture.link().slot() {
+        room[..80].fill(3);
+        fixture.link().stage_slot(&headers(&header), 80, Offload::default());
+        count += 1;
+        assert!(count < 100_000, "a queue of 100,000 packets is not bounded");
+    }
+    assert_eq!(fixture.link().in_flight(), count);
+    assert!(fixture.link().stage_bytes(&[0; 60]).is_err(), "full for bytes too");
+    assert_eq!(drain(fixture), count);
+    assert!(fixture.link().slot().is_some(), "there is room again");
+}
+
+fn a_link_without_slots_gives_none<F: LinkFixture>(fixture: &mut F) {
+    if !fixture.link().capabilities().slots {
+        assert!(fixture.link().slot().is_none());
+    }
 }

@@ -8,6 +8,7 @@ mod tests {
     use conformance::{LinkFixture, link_suite};
     use dma::{Pool, PoolLayout};
     use link_memory::{MemoryLink, MemoryLinkConfig, pair};
+    use link_packet::{PacketConfig, PacketLink};
     use link_tap::{TapDevice, TapLink, TapSetup};
     use netlink::{LinkChange, Netlink};
     use platform::Link;
@@ -93,7 +94,7 @@ mod tests {
         device.bring_up(TapSetup::default()).unwrap();
         let config = VnetConfig { submission, ..Default::default() };
         let link = queues.pop().unwrap().open(config).unwrap();
-        let peer = link_packet::open(device.name(), 1).unwrap().pop().unwrap().open(config).unwrap();
+        let peer = link_packet::sockets(device.name(), 1).unwrap().pop().unwrap().open(config).unwrap();
         Ends { link, peer, pool: pool(), delay: Duration::from_millis(1), _leftover: Leftover::default() }
     }
 
@@ -145,8 +146,8 @@ mod tests {
         assert!(device.add_address(v4, 24).unwrap_err().to_string().contains("198.18.213.1/24"));
     }
 
-    /// A packet socket on each end of a veth pair.
-    fn veth(submission: Submission) -> Ends<VnetQueue, VnetQueue> {
+    /// A veth pair whose ends are up, deleted with the last value.
+    fn veth() -> (String, String, Leftover) {
         let one = format!("cv{}a", std::process::id() % 100_000_000);
         let other = format!("cv{}b", std::process::id() % 100_000_000);
         let mut netlink = Netlink::open().unwrap();
@@ -155,23 +156,150 @@ mod tests {
         let up = LinkChange { up: Some(true), ..Default::default() };
         netlink.change_link(&one, up).unwrap();
         netlink.change_link(&other, up).unwrap();
+        (one, other, leftover)
+    }
+
+    fn socket(name: &str, submission: Submission) -> VnetQueue {
         let config = VnetConfig { submission, ..Default::default() };
-        let open = |name: &str| link_packet::open(name, 1).unwrap().pop().unwrap().open(config).unwrap();
-        let (link, peer) = (open(&one), open(&other));
+        link_packet::sockets(name, 1).unwrap().pop().unwrap().open(config).unwrap()
+    }
+
+    /// A packet socket on each end of a veth pair.
+    fn sockets(submission: Submission) -> Ends<VnetQueue, VnetQueue> {
+        let (one, other, leftover) = veth();
+        let (link, peer) = (socket(&one, submission), socket(&other, submission));
+        Ends { link, peer, pool: pool(), delay: Duration::from_millis(1), _leftover: leftover }
+    }
+
+    /// Rings on one end of a veth pair, and a packet socket on the other.
+    fn rings(config: PacketConfig) -> Ends<PacketLink, VnetQueue> {
+        let (one, other, leftover) = veth();
+        let link = link_packet::open(&one, 1).unwrap().pop().unwrap().open(config).unwrap();
+        let peer = socket(&other, Submission::Syscalls);
         Ends { link, peer, pool: pool(), delay: Duration::from_millis(1), _leftover: leftover }
     }
 
     #[test]
     #[ignore = "needs root"]
-    fn a_packet_socket_keeps_its_promises() {
-        link_suite(|| veth(Submission::Uring));
+    fn a_packet_socket_without_rings_keeps_its_promises() {
+        link_suite(|| sockets(Submission::Uring));
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_ring_of_slots_keeps_its_promises() {
+        link_suite(|| rings(PacketConfig::default()));
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_merged_packet_that_no_frame_takes_arrives_whole_and_in_its_place() {
+        let mut ends = rings(PacketConfig::default());
+        let mut queue = vec![1_u8, 40, 2, 3, 60, 4].into_iter();
+        let macs = [ends.link.capabilities().mac, ends.peer.capabilities().mac].concat();
+        let sizes: Vec<usize> = queue.by_ref().map(|kilo| usize::from(kilo) * 1_000).collect();
+        for size in &sizes {
+            let mut parts = platform::Parts::new();
+            let mut left = *size;
+            while left > 0 {
+                let mut frame = ends.pool.acquire_large().unwrap();
+                let len = left.min(16_000);
+                frame.bytes_mut()[..len].fill(u8::try_from(size / 1_000).unwrap());
+                parts.push(platform::Part {
+                    frame: frame.share(),
+                    start: 0,
+                    len: u32::try_from(len).unwrap(),
+                });
+                left -= len;
+            }
+            let total = u16::try_from(40 + size).unwrap().to_be_bytes();
+            let mut head = [&macs[..], &[8, 0, 0x45, 0], &total, &[0, 1, 0x40, 0, 64, 6, 0, 0]].concat();
+            head.extend([
+                198, 18, 9, 1, 198, 18, 9, 2, 0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 1, 0, 0,
+                0, 0,
+            ]);
+            let mut headers = platform::Headers::new();
+            headers.room_mut()[..head.len()].copy_from_slice(&head);
+            headers.set_len(head.len());
+            let offload = platform::Offload {
+                checksum: Some(platform::ChecksumOffload { start: 34, field: 16 }),
+                segmentation: (*size > 1_460).then_some(platform::Segmentation { mss: 1_460, ipv6: false }),
+            };
+            ends.peer.stage(platform::Packet { headers, parts, offload }).unwrap();
+            ends.peer.flush();
+            ends.peer.reclaim();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let mut seen = Vec::new();
+        while let Some(received) = ends.link.receive() {
+            if received.bytes.get(26..30) == Some(&[198, 18, 9, 1]) {
+                let payload = &received.bytes[54..];
+                assert!(payload.iter().all(|byte| usize::from(*byte) * 1_000 == payload.len()));
+                assert!(received.verified, "its checksum was left to the link");
+                seen.push(payload.len());
+            }
+        }
+        assert_eq!(seen, sizes);
+        assert_eq!(ends.link.counters().receive_errors, 0);
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn what_is_for_other_hardware_addresses_is_not_looked_at() {
+        let mut ends = rings(PacketConfig::default());
+        let [ours, theirs] = [ends.link.capabilities().mac, ends.peer.capabilities().mac];
+        let mut near = ours;
+        near[5] ^= 1;
+        for to in [near, [0x02, 1, 2, 3, 4, 5], ours, [0xff; 6], [0x33, 0x33, 0, 0, 0, 1]] {
+            let bytes = [&to[..], &theirs, &[0x88, 0xb5], &to, &[0; 60]].concat();
+            ends.peer.stage_bytes(&bytes).unwrap();
+        }
+        ends.peer.flush();
+        std::thread::sleep(Duration::from_millis(20));
+        let mut seen = Vec::new();
+        while let Some(received) = ends.link.receive() {
+            if received.bytes.get(12..14) == Some(&[0x88, 0xb5]) {
+                seen.push(received.bytes[14..20].to_vec());
+            }
+        }
+        assert_eq!(seen, [ours.to_vec(), vec![0xff; 6], vec![0x33, 0x33, 0, 0, 0, 1]]);
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn an_interface_that_goes_down_loses_packets_and_comes_back() {
+        let mut ends = rings(PacketConfig::default());
+        let name = ends._leftover.0.clone().unwrap();
+        let set = |up| {
+            let change = LinkChange { up: Some(up), ..Default::default() };
+            Netlink::open().unwrap().change_link(&name, change).unwrap();
+        };
+        let bytes = [&[0xff; 6][..], &[2; 6], &[0x88, 0xb5], &[7; 60]].concat();
+        set(false);
+        ends.link.stage_bytes(&bytes).unwrap();
+        ends.link.flush();
+        ends.link.reclaim();
+        assert_eq!((ends.link.in_flight(), ends.link.counters().send_errors), (0, 1));
+        set(true);
+        std::thread::sleep(Duration::from_millis(50));
+        let before = ends.link.counters().sent;
+        ends.link.stage_bytes(&bytes).unwrap();
+        ends.link.flush();
+        assert_eq!(ends.link.counters().sent, before + 1);
+        while let Some(_packet) = ends.peer.receive() {}
+        ends.peer.stage_bytes(&bytes).unwrap();
+        ends.peer.flush();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(
+            core::iter::from_fn(|| ends.link.receive().map(|got| got.bytes.to_vec())).any(|got| got == bytes)
+        );
     }
 
     #[test]
     #[ignore = "needs root"]
     fn sockets_of_one_interface_share_its_flows() {
-        let ends = veth(Submission::Syscalls);
-        let name = ends._leftover.0.as_deref().unwrap();
-        assert_eq!(link_packet::open(name, 3).unwrap().len(), 3);
+        let (name, _, _leftover) = veth();
+        assert_eq!(link_packet::sockets(&name, 3).unwrap().len(), 3);
+        assert_eq!(link_packet::open(&name, 3).unwrap().len(), 3);
     }
 }

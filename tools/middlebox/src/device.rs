@@ -61,7 +61,7 @@ impl Queues {
     pub(crate) fn open(device: &DeviceName, count: u16) -> Result<Vec<Queue>, ProgramError> {
         let (name, descriptors): (_, Vec<OwnedFd>) = match device {
             DeviceName::Packet(name) => {
-                let sockets = link_packet::open(name, count)?;
+                let sockets = link_packet::sockets(name, count)?;
                 (name, sockets.into_iter().map(OwnedFd::from).inspect(make_room).collect())
             }
             DeviceName::Tap(name) => {

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 /// Returns the processor time it took, and how many frames it forwarded.
 pub(crate) fn forward(stop: &AtomicBool) -> (Duration, u64) {
     let [client, server] = ["m0", "m1"].map(|name| {
-        let mut queues = link_packet::open(name, 1).expect("the cable's end");
+        let mut queues = link_packet::sockets(name, 1).expect("the cable's end");
         let fd = OwnedFd::from(queues.pop().expect("one"));
         set_socket_send_buffer_size_force(&fd, 16 << 20).expect("needs root");
         fd

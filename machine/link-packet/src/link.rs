@@ -1,0 +1,264 @@
+//! Both halves as a [`Link`].
+
+use core::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use platform::{
+    Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
+    Received,
+};
+use vnet::VnetHeader;
+
+use crate::error::PacketError;
+use crate::rx::RxRing;
+use crate::socket::{Interface, refused, socket};
+use crate::sys;
+use crate::sys::ring::{RxFrames, Shape, TxSlots};
+use crate::tx::{RingCounters, TxRing};
+
+/// An Ethernet header with one VLAN tag: what a frame has beyond the MTU.
+const ETHERNET_BYTES_MAX: usize = 18;
+/// A slot takes one superframe, and is a block of its own: 16 pages, one less than a packet may have fragments.
+const SLOT_BYTES: u32 = Shape::BLOCK_BYTES;
+/// A received packet of Ethernet's size, and what the kernel says of it.
+const RECEIVE_FRAME_BYTES: u32 = 2 << 10;
+
+/// How large the rings are. Fixed when they are made, which is when privileges are still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rings {
+    /// Slots of 64 KiB to send from: a power of two. What is sealed into them stays in the cache if they are few
+    /// (docs/design/links.md has the measurement).
+    pub slots: u16,
+    /// Frames of 2 KiB to receive into: a power of two, at least 32.
+    pub frames: u16,
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self { slots: 16, frames: 2_048 }
+    }
+}
+
+/// What a queue is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketConfig {
+    /// Largest TCP payload of one superframe; 0 when packets are to be cut before they come here. At most what a slot
+    /// takes.
+    pub superframe_bytes_max: u32,
+    /// Most parts a packet may have.
+    pub parts_max: u8,
+    /// TCP checksums are left to the device.
+    pub checksum: bool,
+    /// Slots are offered to be sealed into; else packets come in parts and are copied into slots.
+    pub slots: bool,
+}
+
+impl Default for PacketConfig {
+    fn default() -> Self {
+        Self {
+            superframe_bytes_max: 65_344,
+            parts_max: u8::try_from(PARTS_MAX).expect("a packet has few parts"),
+            checksum: true,
+            slots: true,
+        }
+    }
+}
+
+/// The sockets of one worker, with their rings, on their way to the thread that will use them.
+#[derive(Debug)]
+pub struct PacketQueue {
+    sender: OwnedFd,
+    receiver: OwnedFd,
+    rings: Rings,
+    mac: [u8; 6],
+    mtu: u16,
+}
+
+/// Opens `queues` queues with rings of the default size on an interface that is up. Flows are spread over them by a hash
+/// that is the same both ways.
+///
+/// # Errors
+/// There is no such interface, it is down, or we may not.
+pub fn open(interface: &str, queues: u16) -> Result<Vec<PacketQueue>, PacketError> {
+    open_with(interface, queues, Rings::default())
+}
+
+/// The same with rings of another size.
+///
+/// # Errors
+/// As [`open`].
+///
+/// # Panics
+/// Sizes that are no powers of two.
+pub fn open_with(interface: &str, queues: u16, rings: Rings) -> Result<Vec<PacketQueue>, PacketError> {
+    let interface = Interface::find(interface)?;
+    let mut group = None;
+    let mut opened = Vec::new();
+    for _ in 0..queues {
+        let sender = socket()?;
+        sys::tx_ring(sender.as_fd(), slots(rings)).map_err(refused("make a ring to send from"))?;
+        sys::bind_to_send(sender.as_fd(), interface.index)
+            .map_err(refused("bind a packet socket to the interface"))?;
+
+        let receiver = socket()?;
+        sys::rx_ring(receiver.as_fd(), frames(rings)).map_err(refused("make a ring to receive into"))?;
+        sys::only_for(receiver.as_fd(), interface.own_mac())
+            .map_err(refused("pass over packets for other hardware addresses"))?;
+        interface.listen(receiver.as_fd())?;
+        if queues > 1 {
+            let joined = sys::join(receiver.as_fd(), group);
+            group = Some(joined.map_err(refused("spread flows over sockets"))?);
+        }
+        opened.push(PacketQueue { sender, receiver, rings, mac: interface.own_mac(), mtu: interface.mtu });
+    }
+    Ok(opened)
+}
+
+fn slots(rings: Rings) -> Shape {
+    Shape { count: u32::from(rings.slots), frame_bytes: SLOT_BYTES }
+}
+
+fn frames(rings: Rings) -> Shape {
+    Shape { count: u32::from(rings.frames), frame_bytes: RECEIVE_FRAME_BYTES }
+}
+
+impl PacketQueue {
+    /// Our own hardware address.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The interface's MTU when the sockets were opened.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// Opens the queue in the calling thread, which keeps it.
+    ///
+    /// # Errors
+    /// The kernel maps no rings.
+    ///
+    /// # Panics
+    /// Superframes that no slot takes, or more parts than a packet can have.
+    pub fn open(self, config: PacketConfig) -> Result<PacketLink, PacketError> {
+        assert!(usize::from(config.parts_max) <= PARTS_MAX, "{} parts", config.parts_max);
+        let Self { sender, receiver, rings, mac, mtu } = self;
+        let map_refused = refused("map a packet socket's ring");
+        let tx = TxSlots::map(sender.as_fd(), slots(rings)).map_err(&map_refused)?;
+        let rx = RxFrames::map(receiver.as_fd(), frames(rings)).map_err(&map_refused)?;
+        assert!(
+            config.superframe_bytes_max as usize <= tx.payload_bytes_max(),
+            "superframes of {} bytes in slots of {}",
+            config.superframe_bytes_max,
+            tx.payload_bytes_max()
+        );
+        Ok(PacketLink {
+            tx: TxRing::new(tx, sender),
+            rx: RxRing::new(rx, receiver),
+            config,
+            mac,
+            mtu,
+            counters: LinkCounters::default(),
+        })
+    }
+}
+
+/// One queue, in use.
+pub struct PacketLink {
+    tx: TxRing<OwnedFd>,
+    rx: RxRing,
+    config: PacketConfig,
+    mac: [u8; 6],
+    mtu: u16,
+    counters: LinkCounters,
+}
+
+impl PacketLink {
+    /// What was asked of the kernel so far.
+    #[must_use]
+    pub fn calls(&self) -> RingCounters {
+        self.tx.calls
+    }
+}
+
+/// What stands before the headers: how many of them the kernel is to copy, and what is left to the device.
+fn vnet_header(offload: Offload, headers_bytes: usize) -> [u8; vnet::HEADER_BYTES] {
+    VnetHeader::of(offload, headers_bytes).copying(headers_bytes).emit()
+}
+
+impl Link for PacketLink {
+    fn capabilities(&self) -> LinkCapabilities {
+        let PacketConfig { superframe_bytes_max, parts_max, checksum, slots } = self.config;
+        LinkCapabilities { mac: self.mac, mtu: self.mtu, superframe_bytes_max, parts_max, checksum, slots }
+    }
+
+    fn receive(&mut self) -> Option<Received<'_>> {
+        self.rx.receive(&mut self.counters)
+    }
+
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+        let Some(room) = self.tx.room() else { return Err(Full(packet)) };
+        let mut rest = room;
+        for part in &packet.parts {
+            let (here, behind) = rest.split_at_mut(part.len as usize);
+            here.copy_from_slice(part.bytes());
+            rest = behind;
+        }
+        let headers = packet.headers.bytes();
+        let head = vnet_header(packet.offload, headers.len());
+        self.tx.stage([&head, headers], packet.bytes() - headers.len());
+        Ok(())
+    }
+
+    fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
+        if bytes.len() > usize::from(self.mtu) + ETHERNET_BYTES_MAX {
+            return Err(Full(()));
+        }
+        let room = self.tx.room().ok_or(Full(()))?;
+        let (headers, rest) = bytes.split_at(bytes.len().min(HEADERS_BYTES_MAX));
+        room[..rest.len()].copy_from_slice(rest);
+        self.tx.stage([&vnet_header(Offload::default(), bytes.len()), headers], rest.len());
+        Ok(())
+    }
+
+    fn slot(&mut self) -> Option<&mut [u8]> {
+        self.tx.room()
+    }
+
+    fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
+        let headers = headers.bytes();
+        self.tx.stage([&vnet_header(offload, headers.len()), headers], payload_bytes);
+    }
+
+    fn flush(&mut self) {
+        self.tx.flush(&mut self.counters);
+    }
+
+    fn reclaim(&mut self) -> usize {
+        self.tx.reclaim()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.tx.in_flight()
+    }
+
+    fn counters(&self) -> LinkCounters {
+        self.counters
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.rx.descriptor())
+    }
+}
+
+impl fmt::Debug for PacketLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketLink")
+            .field("in_flight", &self.in_flight())
+            .field("counters", &self.counters)
+            .field("calls", &self.calls())
+            .finish_non_exhaustive()
+    }
+}
