@@ -114,6 +114,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("rings", "machine/rings", &[], &[], Unsafety::Room),
     room("netlink", "machine/netlink", &[], &[], SYS),
     room("confine", "machine/confine", &[], &[], NONE),
+    room("survey", "machine/survey", &["netlink"], &[], SYS),
     room("platform", "machine/platform", &["clock", "dma"], &[], NONE),
     room("vnet", "machine/vnet", &["clock", "dma", "platform", "rings"], &["netlink"], SYS),
     room(
