@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   tls::Sealer ──► AwsLc::seal ──► EVP_AEAD_CTX_seal_scatter(in place, extra_in = [inner type])
+//!               ──► AwsLc::seal_separate ──► the same, from one buffer into another
 //!   tls::Opener ──► AwsLc::open ──► EVP_AEAD_CTX_open_gather(in place)
 //!   KeyUpdate   ──► AwsLc::hkdf_expand ──► HKDF-Expand over SHA-256 or SHA-384
 //! ```
@@ -48,6 +49,21 @@ impl Aead for AwsLc {
         key.0
             .seal_in_place_scatter(nonce, Aad::from(aad), in_place, extra_in, extra_out_and_tag)
             .expect("a record is within every suite's limits and its tail has room");
+    }
+
+    fn seal_separate(
+        key: &Key,
+        nonce: &Nonce,
+        aad: &[u8],
+        plaintext: &[u8],
+        out: &mut [u8],
+        extra_in: &[u8],
+        extra_out_and_tag: &mut [u8],
+    ) {
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
+        key.0
+            .seal_out_of_place_scatter(nonce, Aad::from(aad), plaintext, out, extra_in, extra_out_and_tag)
+            .expect("a record is within every suite's limits, and its room is as long as it is");
     }
 
     fn open(key: &Key, nonce: &Nonce, aad: &[u8], in_place: &mut [u8]) -> Result<usize, BadRecord> {

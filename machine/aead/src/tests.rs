@@ -75,6 +75,11 @@ fn published_vectors_are_sealed_and_opened_wherever_the_extra_input_begins() {
             let mut extra_out_and_tag = vec![0; extra_bytes + TAG_BYTES];
             AwsLc::seal(&key, &nonce, &aad, &mut in_place, &plaintext[split..], &mut extra_out_and_tag);
             assert_eq!([in_place, extra_out_and_tag].concat(), sealed, "{:?}", vector.suite);
+
+            let (mut out, mut extra_out_and_tag) = (vec![0xee; split], vec![0xee; extra_bytes + TAG_BYTES]);
+            let (front, behind) = plaintext.split_at(split);
+            AwsLc::seal_separate(&key, &nonce, &aad, front, &mut out, behind, &mut extra_out_and_tag);
+            assert_eq!([out, extra_out_and_tag].concat(), sealed, "{:?}, out of place", vector.suite);
         }
         let mut opened = sealed.clone();
         assert_eq!(AwsLc::open(&key, &nonce, &aad, &mut opened), Ok(plaintext.len()));
@@ -208,4 +213,40 @@ fn a_cache_smaller_than_the_connections_still_seals_for_each_under_its_own_key()
     let stray = sealer.seal_alert(&mut cache, Alert::CLOSE_NOTIFY).unwrap();
     let heard = pairs[0].1.poll(&mut cache, &mut scratch, &mut stray.as_bytes());
     assert_eq!(heard, Err(OpenError::BadRecord), "a record of another connection");
+}
+
+#[test]
+fn a_record_is_the_same_sealed_in_place_and_out_of_place_and_sealed_again() {
+    for version in [Version::Tls12, Version::Tls13] {
+        for suite in Suite::ALL {
+            for bytes in [0, 1, 15, 16, 17, 255, 4_096, 16_383, tls::PLAINTEXT_BYTES_MAX] {
+                let payload: Vec<u8> = (0..=u8::MAX).cycle().take(bytes).collect();
+                let content = ContentType::ApplicationData;
+                let mut cache = ExpandedKeys::<AwsLc>::new(8);
+                let [(mut here, _), (mut there, mut opener)] = [pair(version, suite), pair(version, suite)];
+                let layout = here.layout();
+                let range = layout.head_bytes..layout.head_bytes + bytes;
+                let mut frame = vec![0; layout.sealed_bytes(bytes)];
+                frame[range.clone()].copy_from_slice(&payload);
+                let record = here.bind().unwrap();
+                let in_place = here.seal(&mut cache, record, content, &mut frame, range).unwrap();
+
+                let mut out = vec![0xee; layout.sealed_bytes(bytes) + 3];
+                let record = there.bind().unwrap();
+                let sealed = there.seal_into(&mut cache, record, content, &payload, &mut out).unwrap();
+                assert_eq!((&sealed, sealed.range.end), (&in_place, frame.len()));
+                assert_eq!(out, [&frame[..], &[0xee; 3]].concat(), "{version:?} {suite:?} {bytes}");
+                let mut scratch = Scratch::new();
+                let heard = opener.poll(&mut cache, &mut scratch, &mut &out[..frame.len()]);
+                if bytes > 0 {
+                    assert_eq!(heard, Ok(Some(Message::Data(&payload))));
+                }
+
+                out.fill(0xee);
+                let reference = (sealed.id, &sealed.tag);
+                there.reseal_into(&mut cache, reference, content, &payload, &mut out).unwrap();
+                assert_eq!(out, [&frame[..], &[0xee; 3]].concat());
+            }
+        }
+    }
 }

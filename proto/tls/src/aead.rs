@@ -37,6 +37,17 @@ pub trait Aead {
         extra_out_and_tag: &mut [u8],
     );
 
+    /// The same out of place: `plaintext` is left as it is, and its ciphertext goes to `out`, which is as long.
+    fn seal_separate(
+        key: &Self::Key,
+        nonce: &Nonce,
+        aad: &[u8],
+        plaintext: &[u8],
+        out: &mut [u8],
+        extra_in: &[u8],
+        extra_out_and_tag: &mut [u8],
+    );
+
     /// Decrypts `in_place`, which ends in the tag. Returns the length of the plaintext that now is its front.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use crate::aead::{Aead, TAG_BYTES, Tag};
+use crate::aead::{Aead, Nonce, TAG_BYTES, Tag};
 use crate::alert::Alert;
 use crate::cache::ExpandedKeys;
 use crate::keys::TrafficKeys;
@@ -278,6 +278,46 @@ impl Sealer {
         Ok(sealed)
     }
 
+    /// Seals a plaintext that lies elsewhere, for the first time, at the beginning of `out`.
+    ///
+    /// # Errors
+    /// As for [`seal`](Self::seal); [`SealError::Layout`] when `out` is too short.
+    pub fn seal_into<A: Aead>(
+        &mut self,
+        cache: &mut ExpandedKeys<A>,
+        record: Unsealed,
+        content: ContentType,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<SealedRecord, SealError> {
+        let Unsealed(id) = record;
+        self.seal_into_as(cache, id, content, plaintext, out)
+    }
+
+    /// Seals again what [`seal_into`](Self::seal_into) or [`seal`](Self::seal) has sealed before, at the beginning of
+    /// `out`, under the same guard as [`reseal`](Self::reseal).
+    ///
+    /// # Errors
+    /// As for [`reseal`](Self::reseal): what was written to `out` is then zeroes.
+    pub fn reseal_into<A: Aead>(
+        &mut self,
+        cache: &mut ExpandedKeys<A>,
+        (id, tag): (RecordId, &Tag),
+        content: ContentType,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<SealedRecord, SealError> {
+        if id >= self.next {
+            return Err(SealError::NotBound);
+        }
+        let sealed = self.seal_into_as(cache, id, content, plaintext, out)?;
+        if !sealed.tag.matches(tag) {
+            out[sealed.range].fill(0);
+            return Err(SealError::PlaintextChanged);
+        }
+        Ok(sealed)
+    }
+
     /// An alert, as the next record. It does not close anything by itself.
     ///
     /// # Errors
@@ -381,27 +421,50 @@ impl Sealer {
         buffer: &mut [u8],
         payload: Range<usize>,
     ) -> Result<SealedRecord, SealError> {
-        let keys = if id.epoch == self.next.epoch {
-            &mut self.keys
-        } else {
-            let retired = self.retired.iter_mut().find(|(epoch, _)| *epoch == id.epoch);
-            &mut retired.ok_or(SealError::UnknownEpoch)?.1
-        };
+        let keys = self.keys_of(id)?;
         let range = keys.layout().around(&payload, buffer.len()).ok_or(SealError::Layout)?;
         if payload.len() > PLAINTEXT_BYTES_MAX {
             return Err(SealError::Layout);
         }
-        let tag = seal_around(keys, cache, id.number, content, &mut buffer[range.clone()]);
+        let whole = &mut buffer[range.clone()];
+        let tag = seal_whole(keys, cache, id.number, content, None, whole);
         Ok(SealedRecord { id, range, tag })
+    }
+
+    fn seal_into_as<A: Aead>(
+        &mut self,
+        cache: &mut ExpandedKeys<A>,
+        id: RecordId,
+        content: ContentType,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<SealedRecord, SealError> {
+        let keys = self.keys_of(id)?;
+        let range = 0..keys.layout().sealed_bytes(plaintext.len());
+        let whole = out.get_mut(range.clone()).ok_or(SealError::Layout)?;
+        if plaintext.len() > PLAINTEXT_BYTES_MAX {
+            return Err(SealError::Layout);
+        }
+        let tag = seal_whole(keys, cache, id.number, content, Some(plaintext), whole);
+        Ok(SealedRecord { id, range, tag })
+    }
+
+    fn keys_of(&mut self, id: RecordId) -> Result<&mut TrafficKeys, SealError> {
+        if id.epoch == self.next.epoch {
+            return Ok(&mut self.keys);
+        }
+        let retired = self.retired.iter_mut().find(|(epoch, _)| *epoch == id.epoch);
+        Ok(&mut retired.ok_or(SealError::UnknownEpoch)?.1)
     }
 }
 
-/// Seals one whole record; `whole` is head, payload and tail.
-fn seal_around<A: Aead>(
+/// Seals one whole record; `whole` is head, payload and tail. The plaintext is given, or lies where the payload will.
+fn seal_whole<A: Aead>(
     keys: &mut TrafficKeys,
     cache: &mut ExpandedKeys<A>,
     number: u32,
     content: ContentType,
+    plaintext: Option<&[u8]>,
     whole: &mut [u8],
 ) -> Tag {
     let layout = keys.layout();
@@ -416,7 +479,15 @@ fn seal_around<A: Aead>(
             // RFC 8446 §5.2: outside every record is application data; the additional data is the head.
             let aad = record::head(ContentType::ApplicationData.code(), length);
             head.copy_from_slice(&aad);
-            A::seal(cache.expanded(keys), &nonce, &aad, payload, &[content.code()], tail);
+            seal_payload::<A>(
+                cache.expanded(keys),
+                &nonce,
+                &aad,
+                plaintext,
+                payload,
+                &[content.code()],
+                tail,
+            );
         }
         Version::Tls12 => {
             let aad = record::aad12(number, content.code(), payload.len());
@@ -425,13 +496,28 @@ fn seal_around<A: Aead>(
             if !explicit.is_empty() {
                 explicit.copy_from_slice(&nonce[nonce.len() - EXPLICIT_NONCE_BYTES..]);
             }
-            A::seal(cache.expanded(keys), &nonce, &aad, payload, &[], tail);
+            seal_payload::<A>(cache.expanded(keys), &nonce, &aad, plaintext, payload, &[], tail);
         }
     }
 
     let mut tag = [0; TAG_BYTES];
     tag.copy_from_slice(&tail[tail.len() - TAG_BYTES..]);
     Tag(tag)
+}
+
+fn seal_payload<A: Aead>(
+    key: &A::Key,
+    nonce: &Nonce,
+    aad: &[u8],
+    plaintext: Option<&[u8]>,
+    payload: &mut [u8],
+    inner_type: &[u8],
+    tail: &mut [u8],
+) {
+    match plaintext {
+        None => A::seal(key, nonce, aad, payload, inner_type, tail),
+        Some(plaintext) => A::seal_separate(key, nonce, aad, plaintext, payload, inner_type, tail),
+    }
 }
 
 /// Why a record was not sealed.

@@ -51,6 +51,8 @@ impl Aead for Recorder {
 
     fn seal((): &(), _: &Nonce, _: &[u8], _: &mut [u8], _: &[u8], _: &mut [u8]) {}
 
+    fn seal_separate((): &(), _: &Nonce, _: &[u8], _: &[u8], _: &mut [u8], _: &[u8], _: &mut [u8]) {}
+
     fn open((): &(), _: &Nonce, _: &[u8], _: &mut [u8]) -> Result<usize, crate::BadRecord> {
         Err(crate::BadRecord)
     }

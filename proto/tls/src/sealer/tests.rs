@@ -74,6 +74,43 @@ mod established {
     }
 
     #[test]
+    fn a_record_sealed_elsewhere_is_the_same_bytes_and_leaves_its_plaintext() {
+        for version in [Version::Tls12, Version::Tls13] {
+            for suite in Suite::ALL {
+                let content = ContentType::ApplicationData;
+                let mut sealer = Sealer::new(keys(version, suite, 1), 0).unwrap();
+                let mut cache = Cache::new(8);
+                let record = sealer.bind().unwrap();
+                let mut out = vec![0xee; sealer.layout().sealed_bytes(7) + 1];
+                let sealed = sealer.seal_into(&mut cache, record, content, b"payload", &mut out).unwrap();
+                assert_eq!((sealed.range.clone(), out[sealed.range.end]), (0..out.len() - 1, 0xee));
+                let in_place = send_again(&mut sealer, &mut cache, &sealed, b"payload");
+                assert_eq!(in_place.as_deref(), Ok(&out[sealed.range.clone()]));
+
+                let first = out.clone();
+                out.fill(0xee);
+                let reference = (sealed.id, &sealed.tag);
+                sealer.reseal_into(&mut cache, reference, content, b"payload", &mut out).unwrap();
+                assert_eq!(out, first);
+                let changed = sealer.reseal_into(&mut cache, reference, content, b"Payload", &mut out);
+                assert_eq!(changed, Err(SealError::PlaintextChanged));
+                assert!(out[sealed.range].iter().all(|&byte| byte == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_does_not_go_where_there_is_no_room_for_it() {
+        let (mut sealer, mut cache) = sealer(Version::Tls13);
+        let record = sealer.bind().unwrap();
+        let mut out = vec![0xee; sealer.layout().sealed_bytes(7) - 1];
+        let refused =
+            sealer.seal_into(&mut cache, record, ContentType::ApplicationData, b"payload", &mut out);
+        assert_eq!(refused, Err(SealError::Layout));
+        assert!(out.iter().all(|&byte| byte == 0xee));
+    }
+
+    #[test]
     fn a_changed_object_is_refused_and_its_ciphertext_is_gone() {
         for version in [Version::Tls12, Version::Tls13] {
             let (mut sealer, mut cache) = sealer(version);
