@@ -5,6 +5,7 @@ use core::time::Duration;
 use stack::FlowId;
 use tcp::{Events, State};
 
+use crate::carrier::Carrier;
 use crate::flow::{Flow, Marks, Security};
 use crate::service::{End, Service, Transfer};
 use crate::worker::Core;
@@ -151,7 +152,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// thousand peers that fall silent would silence the server.
     fn shed_silent(&mut self) {
         let now = self.now.instant;
-        if self.waits_for_frame.is_empty() || now < self.shed_at {
+        // Nobody can acknowledge anything over a link that carries nothing.
+        if self.waits_for_frame.is_empty() || now < self.shed_at || self.carrier == Carrier::Down {
             return;
         }
         self.shed_at = now + SHED_INTERVAL;

@@ -62,6 +62,12 @@ pub struct Counters {
     pub surrendered_bytes: u64,
     /// Times the link's queue was full.
     pub link_waits: u64,
+    /// Times the link stopped carrying anything: no carrier, or no device.
+    pub link_losses: u64,
+    /// Packets of our own that were not sent because it carried nothing: replies, and what it had refused before.
+    pub link_loss_drops: u64,
+    /// Times the link's MTU changed.
+    pub mtu_changes: u64,
     /// Files open now.
     pub files_open: u32,
     /// Opens handed to the disk.

@@ -9,6 +9,7 @@ use handshake::ServerSettings;
 use platform::{Clock, Close, Completion, Disk, Entropy, Link, Platform};
 use stack::HashKey;
 
+use crate::carrier::Carrier;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::list::{ConnectionSummary, Listed};
@@ -34,6 +35,8 @@ pub struct Engine<P: Platform, A: tls::Aead, S: Service> {
     disk: P::Disk,
     clock: P::Clock,
     entropy: P::Entropy,
+    /// What the machine says of the link's carrier; a link that is lost has none, whatever this says.
+    told: Carrier,
     core: Core<A, S>,
 }
 
@@ -75,7 +78,7 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         entropy.fill(&mut seed);
         let now = Now { instant: clock.now(), unix: clock.unix_time() };
         let core = Core::new(config, &link.capabilities(), &seed, now, pool, service, secure)?;
-        Ok(Self { link, disk, clock, entropy, core })
+        Ok(Self { link, disk, clock, entropy, told: Carrier::Up, core })
     }
 
     /// One turn of the wheel. Never blocks; the data path never allocates (tested); reads the clock once.
@@ -84,6 +87,7 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         self.core.now = Now { instant: begun, unix: self.clock.unix_time() };
         self.rotate_secret(begun);
         self.tap_clock();
+        self.core.set_carrier(if self.link.is_lost() { Carrier::Down } else { self.told });
         let mut busy = self.receive(); // RX batch: ACKs become send credit.
         busy |= self.core.shake(); // A few handshakes: they cost.
         busy |= self.core.read(&mut self.disk); // Send credit becomes disk reads: one doorbell.
@@ -172,6 +176,41 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
     /// New certificates and ticket keys, for handshakes that begin from now on.
     pub fn apply_secure(&mut self, secure: ServerSettings) {
         self.core.set_secure(secure);
+    }
+
+    /// The machine says that the link has lost its carrier, or has it again. In force from the next turn on.
+    pub fn set_carrier(&mut self, carrier: Carrier) {
+        self.told = carrier;
+    }
+
+    /// Whether the last turn could send: the link was there and had its carrier.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.core.carrier
+    }
+
+    /// The machine says that the link takes packets of so many bytes from now on.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.core.set_mtu(mtu);
+    }
+
+    /// Puts another device behind the link: `reopen` does it, or fails and leaves the link as it was. The hardware
+    /// address must stay; connections do.
+    ///
+    /// # Errors
+    /// What `reopen` says.
+    pub fn reopen_link<E>(&mut self, reopen: impl FnOnce(&mut P::Link) -> Result<(), E>) -> Result<(), E> {
+        reopen(&mut self.link)?;
+        self.core.on_link_replaced(&self.link.capabilities());
+        Ok(())
+    }
+
+    /// Puts another link in place of the one there is, which is handed back with the packets that it still holds. The
+    /// hardware address must be the same.
+    pub fn replace_link(&mut self, link: P::Link) -> P::Link {
+        let old = core::mem::replace(&mut self.link, link);
+        self.core.on_link_replaced(&self.link.capabilities());
+        old
     }
 
     /// Takes no more connections and lets those that are there finish.

@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+mod carrier;
 mod close;
 mod config;
 mod counters;
@@ -39,6 +40,7 @@ mod tap;
 mod transmit;
 mod worker;
 
+pub use carrier::Carrier;
 pub use config::{Config, ConfigError};
 pub use counters::{Counters, TURN_SLOTS};
 pub use engine::{Engine, EngineParts, Turned};

@@ -14,6 +14,7 @@ use tcp::Outgoing;
 use wire::checksum::Sum;
 use wire::{Checksum, Path, emit_tcp};
 
+use crate::carrier::Carrier;
 use crate::flow::{Flow, Marks};
 use crate::outbound::Outbound;
 use crate::service::Service;
@@ -69,6 +70,9 @@ enum Sent {
 impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Sends what touched connections have to say, and the stack's own replies.
     pub(crate) fn transmit<L: Link>(&mut self, link: &mut L) -> bool {
+        if self.carrier == Carrier::Down {
+            return self.keep_silent(link);
+        }
         let mut busy = false;
         if self.transmit_waiting(link) {
             // Those touched while this list is worked off come in the next turn.

@@ -24,6 +24,7 @@ use stack::{
 };
 use tls::ExpandedKeys;
 
+use crate::carrier::Carrier;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::files::{FileRef, Files};
@@ -107,6 +108,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     /// Who looks at packets, and the time they are told.
     pub(crate) tap: Option<Box<dyn Tap>>,
     pub(crate) tap_at: Instant,
+    /// Whether the link carries anything.
+    pub(crate) carrier: Carrier,
 }
 
 impl<A: tls::Aead, S: Service> Core<A, S> {
@@ -172,6 +175,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             draining: false,
             tap: None,
             tap_at: Instant::EPOCH,
+            carrier: Carrier::Up,
             config,
             tcp_v4,
             tcp_v6,
@@ -342,7 +346,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return Some(self.now.instant);
         }
         // An expired TIME-WAIT entry is not found: nobody has to wake up for it.
-        let shed_at = (!self.waits_for_frame.is_empty()).then_some(self.shed_at);
+        // Nobody is shed over a link that carries nothing.
+        let sheds = !self.waits_for_frame.is_empty() && self.carrier == Carrier::Up;
+        let shed_at = sheds.then_some(self.shed_at);
         let interface = self.interface.next_deadline();
         self.wheel.next_deadline().into_iter().chain(shed_at).chain(interface).min()
     }

@@ -137,6 +137,9 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         disk_waits,
         surrendered_bytes,
         link_waits,
+        link_losses,
+        link_loss_drops,
+        mtu_changes,
         files_open,
         opens,
         frames_large: _,
@@ -173,6 +176,9 @@ fn visit_engine(counters: &turn::Counters, visit: &mut dyn FnMut(Figure)) {
         ("received_bytes", "Stream bytes received in order", received_bytes),
         ("surrendered_bytes", "Bytes read that the window no longer let out", surrendered_bytes),
         ("link_waits", "Times the link's queue was full", link_waits),
+        ("link_losses", "Times the link lost its carrier or its device", link_losses),
+        ("link_loss_drops", "Packets that were not sent because the link carried nothing", link_loss_drops),
+        ("link_mtu_changes", "Times the link's MTU changed", mtu_changes),
         ("file_opens", "Files opened", opens),
     ] {
         visit(Figure::counter(name, help, value));

@@ -154,6 +154,8 @@ pub struct MemoryLink {
     counters: LinkCounters,
     /// Bytes staged since the last flush.
     staged_bytes: u64,
+    /// The device is gone.
+    lost: bool,
     /// What `receive` lent last, when it is contiguous as it stands.
     current: Option<Delivery>,
     /// What `receive` gathered last.
@@ -177,6 +179,7 @@ impl MemoryLink {
             incoming,
             counters: LinkCounters::default(),
             staged_bytes: 0,
+            lost: false,
             current: None,
             scratch: Vec::new(),
             spare,
@@ -220,6 +223,12 @@ impl MemoryLink {
     pub fn set_mtu(&mut self, mtu: u16) {
         self.config.mtu = mtu;
         self.mtu_max = self.mtu_max.max(mtu);
+    }
+
+    /// The device of this end vanishes, as one that an operator deletes. What is on its way to the other end may still be
+    /// received there.
+    pub fn lose(&mut self) {
+        self.lost = true;
     }
 
     /// Lets go of what `receive` lent, and keeps its buffer for the next copy.
@@ -279,6 +288,9 @@ impl Link for MemoryLink {
     }
 
     fn receive(&mut self) -> Option<Received<'_>> {
+        if self.lost {
+            return None;
+        }
         let delivery = self.receive_packet()?;
         let verified = delivery.verified();
         if !delivery.parts().is_empty() && self.config.gather == Gather::Copy {
@@ -295,7 +307,7 @@ impl Link for MemoryLink {
 
     fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
         self.check(&packet);
-        if bytes_on_the_wire(&packet) > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
+        if self.lost || bytes_on_the_wire(&packet) > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
             self.counters.send_errors += 1;
             return Ok(());
         }
@@ -342,6 +354,10 @@ impl Link for MemoryLink {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost
     }
 }
 

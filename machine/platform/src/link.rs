@@ -217,6 +217,14 @@ pub trait Link {
     /// What was counted so far.
     fn counters(&self) -> LinkCounters;
 
-    /// Readable when a packet has arrived; `None` when the link cannot be slept on.
+    /// Readable when a packet has arrived; `None` when the link cannot be slept on. Of a link that [is
+    /// lost](Self::is_lost) it means nothing and may be readable for ever.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The device is gone, and this link will carry nothing any more: another has to take its place. It still keeps the
+    /// other promises: what is staged is counted among [`LinkCounters::send_errors`], and its frames come back. A
+    /// device that only has no carrier is not lost.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }

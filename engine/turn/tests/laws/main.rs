@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod again;
 mod bytes;
+mod carrier;
 mod credit;
 mod endings;
 mod keys;

@@ -114,4 +114,8 @@ impl Link for NarrowLink {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    fn is_lost(&self) -> bool {
+        self.inner.is_lost()
+    }
 }

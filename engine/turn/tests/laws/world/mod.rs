@@ -21,7 +21,7 @@ use stack::{Address, InterfaceConfig};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use tls::{ExpandedKeys, Scratch, Suite, Version};
-use turn::{Config, Engine, EngineParts};
+use turn::{Carrier, Config, Engine, EngineParts};
 use wire::tcp::{Flags, Header};
 use wire::{MacAddr, Packet, parse_frame};
 
@@ -287,6 +287,36 @@ impl World {
     /// A frame of nobody's, to the server.
     pub(crate) fn inject(&mut self, frame: Vec<u8>) {
         self.up.push_back((self.now() + DELAY, frame));
+    }
+
+    // ── The link ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The cable is out, or in again. What was on the wire still arrives.
+    pub(crate) fn set_carrier(&mut self, carrier: Carrier) {
+        self.engine.set_carrier(carrier);
+        self.hungry = true;
+    }
+
+    /// The server's device vanishes.
+    pub(crate) fn lose_link(&mut self) {
+        self.engine.link_mut().inner.lose();
+        self.hungry = true;
+    }
+
+    /// Another device takes its place, with another wire. What the old one held is gone.
+    pub(crate) fn replace_link(&mut self, link: MemoryLinkConfig) {
+        let (ours, wire) = link_memory::pair(8_192, link);
+        let (room, refused) = (Rc::clone(&self.room), Rc::clone(&self.link_refused));
+        let old = self.engine.replace_link(NarrowLink { inner: ours, room, refused });
+        drop((old, core::mem::replace(&mut self.wire, wire)));
+        self.hungry = true;
+    }
+
+    /// An operator changes the MTU of the server's device, and the machine says so.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+        self.engine.link_mut().inner.set_mtu(mtu);
+        self.engine.set_mtu(mtu);
+        self.hungry = true;
     }
 
     // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
