@@ -17,10 +17,12 @@ mod error;
 mod generic;
 mod message;
 mod route;
+mod watch;
 
 pub use error::NetlinkError;
 pub use generic::{Channels, DeviceFeatures, Generic, Offloads, Rings, Rss, XdpFeatures, XskFeatures};
 pub use route::{AddressInfo, LinkChange, LinkInfo, Netlink, Queues, RouteInfo, XdpAttached, XdpMode};
+pub use watch::{LinkWatch, News};
 
 #[cfg(target_endian = "big")]
 compile_error!("netlink speaks the host's byte order, and this crate writes little-endian");

@@ -9,8 +9,8 @@ use crate::conversation::{ACK, Conversation, DUMP, REQUEST};
 use crate::message::{Message, attributes, string, u32_at};
 
 // Message types and flags (linux/rtnetlink.h, linux/netlink.h).
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
@@ -308,7 +308,7 @@ fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_BYTES] {
     fixed
 }
 
-fn link_info(body: &[u8]) -> Option<LinkInfo> {
+pub(crate) fn link_info(body: &[u8]) -> Option<LinkInfo> {
     let (index, flags) = (u32_at(body, 4)?, u32_at(body, 8)?);
     let mut link = LinkInfo {
         index,

@@ -114,6 +114,8 @@ pub struct VnetQueue {
     /// The last batch brought packets and then found the device empty: the answer to the next question is
     /// known.
     drained: bool,
+    /// The device is gone.
+    lost: bool,
 }
 
 impl VnetQueue {
@@ -155,7 +157,38 @@ impl VnetQueue {
             filled: 0,
             width: 1,
             drained: false,
+            lost: false,
         })
+    }
+
+    /// Puts another descriptor behind the queue, of a device that takes the place of the one that was there. Packets that
+    /// had not left are dropped and counted; addresses and capabilities stay, and the MTU becomes `mtu`.
+    ///
+    /// # Errors
+    /// The descriptor cannot be made nonblocking; the queue is then as it was.
+    pub fn reopen(&mut self, fd: OwnedFd, mtu: u16) -> io::Result<()> {
+        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+        self.drop_staged();
+        if let Some(ring) = &self.ring
+            && let Err(error) = ring.replace(fd.as_fd())
+        {
+            self.abandon_ring(error);
+        }
+        self.fd = fd;
+        self.config.mtu = mtu;
+        (self.next, self.filled, self.width) = (0, 0, 1);
+        (self.drained, self.lost) = (false, false);
+        Ok(())
+    }
+
+    /// Gives up what is staged: it has nowhere to go.
+    fn drop_staged(&mut self) {
+        while let Some(slot) = self.staged.pop_front() {
+            self.slots[usize::from(slot)].clear();
+            self.free.push(slot);
+            self.counters.send_errors += 1;
+            self.written += 1;
+        }
     }
 
     /// How packets go to the kernel: never [`Submission::Detect`].
@@ -234,6 +267,7 @@ impl VnetQueue {
                     continue;
                 }
             }
+            self.lost |= is_loss(*result);
             if *result >= 0 {
                 self.counters.sent += 1;
                 self.counters.sent_bytes += packet.bytes() as u64;
@@ -253,7 +287,7 @@ impl VnetQueue {
 
     /// Reads a batch. Returns whether there is anything to look at.
     fn read_batch(&mut self) -> bool {
-        if core::mem::take(&mut self.drained) {
+        if core::mem::take(&mut self.drained) || self.lost {
             return false;
         }
         let width = self.width.min(self.buffers.len());
@@ -275,6 +309,7 @@ impl VnetQueue {
         let mut arrived = 0;
         for (result, buffer) in results.iter().zip(&mut self.buffers) {
             let len = usize::try_from(*result).unwrap_or(0);
+            self.lost |= is_loss(*result);
             let fits = HEADER_BYTES < len && len <= buffer.room_mut().len();
             if !fits && !is_refusal(*result) {
                 self.counters.receive_errors += 1;
@@ -343,6 +378,10 @@ impl Link for VnetQueue {
 
     fn flush(&mut self) {
         while !self.staged.is_empty() {
+            if self.lost {
+                self.drop_staged();
+                return;
+            }
             if !self.write_batch() {
                 return;
             }
@@ -366,6 +405,10 @@ impl Link for VnetQueue {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
+
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
 }
 
 impl fmt::Debug for VnetQueue {
@@ -383,6 +426,12 @@ impl fmt::Debug for VnetQueue {
 /// The device has no room now, or nothing to read.
 fn is_refusal(result: i32) -> bool {
     result < 0 && (result == -libc::EAGAIN || result == -libc::ENOBUFS)
+}
+
+/// The device is gone: a TAP queue says `EBADFD`, a packet socket `ENXIO` or `ENODEV`. A device that is only down says
+/// something else.
+fn is_loss(result: i32) -> bool {
+    [libc::EBADFD, libc::ENXIO, libc::ENODEV].contains(&result.saturating_neg())
 }
 
 fn write(fd: BorrowedFd<'_>, packet: &Outgoing) -> i32 {

@@ -11,6 +11,7 @@ use core::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue, types};
 use platform::PARTS_MAX;
 
@@ -44,13 +45,22 @@ impl BatchRing {
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
+            .setup_r_disabled()
             .dontfork()
             .build(entries)
             // Kernels before 6.1 do not know these.
-            .or_else(|_| IoUring::builder().setup_submit_all().dontfork().build(entries))?;
+            .or_else(|_| {
+                IoUring::builder().setup_submit_all().setup_r_disabled().dontfork().build(entries)
+            })?;
         ring.submitter().register_files(&[fd.as_raw_fd()])?;
+        restrict(&ring)?;
         let none = libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 };
         Ok(Self { ring, iovecs: Box::new(Iovecs([[none; PIECES_MAX]; BATCH_MAX])), results: [0; BATCH_MAX] })
+    }
+
+    /// Goes on with another descriptor. What was submitted to the old one has ended.
+    pub(crate) fn replace(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.submitter().register_files_update(0, &[fd.as_raw_fd()]).map(drop)
     }
 
     /// Writes each packet. Returns what became of each: bytes written, or a negative errno.
@@ -116,6 +126,25 @@ impl BatchRing {
     }
 }
 
+/// `IORING_UNREGISTER_FILES` and `IORING_REGISTER_FILES_UPDATE` (linux/io_uring.h).
+const REGISTER_OPERATIONS: [u8; 2] = [3, 6];
+/// `IOSQE_FIXED_FILE`: the file is the registered one.
+const FIXED_FILE: u8 = 1;
+
+/// Lets the ring read from and write to the registered file, and nothing else, for ever: seccomp does not see what a ring
+/// is asked to do.
+fn restrict(ring: &IoUring) -> io::Result<()> {
+    let mut allowed = vec![
+        Restriction::sqe_op(opcode::Writev::CODE),
+        Restriction::sqe_op(opcode::Read::CODE),
+        Restriction::sqe_flags_allowed(FIXED_FILE),
+        Restriction::sqe_flags_required(FIXED_FILE),
+    ];
+    allowed.extend(REGISTER_OPERATIONS.map(Restriction::register_op));
+    ring.submitter().register_restrictions(&mut allowed)?;
+    ring.submitter().register_enable_rings()
+}
+
 /// # Safety
 /// What the entry points to must stay valid until it has completed.
 unsafe fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> {
@@ -138,5 +167,29 @@ fn is_transient(error: &io::Error) -> bool {
 impl fmt::Debug for BatchRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchRing").field("ring", &self.ring.as_raw_fd()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_does_what_it_is_for_and_nothing_else() {
+        let (ours, _theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let Ok(mut ring) = BatchRing::open(std::os::fd::AsFd::as_fd(&ours)) else { return };
+        let fixed = squeue::Flags::FIXED_FILE;
+        // Fallocate and fsync have no pointers; the last one names a descriptor that is not the registered one.
+        for entry in [
+            opcode::Fsync::new(FILE).build(),
+            opcode::Nop::new().build().flags(fixed),
+            opcode::Fsync::new(types::Fd(ours.as_raw_fd())).build(),
+        ] {
+            // SAFETY: none of these entries points to anything.
+            unsafe { push(&mut ring.ring, &entry) }.unwrap();
+            assert_eq!(ring.run(1).unwrap(), [-libc::EACCES]);
+        }
+        let refused = ring.ring.submitter().register_eventfd(ours.as_raw_fd()).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
     }
 }

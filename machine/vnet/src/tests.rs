@@ -109,6 +109,41 @@ impl Fixture {
     }
 }
 
+mod another_descriptor {
+    use super::*;
+
+    #[test]
+    fn takes_the_place_of_one_whose_device_is_gone() {
+        for submission in [Submission::Uring, Submission::Syscalls] {
+            let mut old = Fixture::with(submission);
+            let mut new = Fixture::with(submission);
+            let frame = old.packet(1, 100);
+            old.queue.stage(frame).unwrap();
+            old.stage_small(2..5);
+            let (ours, device) =
+                socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+            old.queue.reopen(ours, 1_400).unwrap();
+            new.device = device;
+            assert_eq!(old.queue.submission(), submission);
+            assert_eq!((old.queue.in_flight(), old.queue.reclaim(), old.pool.in_use().large), (0, 4, 0));
+            assert_eq!((old.queue.counters().send_errors, old.queue.capabilities().mtu), (4, 1_400));
+            old.stage_small(10..20);
+            old.queue.flush();
+            for number in 10..20 {
+                assert_eq!(new.device_takes().unwrap()[HEADER_BYTES], number, "{submission:?}");
+            }
+            assert_eq!(old.device_takes(), Some(Vec::new()), "the old device has not seen the end");
+            for number in 0..5 {
+                new.device_gives(&[[0; HEADER_BYTES].as_slice(), &[number; 60]].concat());
+            }
+            for number in 0..5 {
+                assert_eq!(old.queue.receive().unwrap().bytes, [number; 60], "{submission:?}");
+            }
+            assert_eq!(old.queue.submission(), submission);
+        }
+    }
+}
+
 mod a_flush {
     use super::*;
 
