@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{HEADROOM_BYTES, LARGE_BYTES, PAYLOAD_BYTES, Pool, SMALL_BYTES};
+use crate::{CHUNK_BYTES, HEADROOM_BYTES, LARGE_BYTES, PAYLOAD_BYTES, Pool, SMALL_BYTES};
 
 /// The only name of a frame's bytes. Dropping it puts the frame back on top of the pool.
 pub struct Frame {
@@ -21,7 +21,7 @@ impl Frame {
         self.index
     }
 
-    /// All of the frame: headroom, payload and tail of a large one; the payload of a small one.
+    /// All of the frame: headroom, payload and tail of a large one; the payload of a small one or of a chunk.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         let (start, bytes) = self.pool.span(self.index);
@@ -46,7 +46,13 @@ impl Frame {
     /// How much payload the frame takes.
     #[must_use]
     pub fn payload_bytes_max(&self) -> usize {
-        if self.pool.is_large(self.index) { PAYLOAD_BYTES } else { SMALL_BYTES }
+        if self.pool.is_large(self.index) {
+            PAYLOAD_BYTES
+        } else if self.pool.is_chunk(self.index) {
+            CHUNK_BYTES
+        } else {
+            SMALL_BYTES
+        }
     }
 
     /// The payload's address, for a device that will write it. Valid while the frame lives.

@@ -1,10 +1,11 @@
 //! Memory that devices read and write: an arena of huge pages, cut into frames, handed out last-in first-out.
 //!
 //! ```text
-//! arena   | large | large | … | small | small | …     one mapping; registered once with link and disk
+//! arena   | large | large | … | small | small | … | chunk | …     one mapping, registered once with link and disk
 //!
 //! large   | headroom 512 | payload 16,384, page-aligned | tail 512 |      one TLS record and its packet headers
 //! small   | payload 2,048 |                                              bytes kept until acknowledged
+//! chunk   | 4,096, page-aligned |                                        packets received, headers to be sent (AF_XDP)
 //! ```
 //!
 //! A [`Frame`] is the only name of its bytes, so it may be written, or lent to a disk by moving it. Sharing one
@@ -35,6 +36,8 @@ pub const TAIL_BYTES: usize = 512;
 pub const LARGE_BYTES: usize = HEADROOM_BYTES + PAYLOAD_BYTES + TAIL_BYTES;
 /// The whole of a small frame.
 pub const SMALL_BYTES: usize = 2_048;
+/// The whole of a chunk: the largest that AF_XDP knows, and the most that one of its descriptors names.
+pub const CHUNK_BYTES: usize = 4_096;
 /// Payloads begin on this boundary, the strictest that O_DIRECT asks of memory.
 pub const PAYLOAD_ALIGN: usize = 4_096;
 

@@ -262,6 +262,62 @@ impl Model {
     }
 }
 
+mod a_pool_with_chunks {
+    use super::*;
+
+    fn chunked() -> Pool {
+        Pool::with_chunks(LAYOUT, 6).unwrap()
+    }
+
+    #[test]
+    fn cuts_them_behind_its_frames_and_counts_them_from_zero() {
+        let pool = chunked();
+        let chunks: Vec<_> = core::iter::from_fn(|| pool.acquire_chunk()).collect();
+        assert_eq!((chunks.len(), pool.chunks_free()), (6, 0));
+        let mut end = pool.offset_of(all_small(&pool).last().unwrap().bytes()).unwrap() + SMALL_BYTES as u64;
+        for (number, chunk) in (0..).zip(&chunks) {
+            assert_eq!(pool.chunk_number(chunk), Some(number));
+            assert_eq!((chunk.bytes().len(), chunk.payload_start()), (CHUNK_BYTES, 0));
+            let offset = pool.offset_of(chunk.bytes()).unwrap();
+            assert!(offset >= end && offset.is_multiple_of(CHUNK_BYTES as u64), "chunk {number} at {offset}");
+            end = offset + CHUNK_BYTES as u64;
+            for inside in [offset, offset + 1, end - 1] {
+                assert_eq!(pool.chunk_at(inside), Some(number));
+            }
+        }
+        assert_eq!(pool.chunk_at(end), None);
+        assert_eq!(pool.chunk_at(0), None);
+    }
+
+    #[test]
+    fn hands_out_the_one_that_came_back_last() {
+        let pool = chunked();
+        let (first, second) = (pool.acquire_chunk().unwrap(), pool.acquire_chunk().unwrap());
+        let index = first.index();
+        drop(second);
+        drop(first);
+        assert_eq!(pool.acquire_chunk().unwrap().index(), index);
+    }
+
+    #[test]
+    fn leaves_its_frames_as_they_were() {
+        let pool = chunked();
+        assert_eq!((all_large(&pool).len(), all_small(&pool).len(), pool.chunk_count()), (5, 7, 6));
+        assert_eq!(pool.chunk_number(&pool.acquire_large().unwrap()), None);
+        drop(pool.acquire_chunk().unwrap().share().clone());
+        assert_eq!(pool.chunks_free(), 6);
+    }
+
+    #[test]
+    fn knows_which_bytes_are_its_own() {
+        let pool = chunked();
+        assert_eq!(pool.offset_of(&[1, 2, 3]), None);
+        let frame = pool.acquire_large().unwrap();
+        let offset = pool.offset_of(frame.bytes()).unwrap();
+        assert_eq!(pool.offset_of(&frame.bytes()[7..9]), Some(offset + 7));
+    }
+}
+
 proptest! {
     #[test]
     fn the_pool_is_two_stacks_whatever_its_users_do(steps in steps()) {

@@ -1,0 +1,527 @@
+//! One socket as a [`Link`].
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use arrayvec::ArrayVec;
+use dma::{CHUNK_BYTES, Frame, Pool};
+use platform::{
+    ChecksumOffload, Full, Link, LinkCapabilities, LinkCounters, PARTS_MAX, Packet, Parts, Received,
+};
+use xdp::{
+    BusyPoll, CopyMode, Descriptor, METADATA_BYTES, Piece, Socket, SocketConfig, SocketFacts, SocketState,
+    XdpError,
+};
+
+use crate::plan::Limits;
+
+/// An Ethernet header with one VLAN tag: what a frame has beyond the MTU.
+const ETHERNET_BYTES_MAX: usize = 18;
+
+/// Where headers begin in a chunk: a cache line of their own, and metadata before it.
+const HEAD_START: usize = 64;
+const _: () = assert!(METADATA_BYTES <= HEAD_START);
+/// What fits into a chunk behind that.
+const HEAD_BYTES: usize = CHUNK_BYTES - HEAD_START;
+
+/// The largest MTU that we take: Ethernet's jumbo frames, and some more.
+const MTU_MAX: usize = HEADS_MAX * HEAD_BYTES - ETHERNET_BYTES_MAX;
+/// The most chunks of a packet that is copied.
+const HEADS_MAX: usize = 4;
+
+/// Descriptors of one packet in copy mode: the kernel's MAX_SKB_FRAGS.
+const PIECES_MAX_COPIED: usize = 17;
+
+/// A payload as short as this costs less to copy than a descriptor of its own.
+const COPY_BYTES_MAX: usize = 256;
+
+/// The largest packet that is gathered from pieces when it arrives.
+const ASSEMBLY_BYTES_MAX: usize = 64 << 10;
+
+/// `XDP_TXMD_FLAGS_CHECKSUM`
+const METADATA_CHECKSUM: u64 = 1 << 1;
+
+/// What a link is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfxdpConfig {
+    /// Who moves the bytes.
+    pub copy_mode: CopyMode,
+    /// Descriptors that may be staged, and pieces that may wait to be looked at.
+    pub slots: u32,
+    /// Chunks to receive into.
+    pub receive_chunks: u32,
+    /// The driver computes TCP checksums in zero-copy mode (netdev netlink, `tx-checksum`).
+    pub device_checksum: bool,
+    /// Whether the driver can do zero-copy, if it says (netdev netlink, `xsk-zerocopy`).
+    pub device_zero_copy: Option<bool>,
+    /// Descriptors that the driver takes for one packet in zero-copy mode (netdev netlink, `xdp-zc-max-segs`).
+    pub device_pieces_max: u32,
+    /// Never a packet in several pieces, even where it could be.
+    pub single_buffer: bool,
+    /// Poll the queue ourselves.
+    pub busy_poll: Option<BusyPoll>,
+}
+
+impl Default for AfxdpConfig {
+    fn default() -> Self {
+        Self {
+            copy_mode: CopyMode::Best,
+            slots: 1_024,
+            receive_chunks: 1_024,
+            device_checksum: false,
+            device_zero_copy: None,
+            device_pieces_max: 1,
+            single_buffer: false,
+            busy_poll: None,
+        }
+    }
+}
+
+impl AfxdpConfig {
+    /// The chunks that a pool needs for such a link: to receive into, and to build headers in.
+    #[must_use]
+    pub fn chunk_count(&self) -> u32 {
+        self.receive_chunks + self.slots
+    }
+}
+
+/// Who computes TCP checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summer {
+    /// The device, by TX metadata.
+    Device,
+    /// The kernel, or the device below it.
+    Kernel,
+    /// The engine.
+    Engine,
+}
+
+/// What a link got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfxdpFacts {
+    /// The NIC reads and writes the arena; else the kernel copies.
+    pub zero_copy: bool,
+    /// A packet may have several pieces.
+    pub multi_buffer: bool,
+    /// Who computes TCP checksums.
+    pub checksum: Summer,
+    /// Our own calls poll the queue.
+    pub busy_poll: bool,
+}
+
+impl fmt::Display for AfxdpFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { zero_copy, multi_buffer, checksum, busy_poll } = self;
+        f.write_str(if *zero_copy { "zero-copy" } else { "copied by the kernel" })?;
+        f.write_str(if *multi_buffer { ", packets in several buffers" } else { ", packets in one buffer" })?;
+        f.write_str(match checksum {
+            Summer::Device => ", checksums by the device",
+            Summer::Kernel => ", checksums by the kernel or its device",
+            Summer::Engine => ", checksums in software",
+        })?;
+        if *busy_poll {
+            f.write_str(", polled by us")?;
+        }
+        Ok(())
+    }
+}
+
+/// A queue of an interface, on its way to the thread that will use it.
+#[derive(Debug)]
+pub struct AfxdpQueue {
+    fd: OwnedFd,
+    interface: u32,
+    queue: u32,
+    mac: [u8; 6],
+    mtu: u16,
+}
+
+impl AfxdpQueue {
+    /// Names a queue of the interface with that index, hardware address and MTU. `fd` is from [`Socket::create`].
+    #[must_use]
+    pub fn new(fd: OwnedFd, interface: u32, queue: u32, mac: [u8; 6], mtu: u16) -> Self {
+        Self { fd, interface, queue, mac, mtu }
+    }
+
+    /// Opens the queue in the calling thread, which keeps it, with the pool's arena as its memory. The pool needs
+    /// [`AfxdpConfig::chunk_count`] chunks. Nothing arrives before the socket stands in the steering program's map:
+    /// [`Link::descriptor`] is what to put there.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn open(self, pool: &Pool, config: AfxdpConfig) -> Result<AfxdpLink, XdpError> {
+        let Self { fd, interface, queue, mac, mtu } = self;
+        // Metadata that a zero-copy driver does not read would only take room.
+        let copied = config.copy_mode == CopyMode::Copy || config.device_zero_copy == Some(false);
+        let mtu = usize::from(mtu).min(MTU_MAX);
+        let mut packet_bytes_max = u32::try_from(mtu + ETHERNET_BYTES_MAX).expect("an MTU is short");
+        if config.single_buffer {
+            packet_bytes_max = packet_bytes_max.min(u32::try_from(HEAD_BYTES).expect("short"));
+        }
+        let socket = Socket::open(
+            fd,
+            interface,
+            queue,
+            pool,
+            SocketConfig {
+                rx_slots: config.slots.max(config.receive_chunks),
+                tx_slots: config.slots,
+                receive_chunks: config.receive_chunks,
+                copy_mode: config.copy_mode,
+                packet_bytes_max,
+                metadata: copied || config.device_checksum,
+                busy_poll: config.busy_poll,
+            },
+        )?;
+        Ok(AfxdpLink::new(socket, pool.clone(), mac, mtu, config))
+    }
+}
+
+/// A packet that is staged or on its way.
+#[derive(Debug, Default)]
+struct Outgoing {
+    descriptors: u32,
+    bytes: u64,
+    /// Chunks of ours that carry headers, or all of it: held until it has left.
+    _heads: ArrayVec<Frame, HEADS_MAX>,
+    _parts: Parts,
+}
+
+/// What is lent to the engine.
+#[derive(Debug)]
+enum Lent {
+    Nothing,
+    Piece(Piece),
+    /// It lies in the assembly.
+    Assembly,
+}
+
+/// One queue of one interface.
+#[derive(Debug)]
+pub struct AfxdpLink {
+    /// Before the packets whose frames it reads, so that it is closed before.
+    socket: Socket,
+    pool: Pool,
+    capabilities: LinkCapabilities,
+    facts: AfxdpFacts,
+    counters: LinkCounters,
+    limits: Limits,
+    /// Packets of this length and shorter are copied into one chunk.
+    gather_bytes_max: usize,
+
+    /// Oldest first: what is staged comes back in that order.
+    outgoing: VecDeque<Outgoing>,
+    /// Descriptors that came back and do not yet make a packet.
+    returned: u32,
+
+    lent: Lent,
+    assembly: Vec<u8>,
+    /// The packet being gathered is too large, and what follows of it is passed over.
+    overlong: bool,
+}
+
+impl AfxdpLink {
+    fn new(socket: Socket, pool: Pool, mac: [u8; 6], mtu: usize, config: AfxdpConfig) -> Self {
+        let SocketFacts { zero_copy, multi_buffer, metadata, busy_poll } = socket.facts();
+        let multi_buffer = multi_buffer && !config.single_buffer;
+        let checksum = match (metadata, zero_copy) {
+            (false, _) => Summer::Engine,
+            (true, false) => Summer::Kernel,
+            (true, true) if config.device_checksum => Summer::Device,
+            (true, true) => Summer::Engine,
+        };
+        let pieces = match (multi_buffer, zero_copy) {
+            (false, _) => 1,
+            (true, false) => PIECES_MAX_COPIED,
+            (true, true) => usize::try_from(config.device_pieces_max.max(1)).expect("32 bits fit"),
+        };
+        let limits = Limits::new(zero_copy, if metadata { METADATA_BYTES } else { 0 }, pieces);
+        let mtu = if multi_buffer { mtu } else { mtu.min(HEAD_BYTES - ETHERNET_BYTES_MAX) };
+        // The kernel takes a page and a copy for every piece but the first: it is cheaper to give it one.
+        let gather_bytes_max = if multi_buffer && zero_copy { COPY_BYTES_MAX } else { HEAD_BYTES };
+        let packet = mtu + ETHERNET_BYTES_MAX;
+        let parts_max = if packet <= HEAD_BYTES {
+            PARTS_MAX
+        } else {
+            // Headers, and a cut at each page of the payload.
+            pieces.saturating_sub(2 + packet / CHUNK_BYTES).clamp(1, PARTS_MAX)
+        };
+        let capabilities = LinkCapabilities {
+            mac,
+            mtu: u16::try_from(mtu).expect("an MTU is short"),
+            superframe_bytes_max: 0,
+            parts_max: u8::try_from(parts_max).expect("few parts"),
+            checksum: checksum != Summer::Engine,
+        };
+        let capacity = usize::try_from(config.slots).expect("32 bits fit");
+        Self {
+            socket,
+            pool,
+            capabilities,
+            facts: AfxdpFacts { zero_copy, multi_buffer, checksum, busy_poll },
+            counters: LinkCounters::default(),
+            limits,
+            gather_bytes_max,
+            outgoing: VecDeque::with_capacity(capacity),
+            returned: 0,
+            lent: Lent::Nothing,
+            assembly: Vec::with_capacity(ASSEMBLY_BYTES_MAX),
+            overlong: false,
+        }
+    }
+
+    /// What the link got.
+    #[must_use]
+    pub fn facts(&self) -> AfxdpFacts {
+        self.facts
+    }
+
+    /// Whether the interface was there when a call last depended on it.
+    #[must_use]
+    pub fn state(&self) -> SocketState {
+        self.socket.state()
+    }
+
+    /// Asks the kernel whether the interface is there. One system call.
+    pub fn check(&mut self) -> SocketState {
+        self.socket.check()
+    }
+
+    /// The socket below, for what it counted.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn is_full(&self) -> bool {
+        self.outgoing.len() == self.outgoing.capacity()
+    }
+
+    /// Queues the packet as one copy in one chunk.
+    fn stage_gathered(
+        &mut self,
+        headers: &[u8],
+        parts: &Parts,
+        checksum: Option<ChecksumOffload>,
+    ) -> Option<Frame> {
+        if self.socket.room() == 0 {
+            return None;
+        }
+        let mut chunk = self.pool.acquire_chunk()?;
+        let mut end = HEAD_START;
+        let room = chunk.bytes_mut();
+        for bytes in core::iter::once(headers).chain(parts.iter().map(platform::Part::bytes)) {
+            room[end..][..bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        }
+        let options = write_metadata(room, checksum);
+        let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
+        let len = u32::try_from(end - HEAD_START).expect("a chunk is short");
+        self.stage_descriptor(Descriptor { addr, len, options });
+        Some(chunk)
+    }
+
+    /// Queues the headers in a chunk and the parts where they lie. `None` when there is no room, or when it takes too
+    /// many pieces.
+    fn stage_in_pieces(&mut self, packet: &Packet) -> Option<(Frame, u32)> {
+        let mut pieces: ArrayVec<Descriptor, { PIECES_MAX_COPIED + 1 }> = ArrayVec::new();
+        let headers = packet.headers.bytes();
+        let mut chunk = self.pool.acquire_chunk()?;
+        let room = chunk.bytes_mut();
+        room[HEAD_START..][..headers.len()].copy_from_slice(headers);
+        let options = Descriptor::CONTINUES | write_metadata(room, packet.offload.checksum);
+        let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
+        pieces.push(Descriptor { addr, len: u32::try_from(headers.len()).expect("short"), options });
+        for part in &packet.parts {
+            let address =
+                self.pool.offset_of(part.bytes()).expect("a frame of the arena that the link was given");
+            for (addr, len) in self.limits.cut(address, u64::from(part.len)) {
+                let len = u32::try_from(len).expect("at most a chunk");
+                pieces.try_push(Descriptor { addr, len, options: Descriptor::CONTINUES }).ok()?;
+            }
+        }
+        if pieces.len() > self.limits.count_max {
+            return None;
+        }
+        let count = u32::try_from(pieces.len()).expect("few");
+        if count > self.socket.room() {
+            return None;
+        }
+        pieces.last_mut().expect("headers").options &= !Descriptor::CONTINUES;
+        for piece in pieces {
+            self.stage_descriptor(piece);
+        }
+        Some((chunk, count))
+    }
+
+    fn stage_descriptor(&mut self, descriptor: Descriptor) {
+        let staged = self.socket.stage(descriptor);
+        debug_assert!(staged, "there was room");
+    }
+
+    /// The bytes of what is lent.
+    fn lent(&self) -> Option<Received<'_>> {
+        let bytes = match &self.lent {
+            Lent::Nothing => return None,
+            Lent::Piece(piece) => piece.bytes(),
+            Lent::Assembly => &self.assembly,
+        };
+        Some(Received { bytes, verified: false })
+    }
+
+    /// Takes a piece of a packet. Returns whether the packet is complete.
+    fn on_piece(&mut self, piece: Piece) -> bool {
+        if !piece.continues && self.assembly.is_empty() && !self.overlong {
+            self.lent = Lent::Piece(piece);
+            return true;
+        }
+        if self.assembly.len() + piece.len > ASSEMBLY_BYTES_MAX {
+            self.overlong = true;
+        }
+        if !self.overlong {
+            self.assembly.extend_from_slice(piece.bytes());
+        }
+        if piece.continues {
+            return false;
+        }
+        if core::mem::take(&mut self.overlong) {
+            self.counters.receive_errors += 1;
+            self.assembly.clear();
+            return false;
+        }
+        self.lent = Lent::Assembly;
+        true
+    }
+}
+
+/// Writes what the device is to do before the headers. Returns the option that says so.
+fn write_metadata(chunk: &mut [u8], checksum: Option<ChecksumOffload>) -> u32 {
+    let Some(ChecksumOffload { start, field }) = checksum else { return 0 };
+    let metadata = &mut chunk[HEAD_START - METADATA_BYTES..HEAD_START];
+    metadata.fill(0);
+    metadata[..8].copy_from_slice(&METADATA_CHECKSUM.to_le_bytes());
+    metadata[8..10].copy_from_slice(&start.to_le_bytes());
+    metadata[10..12].copy_from_slice(&field.to_le_bytes());
+    Descriptor::METADATA
+}
+
+impl Link for AfxdpLink {
+    fn capabilities(&self) -> LinkCapabilities {
+        self.capabilities
+    }
+
+    fn receive(&mut self) -> Option<Received<'_>> {
+        if matches!(core::mem::replace(&mut self.lent, Lent::Nothing), Lent::Assembly) {
+            self.assembly.clear();
+        }
+        while let Some(piece) = self.socket.receive() {
+            if self.on_piece(piece) {
+                let bytes = self.lent()?.bytes.len();
+                self.counters.received += 1;
+                self.counters.received_bytes += bytes as u64;
+                return self.lent();
+            }
+        }
+        None
+    }
+
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+        debug_assert!(packet.offload.segmentation.is_none(), "this link does not cut");
+        debug_assert!(
+            packet.offload.checksum.is_none() || self.capabilities.checksum,
+            "this link does not sum"
+        );
+        if self.is_full() {
+            return Err(Full(packet));
+        }
+        let bytes = packet.bytes();
+        let in_pieces = if bytes > self.gather_bytes_max { self.stage_in_pieces(&packet) } else { None };
+        let (head, descriptors) = match in_pieces {
+            Some(staged) => staged,
+            None if bytes <= HEAD_BYTES => {
+                let Packet { headers, parts, offload } = &packet;
+                match self.stage_gathered(headers.bytes(), parts, offload.checksum) {
+                    Some(chunk) => (chunk, 1),
+                    None => return Err(Full(packet)),
+                }
+            }
+            None => return Err(Full(packet)),
+        };
+        let heads = core::iter::once(head).collect();
+        self.outgoing.push_back(Outgoing {
+            descriptors,
+            bytes: bytes as u64,
+            _heads: heads,
+            _parts: packet.parts,
+        });
+        Ok(())
+    }
+
+    fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
+        let longest = usize::from(self.capabilities.mtu) + ETHERNET_BYTES_MAX;
+        let count = bytes.len().div_ceil(HEAD_BYTES);
+        let room = usize::try_from(self.socket.room()).expect("32 bits fit");
+        if self.is_full() || bytes.len() > longest || room < count || self.pool.chunks_free() < count {
+            return Err(Full(()));
+        }
+        let mut heads = ArrayVec::new();
+        for (index, piece) in (1..).zip(bytes.chunks(HEAD_BYTES)) {
+            let mut chunk = self.pool.acquire_chunk().ok_or(Full(()))?;
+            chunk.bytes_mut()[HEAD_START..][..piece.len()].copy_from_slice(piece);
+            let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
+            let len = u32::try_from(piece.len()).expect("a chunk is short");
+            let options = if index < count { Descriptor::CONTINUES } else { 0 };
+            self.stage_descriptor(Descriptor { addr, len, options });
+            heads.push(chunk);
+        }
+        let descriptors = u32::try_from(count).expect("few");
+        self.outgoing.push_back(Outgoing {
+            descriptors,
+            bytes: bytes.len() as u64,
+            _heads: heads,
+            _parts: Parts::new(),
+        });
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.socket.flush();
+    }
+
+    fn reclaim(&mut self) -> usize {
+        let lost = self.socket.counters().dropped;
+        self.returned += self.socket.reclaim();
+        // Whole packets are dropped, or none of them.
+        let mut lost = self.socket.counters().dropped - lost;
+        let mut packets = 0;
+        while let Some(oldest) = self.outgoing.front() {
+            if oldest.descriptors > self.returned {
+                break;
+            }
+            self.returned -= oldest.descriptors;
+            if lost >= u64::from(oldest.descriptors) {
+                lost -= u64::from(oldest.descriptors);
+                self.counters.send_errors += 1;
+            } else {
+                self.counters.sent += 1;
+                self.counters.sent_bytes += oldest.bytes;
+            }
+            self.outgoing.pop_front();
+            packets += 1;
+        }
+        packets
+    }
+
+    fn in_flight(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    fn counters(&self) -> LinkCounters {
+        self.counters
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
