@@ -304,7 +304,10 @@ mod a_pool_with_chunks {
         let pool = chunked();
         assert_eq!((all_large(&pool).len(), all_small(&pool).len(), pool.chunk_count()), (5, 7, 6));
         assert_eq!(pool.chunk_number(&pool.acquire_large().unwrap()), None);
-        drop(pool.acquire_chunk().unwrap().share().clone());
+        let shared = pool.acquire_chunk().unwrap().share();
+        let names = (shared.clone(), shared);
+        assert_eq!(pool.chunks_free(), 5);
+        drop(names);
         assert_eq!(pool.chunks_free(), 6);
     }
 

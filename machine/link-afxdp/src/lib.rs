@@ -16,7 +16,11 @@
 
 #![forbid(unsafe_code)]
 
+mod error;
+mod interface;
 mod link;
 mod plan;
 
+pub use error::AfxdpError;
+pub use interface::Interface;
 pub use link::{AfxdpConfig, AfxdpFacts, AfxdpLink, AfxdpQueue, Summer};

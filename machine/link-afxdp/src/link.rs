@@ -14,6 +14,7 @@ use xdp::{
     XdpError,
 };
 
+use crate::interface::Interface;
 use crate::plan::Limits;
 
 /// An Ethernet header with one VLAN tag: what a frame has beyond the MTU.
@@ -51,12 +52,6 @@ pub struct AfxdpConfig {
     pub slots: u32,
     /// Chunks to receive into.
     pub receive_chunks: u32,
-    /// The driver computes TCP checksums in zero-copy mode (netdev netlink, `tx-checksum`).
-    pub device_checksum: bool,
-    /// Whether the driver can do zero-copy, if it says (netdev netlink, `xsk-zerocopy`).
-    pub device_zero_copy: Option<bool>,
-    /// Descriptors that the driver takes for one packet in zero-copy mode (netdev netlink, `xdp-zc-max-segs`).
-    pub device_pieces_max: u32,
     /// Never a packet in several pieces, even where it could be.
     pub single_buffer: bool,
     /// Poll the queue ourselves.
@@ -69,9 +64,6 @@ impl Default for AfxdpConfig {
             copy_mode: CopyMode::Best,
             slots: 1_024,
             receive_chunks: 1_024,
-            device_checksum: false,
-            device_zero_copy: None,
-            device_pieces_max: 1,
             single_buffer: false,
             busy_poll: None,
         }
@@ -131,17 +123,15 @@ impl fmt::Display for AfxdpFacts {
 #[derive(Debug)]
 pub struct AfxdpQueue {
     fd: OwnedFd,
-    interface: u32,
+    interface: Interface,
     queue: u32,
-    mac: [u8; 6],
-    mtu: u16,
 }
 
 impl AfxdpQueue {
-    /// Names a queue of the interface with that index, hardware address and MTU. `fd` is from [`Socket::create`].
+    /// Names a queue of an interface. `fd` is from [`Socket::create`].
     #[must_use]
-    pub fn new(fd: OwnedFd, interface: u32, queue: u32, mac: [u8; 6], mtu: u16) -> Self {
-        Self { fd, interface, queue, mac, mtu }
+    pub fn new(fd: OwnedFd, interface: Interface, queue: u32) -> Self {
+        Self { fd, interface, queue }
     }
 
     /// Opens the queue in the calling thread, which keeps it, with the pool's arena as its memory. The pool needs
@@ -151,17 +141,17 @@ impl AfxdpQueue {
     /// # Errors
     /// The kernel refuses it.
     pub fn open(self, pool: &Pool, config: AfxdpConfig) -> Result<AfxdpLink, XdpError> {
-        let Self { fd, interface, queue, mac, mtu } = self;
+        let Self { fd, interface, queue } = self;
         // Metadata that a zero-copy driver does not read would only take room.
-        let copied = config.copy_mode == CopyMode::Copy || config.device_zero_copy == Some(false);
-        let mtu = usize::from(mtu).min(MTU_MAX);
+        let copied = config.copy_mode == CopyMode::Copy || interface.zero_copy == Some(false);
+        let mtu = usize::from(interface.mtu).min(MTU_MAX);
         let mut packet_bytes_max = u32::try_from(mtu + ETHERNET_BYTES_MAX).expect("an MTU is short");
         if config.single_buffer {
             packet_bytes_max = packet_bytes_max.min(u32::try_from(HEAD_BYTES).expect("short"));
         }
         let socket = Socket::open(
             fd,
-            interface,
+            interface.index,
             queue,
             pool,
             SocketConfig {
@@ -170,11 +160,11 @@ impl AfxdpQueue {
                 receive_chunks: config.receive_chunks,
                 copy_mode: config.copy_mode,
                 packet_bytes_max,
-                metadata: copied || config.device_checksum,
+                metadata: copied || interface.checksum,
                 busy_poll: config.busy_poll,
             },
         )?;
-        Ok(AfxdpLink::new(socket, pool.clone(), mac, mtu, config))
+        Ok(AfxdpLink::new(socket, pool.clone(), interface, mtu, config))
     }
 }
 
@@ -222,19 +212,19 @@ pub struct AfxdpLink {
 }
 
 impl AfxdpLink {
-    fn new(socket: Socket, pool: Pool, mac: [u8; 6], mtu: usize, config: AfxdpConfig) -> Self {
+    fn new(socket: Socket, pool: Pool, interface: Interface, mtu: usize, config: AfxdpConfig) -> Self {
         let SocketFacts { zero_copy, multi_buffer, metadata, busy_poll } = socket.facts();
         let multi_buffer = multi_buffer && !config.single_buffer;
         let checksum = match (metadata, zero_copy) {
             (false, _) => Summer::Engine,
             (true, false) => Summer::Kernel,
-            (true, true) if config.device_checksum => Summer::Device,
+            (true, true) if interface.checksum => Summer::Device,
             (true, true) => Summer::Engine,
         };
         let pieces = match (multi_buffer, zero_copy) {
             (false, _) => 1,
             (true, false) => PIECES_MAX_COPIED,
-            (true, true) => usize::try_from(config.device_pieces_max.max(1)).expect("32 bits fit"),
+            (true, true) => usize::try_from(interface.pieces_max.max(1)).expect("32 bits fit"),
         };
         let limits = Limits::new(zero_copy, if metadata { METADATA_BYTES } else { 0 }, pieces);
         let mtu = if multi_buffer { mtu } else { mtu.min(HEAD_BYTES - ETHERNET_BYTES_MAX) };
@@ -248,11 +238,12 @@ impl AfxdpLink {
             pieces.saturating_sub(2 + packet / CHUNK_BYTES).clamp(1, PARTS_MAX)
         };
         let capabilities = LinkCapabilities {
-            mac,
+            mac: interface.mac,
             mtu: u16::try_from(mtu).expect("an MTU is short"),
             superframe_bytes_max: 0,
             parts_max: u8::try_from(parts_max).expect("few parts"),
             checksum: checksum != Summer::Engine,
+            slots: false,
         };
         let capacity = usize::try_from(config.slots).expect("32 bits fit");
         Self {
@@ -523,5 +514,9 @@ impl Link for AfxdpLink {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.socket.as_fd())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.socket.state() == SocketState::Gone
     }
 }

@@ -432,6 +432,3 @@ impl AsFd for Socket {
         self.fd.as_fd()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -267,6 +267,3 @@ impl AsFd for Attachment {
         self.link.as_fd()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ mod tests {
 
     use conformance::{LinkFixture, link_suite};
     use dma::{Pool, PoolLayout};
-    use link_afxdp::{AfxdpConfig, AfxdpLink, AfxdpQueue, Summer};
+    use link_afxdp::{AfxdpConfig, AfxdpLink, AfxdpQueue, Interface, Summer};
     use netlink::{LinkChange, Netlink};
     use platform::Link;
     use vnet::{VnetConfig, VnetQueue};
@@ -65,22 +65,25 @@ mod tests {
     }
 
     fn config() -> AfxdpConfig {
-        AfxdpConfig { slots: 128, receive_chunks: 128, device_zero_copy: Some(false), ..Default::default() }
+        AfxdpConfig { slots: 128, receive_chunks: 128, ..Default::default() }
     }
 
     fn ends(mtu: u32, mode: AttachMode, config: AfxdpConfig) -> Ends {
         let veth = Veth::create(mtu);
         let layout = PoolLayout { large_count: 16, small_count: 0 };
         let pool = Pool::with_chunks(layout, config.chunk_count()).unwrap();
-        let info = Netlink::open().unwrap().link(&veth.ours).unwrap().unwrap();
+        let interface = Interface::named(&veth.ours).unwrap();
         let steering = Steering::load(Scope::Everything, 1).unwrap();
-        let attachment = steering.attach(info.index, mode).unwrap();
-        let mtu = u16::try_from(info.mtu).unwrap();
-        let queue = AfxdpQueue::new(Socket::create().unwrap(), info.index, 0, info.mac, mtu);
+        let attachment = steering.attach(interface.index, mode).unwrap();
+        let queue = AfxdpQueue::new(Socket::create().unwrap(), interface, 0);
         let link = queue.open(&pool, config).unwrap();
         steering.insert(0, link.descriptor().unwrap().as_fd()).unwrap();
-        let peer =
-            link_packet::open(&veth.theirs, 1).unwrap().pop().unwrap().open(VnetConfig::default()).unwrap();
+        let peer = link_packet::sockets(&veth.theirs, 1)
+            .unwrap()
+            .pop()
+            .unwrap()
+            .open(VnetConfig::default())
+            .unwrap();
         Ends { link, peer, pool, _attachment: attachment, veth }
     }
 
@@ -117,8 +120,8 @@ mod tests {
         let wanting = AfxdpConfig { copy_mode: CopyMode::ZeroCopy, ..config() };
         let veth = Veth::create(1_500);
         let pool = Pool::with_chunks(PoolLayout { large_count: 1, small_count: 0 }, 256).unwrap();
-        let info = Netlink::open().unwrap().link(&veth.ours).unwrap().unwrap();
-        let queue = AfxdpQueue::new(Socket::create().unwrap(), info.index, 0, info.mac, 1_500);
+        let interface = Interface::named(&veth.ours).unwrap();
+        let queue = AfxdpQueue::new(Socket::create().unwrap(), interface, 0);
         assert!(queue.open(&pool, wanting).unwrap_err().is_unsupported());
     }
 
@@ -135,6 +138,7 @@ mod tests {
         ends.link.stage_bytes(&[1; 60]).unwrap();
         ends.link.flush();
         assert_eq!((ends.link.state(), ends.link.in_flight()), (SocketState::Down, 1));
+        assert!(!ends.link.is_lost());
         turn(&mut netlink, true);
         ends.link.flush();
         assert_eq!((ends.link.state(), ends.link.reclaim()), (SocketState::Up, 1));
@@ -147,7 +151,7 @@ mod tests {
         ends.link.stage_bytes(&[1; 60]).unwrap();
         Netlink::open().unwrap().delete_link(&ends.veth.ours).unwrap();
         ends.link.flush();
-        assert_eq!(ends.link.state(), SocketState::Gone);
+        assert!(ends.link.is_lost());
         assert_eq!((ends.link.reclaim(), ends.link.in_flight()), (1, 0));
         let counters = ends.link.counters();
         assert_eq!((counters.sent, counters.send_errors), (0, 1));

@@ -1,1 +1,0 @@
-//! The socket against a kernel.
