@@ -386,6 +386,16 @@ impl AfxdpLink {
     }
 }
 
+impl Drop for AfxdpLink {
+    fn drop(&mut self) {
+        // As for the chunks of a socket: the NIC may read on after the descriptor is closed, and must not find another
+        // connection's bytes.
+        if self.facts.zero_copy && self.socket.state() != SocketState::Gone {
+            core::mem::forget(core::mem::take(&mut self.outgoing));
+        }
+    }
+}
+
 /// Writes what the device is to do before the headers. Returns the option that says so.
 fn write_metadata(chunk: &mut [u8], checksum: Option<ChecksumOffload>) -> u32 {
     let Some(ChecksumOffload { start, field }) = checksum else { return 0 };

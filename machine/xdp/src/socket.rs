@@ -426,6 +426,16 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The kernel takes a live queue from its driver in the background, after the descriptor is closed, and the NIC
+        // writes until then: such chunks are never used again. A removed interface writes nothing.
+        if self.facts.zero_copy && self.state != SocketState::Gone {
+            core::mem::forget(core::mem::take(&mut self.lent));
+        }
+    }
+}
+
 impl AsFd for Socket {
     /// Readable when something has arrived, in error when the interface is gone.
     fn as_fd(&self) -> BorrowedFd<'_> {

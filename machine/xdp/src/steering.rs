@@ -267,3 +267,6 @@ impl AsFd for Attachment {
         self.link.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

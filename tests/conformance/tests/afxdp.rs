@@ -3,13 +3,19 @@
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
-    use std::os::fd::AsFd;
+    use std::fs::{self, File};
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::path::Path;
 
     use conformance::{LinkFixture, link_suite};
-    use dma::{Pool, PoolLayout};
+    use disk_uring::{DiskUring, UringConfig};
+    use dma::{HEADROOM_BYTES, Pool, PoolLayout, SharedFrame};
     use link_afxdp::{AfxdpConfig, AfxdpLink, AfxdpQueue, Interface, Summer};
     use netlink::{LinkChange, Netlink};
-    use platform::Link;
+    use platform::{
+        ChecksumOffload, Completion, Disk, Headers, Link, Offload, Open, Packet, Part, Read, Received,
+        RootId, Target,
+    };
     use vnet::{VnetConfig, VnetQueue};
     use xdp::{AttachMode, Attachment, CopyMode, Scope, Socket, SocketState, Steering};
 
@@ -157,5 +163,128 @@ mod tests {
         assert_eq!((counters.sent, counters.send_errors), (0, 1));
         assert!(ends.link.receive().is_none());
         assert!(ends.link.stage_bytes(&[1; 60]).is_err());
+    }
+
+    /// Reads the file's first 16 KiB, past the page cache, into a frame of the pool.
+    fn direct_read(pool: &Pool, directory: &Path, name: &str) -> SharedFrame {
+        let root = OwnedFd::from(File::open(directory).unwrap());
+        let mut disk = DiskUring::open(UringConfig::default(), vec![root], pool.region()).unwrap();
+        assert!(
+            disk.features().registered_buffers,
+            "the arena is registered twice: with the link and the disk"
+        );
+        let wait = |disk: &mut DiskUring| {
+            disk.flush();
+            loop {
+                if let Some(completion) = disk.complete() {
+                    return completion;
+                }
+            }
+        };
+        disk.stage_open(Open { token: 1, root: RootId(0), path: name.as_bytes().into() }).unwrap();
+        let Completion::Opened { result: Ok(opened), .. } = wait(&mut disk) else { panic!("not opened") };
+        assert!(opened.meta.direct, "{} is on a filesystem without O_DIRECT", directory.display());
+        let target = Target { frame: pool.acquire_large().unwrap(), bytes: 16_384 };
+        let targets = core::iter::once(target).collect();
+        disk.stage_read(Read { token: 2, file: opened.file, offset: 0, targets }).unwrap();
+        let Completion::Read(mut done) = wait(&mut disk) else { panic!("not read") };
+        assert_eq!(done.result, Ok(16_384));
+        done.targets.pop().unwrap().frame.share()
+    }
+
+    #[test]
+    #[ignore = "needs the machine's root"]
+    fn what_a_direct_read_put_into_a_frame_leaves_from_there_as_one_packet_of_several_buffers() {
+        let mut ends = ends(9_000, AttachMode::Native, config());
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let name = format!("afxdp-{}", std::process::id());
+        let content: Vec<u8> = (0..16_384_u32).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        fs::write(directory.join(&name), &content).unwrap();
+        let frame = direct_read(&ends.pool, directory, &name);
+        fs::remove_file(directory.join(&name)).unwrap();
+
+        // An odd range across pages of the payload, behind headers of its own.
+        let (start, len) = (1_001, 8_900);
+        let mut headers = Headers::new();
+        headers.room_mut()[12..14].copy_from_slice(&[0x88, 0xb5]);
+        headers.set_len(14);
+        let part = Part {
+            frame,
+            start: u32::try_from(HEADROOM_BYTES + start).unwrap(),
+            len: len.try_into().unwrap(),
+        };
+        let parts = core::iter::once(part).collect();
+        ends.link.stage(Packet { headers, parts, offload: Offload::default() }).unwrap();
+        assert_eq!(ends.link.socket().staged(), 4, "headers, and three pieces of at most a page");
+        ends.link.flush();
+        for _ in 0..200 {
+            if let Some(received) = ends.peer.receive() {
+                if received.bytes.get(12..14) != Some(&[0x88, 0xb5]) {
+                    continue;
+                }
+                assert!(received.bytes[14..] == content[start..start + len], "other bytes than the file's");
+                return;
+            }
+            ends.settle();
+        }
+        panic!("the packet never arrived: {:?}", ends.link.socket().kernel_counters());
+    }
+
+    /// An IPv4 segment whose checksum field holds the pseudo-header's sum: headers, and payload in a frame.
+    fn unfinished(pool: &Pool, payload: &[u8]) -> Packet {
+        let mut bytes = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 8, 0];
+        let total = u16::try_from(40 + payload.len()).unwrap().to_be_bytes();
+        bytes.extend([0x45, 0, total[0], total[1], 0, 1, 0x40, 0, 64, 6, 0, 0, 198, 18, 7, 9, 198, 18, 7, 1]);
+        bytes.extend([0xc0, 0, 1, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+        let pseudo =
+            sum(&[&bytes[26..34], &[0, 6], &(u16::from_be_bytes(total) - 20).to_be_bytes()].concat());
+        bytes[14 + 20 + 16..][..2].copy_from_slice(&pseudo.to_be_bytes());
+        let mut headers = Headers::new();
+        headers.room_mut()[..bytes.len()].copy_from_slice(&bytes);
+        headers.set_len(bytes.len());
+        let mut frame = pool.acquire_large().unwrap();
+        frame.bytes_mut()[..payload.len()].copy_from_slice(payload);
+        let part = Part { frame: frame.share(), start: 0, len: u32::try_from(payload.len()).unwrap() };
+        let checksum = Some(ChecksumOffload { start: 34, field: 16 });
+        let offload = Offload { checksum, segmentation: None };
+        Packet { headers, parts: core::iter::once(part).collect(), offload }
+    }
+
+    /// The ones' complement sum of RFC 1071.
+    fn sum(bytes: &[u8]) -> u16 {
+        let sum: u32 =
+            bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+        let once = (sum & 0xffff) + (sum >> 16);
+        u16::try_from((once & 0xffff) + (once >> 16)).unwrap()
+    }
+
+    #[test]
+    #[ignore = "needs the machine's root"]
+    fn a_checksum_that_was_left_to_the_kernel_is_finished_or_vouched_for() {
+        // Copied into one buffer, and in several.
+        for (mtu, len) in [(1_500, 1_447), (9_000, 8_901)] {
+            let mut ends = ends(mtu, AttachMode::Native, config());
+            let packet = unfinished(&ends.pool, &vec![0x5a; len]);
+            ends.link.stage(packet).unwrap();
+            ends.link.flush();
+            let mut arrived = false;
+            for _ in 0..200 {
+                ends.settle();
+                while let Some(Received { bytes, verified }) = ends.peer.receive() {
+                    if bytes.get(..6) == Some(&[2, 0, 0, 0, 0, 9]) {
+                        assert_eq!(bytes.len(), 54 + len);
+                        // A checksum is right when the sum over it, and over the pseudo-header, is all ones.
+                        let segment = u16::try_from(bytes.len() - 34).unwrap().to_be_bytes();
+                        let covered = [&bytes[26..34], &[0, 6], &segment, &bytes[34..]].concat();
+                        assert!(verified || sum(&covered) == 0xffff, "neither");
+                        arrived = true;
+                    }
+                }
+                if arrived {
+                    break;
+                }
+            }
+            assert!(arrived, "{:?}", ends.link.socket().kernel_counters());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How a socket comes to be: memory, rings, and the best mode that the driver takes.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -107,9 +108,32 @@ fn register(fd: &OwnedFd, pool: &Pool, metadata: bool) -> Result<bool, XdpError>
     })
 }
 
+/// How long a queue may still be taken by a socket that was closed: the kernel tidies up in the background.
+const CLOSING: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Binds in the best way that the driver takes. Returns whether it is zero-copy, and whether packets may have several
 /// pieces.
 fn bind(fd: &OwnedFd, interface: u32, queue: u32, config: SocketConfig) -> Result<(bool, bool), XdpError> {
+    let mut waited = Duration::ZERO;
+    let source = loop {
+        match bind_now(fd, interface, queue, config) {
+            Ok(bound) => return Ok(bound),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < CLOSING => {
+                #[expect(clippy::disallowed_methods, reason = "a socket is opened before its worker turns")]
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            Err(error) => break error,
+        }
+    };
+    Err(match source.raw_os_error() {
+        Some(libc::EINVAL) => XdpError::NoQueue { queue },
+        _ => XdpError::of("bind an AF_XDP socket to the interface", "CAP_NET_RAW", source),
+    })
+}
+
+fn bind_now(fd: &OwnedFd, interface: u32, queue: u32, config: SocketConfig) -> io::Result<(bool, bool)> {
     let chunk_room = u32::try_from(CHUNK_BYTES).expect("a chunk is short") - RECEIVE_HEADROOM_BYTES;
     let ways: &[bool] = match config.copy_mode {
         CopyMode::Best => &[true, false],
@@ -125,13 +149,10 @@ fn bind(fd: &OwnedFd, interface: u32, queue: u32, config: SocketConfig) -> Resul
             let flags = way | several | libc::XDP_USE_NEED_WAKEUP;
             match sys::bind(fd.as_fd(), interface, queue, flags) {
                 Ok(()) => return Ok((sys::is_zero_copy(fd.as_fd()).unwrap_or(*zero_copy), *multi_buffer)),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Err(error),
                 Err(error) => last = Some(error),
             }
         }
     }
-    let source = last.expect("at least one way was tried");
-    Err(match source.raw_os_error() {
-        Some(libc::EINVAL) => XdpError::NoQueue { queue },
-        _ => XdpError::of("bind an AF_XDP socket to the interface", "CAP_NET_RAW", source),
-    })
+    Err(last.expect("at least one way was tried"))
 }
