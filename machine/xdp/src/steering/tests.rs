@@ -247,14 +247,14 @@ fn wanted(scope: Scope, packet: &[u8]) -> Option<bool> {
 
 /// Packets that are nearly ours.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
-    let whole = prop_oneof![
-        Just(SEGMENT.bytes()),
-        Just(Ip4 { words: 6, ..SEGMENT }.bytes()),
-        Just(arp(V4)),
-        Just(ip6(V6, 6, &ports(PORT))),
-        Just(solicitation(V6)),
-    ];
-    let tag = prop_oneof![Just(None), Just(Some(0x8100_u16)), Just(Some(0x88a8))];
+    let whole = prop::sample::select(vec![
+        SEGMENT.bytes(),
+        Ip4 { words: 6, ..SEGMENT }.bytes(),
+        arp(V4),
+        ip6(V6, 6, &ports(PORT)),
+        solicitation(V6),
+    ]);
+    let tag = prop::sample::select(vec![None, Some(0x8100_u16), Some(0x88a8)]);
     let change = prop::option::of((any::<prop::sample::Index>(), any::<u8>()));
     (whole, tag, change, any::<prop::sample::Index>(), 0..4_u8).prop_map(|(packet, tag, change, end, cut)| {
         let mut packet = tag.map_or_else(|| packet.clone(), |tag| tagged(tag, &packet));
@@ -270,7 +270,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn scope() -> impl Strategy<Value = Scope> {
-    prop_oneof![Just(Scope::OwnAddress), Just(Scope::SharedAddress)]
+    prop::sample::select(vec![Scope::OwnAddress, Scope::SharedAddress])
 }
 
 proptest! {
