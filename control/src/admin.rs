@@ -1,9 +1,10 @@
 //! The admin port: a few fixed questions and two commands, on a kernel socket of the loopback interface.
 //!
 //! ```text
-//!   GET  /healthz   200 while the process works              GET  /metrics   OpenMetrics text
-//!   GET  /readyz    200 while new connections are welcome    GET  /stats     the same numbers as JSON
-//!   POST /drain     as SIGTERM                               POST /reload    as SIGHUP
+//!   GET  /healthz   200 while the process works              GET  /metrics       OpenMetrics text
+//!   GET  /readyz    200 while new connections are welcome    GET  /stats         the same numbers as JSON
+//!   POST /drain     as SIGTERM                               GET  /connections   a page of the list
+//!   POST /reload    as SIGHUP                                GET  /capture       POST /capture/start, /capture/stop
 //! ```
 //!
 //! One request per connection. A client has five seconds, 8 KiB and one of sixteen places, so that a slow or a
@@ -51,6 +52,24 @@ impl core::error::Error for AdminError {
     }
 }
 
+/// What the port asks of whoever knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ask<'a> {
+    /// Somebody has asked this.
+    New(&'a Request),
+    /// The answer that was promised under this number.
+    Again(u64),
+}
+
+/// What it is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// This.
+    Now(Response),
+    /// Ask again, under this number: a worker is asked.
+    Later(u64),
+}
+
 /// What is answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
@@ -74,6 +93,7 @@ impl Response {
             404 => "Not Found",
             405 => "Method Not Allowed",
             408 => "Request Timeout",
+            409 => "Conflict",
             413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
             500 => "Internal Server Error",
@@ -122,9 +142,9 @@ impl Admin {
     /// What to sleep on: descriptor, and whether for writing.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let listener = (self.clients.len() < CLIENTS_MAX).then(|| (self.listener.as_fd(), false));
-        listener
-            .into_iter()
-            .chain(self.clients.iter().map(|client| (client.stream.as_fd(), client.is_answered())))
+        // Whoever waits for an answer has nothing to say meanwhile.
+        let clients = self.clients.iter().filter(|client| client.waits_for.is_none());
+        listener.into_iter().chain(clients.map(|client| (client.stream.as_fd(), client.is_answered())))
     }
 
     /// When the most impatient client's time is up.
@@ -133,7 +153,7 @@ impl Admin {
     }
 
     /// Serves whoever can be served without waiting.
-    pub(crate) fn turn(&mut self, now: Instant, answer: &mut dyn FnMut(&Request) -> Response) {
+    pub(crate) fn turn(&mut self, now: Instant, answer: &mut dyn FnMut(Ask<'_>) -> Answer) {
         while self.clients.len() < CLIENTS_MAX {
             // An error is the client's (it is gone already) or a lack of descriptors, which will pass.
             let Ok((stream, _)) = self.listener.accept() else { break };
@@ -151,13 +171,24 @@ struct Client {
     stream: TcpStream,
     deadline: Instant,
     received: Vec<u8>,
+    method: Method,
+    /// An answer was promised under this number.
+    waits_for: Option<u64>,
     answer: Vec<u8>,
     written: usize,
 }
 
 impl Client {
     fn new(stream: TcpStream, now: Instant) -> Self {
-        Self { stream, deadline: now + PATIENCE, received: Vec::new(), answer: Vec::new(), written: 0 }
+        Self {
+            stream,
+            deadline: now + PATIENCE,
+            received: Vec::new(),
+            method: Method::Get,
+            waits_for: None,
+            answer: Vec::new(),
+            written: 0,
+        }
     }
 
     const fn is_answered(&self) -> bool {
@@ -165,8 +196,13 @@ impl Client {
     }
 
     /// Goes on as far as possible. Returns whether there is more to do.
-    fn turn(&mut self, now: Instant, answer: &mut dyn FnMut(&Request) -> Response) -> bool {
-        if !self.is_answered() {
+    fn turn(&mut self, now: Instant, answer: &mut dyn FnMut(Ask<'_>) -> Answer) -> bool {
+        if let Some(id) = self.waits_for {
+            if !self.on_answer(answer(Ask::Again(id)), now) {
+                // Whoever promises has a deadline of its own: it comes before this one.
+                return true;
+            }
+        } else if !self.is_answered() {
             let open = match self.read() {
                 Ok(open) => open,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
@@ -178,7 +214,12 @@ impl Client {
                     self.answer = Response::text(408, "the request took too long").write(Method::Get);
                 }
                 Parsed::Partial => return true,
-                Parsed::Request(request) => self.answer = answer(&request).write(request.method),
+                Parsed::Request(request) => {
+                    self.method = request.method;
+                    if !self.on_answer(answer(Ask::New(&request)), now) {
+                        return true;
+                    }
+                }
                 Parsed::Refused(response) => self.answer = response.write(Method::Get),
             }
             self.deadline = now + PATIENCE;
@@ -193,6 +234,23 @@ impl Client {
             }
         }
         false
+    }
+
+    /// Whether this is the answer, and not a promise of one.
+    fn on_answer(&mut self, answer: Answer, now: Instant) -> bool {
+        match answer {
+            Answer::Now(response) => {
+                self.waits_for = None;
+                self.answer = response.write(self.method);
+                self.deadline = now + PATIENCE;
+                true
+            }
+            Answer::Later(id) => {
+                self.waits_for = Some(id);
+                self.deadline = now + PATIENCE;
+                false
+            }
+        }
     }
 
     /// Takes what has arrived, up to the limit. Returns whether the client may send more.

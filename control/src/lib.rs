@@ -16,16 +16,18 @@
 //! fits into a ring. A [`Server`] says what is particular: what a snapshot holds, which numbers are counted, how an
 //! access-log line is written.
 //!
-//! Deliberately absent: payload (never passes through here), an async runtime, and a way to change a worker's state
+//! Deliberately absent: payload (never passes through here, but for what an operator captures), an async runtime, and a way to change a worker's state
 //! other than by a [`Command`].
 
 #![forbid(unsafe_code)]
 
 mod access_log;
 mod admin;
+mod capture;
 mod certificate;
 mod figures;
 mod latency;
+mod listing;
 mod mailbox;
 mod metrics;
 mod run;
@@ -34,9 +36,14 @@ mod wake;
 
 pub use access_log::{AccessLog, Destination};
 pub use admin::{Admin, AdminError};
+pub use capture::{
+    BadFilter, CAPTURE_BYTES_MIN, CAPTURE_SNAP_MAX, CAPTURE_SNAP_MIN, Capture, CaptureError, CaptureFilter,
+    CapturePlan, CaptureSink,
+};
 pub use certificate::{Certificate, CertificateError};
 pub use figures::{Figure, Figures, Kind};
 pub use latency::Latency;
+pub use listing::{Connection, ListOrder, Listed, PAGE_CONNECTIONS, Page};
 pub use mailbox::{Command, ControlPort, Ends, Event, Refused, Report, WorkerPort, mailbox};
 pub use run::{Outcome, Plan, Reloaded, Server, Status, run};
 pub use signals::{SignalError, Signals};

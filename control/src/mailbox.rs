@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::Level;
 
-use crate::Wake;
+use crate::{CaptureSink, ListOrder, Listed, Wake};
 
 /// Commands that may wait: far more than are ever sent between two turns.
 const COMMANDS: usize = 64;
@@ -30,6 +30,10 @@ pub enum Command<S> {
     Drain,
     /// Leave at once.
     Stop,
+    /// Show packets to this; `None`: to nobody any more.
+    Capture(Option<Box<CaptureSink>>),
+    /// Tell of connections: [`Report::Listed`].
+    List(ListOrder),
 }
 
 /// Something that happened in a worker and belongs into the event log.
@@ -52,6 +56,8 @@ pub enum Report<C, R> {
     Record(R),
     /// One line for the event log.
     Event(Event),
+    /// The answer to [`Command::List`]. Somebody waits for it: the worker keeps it until there is room.
+    Listed(Box<Listed>),
     /// No connection is left after [`Command::Drain`].
     Drained,
     /// The worker has left its loop.
@@ -66,7 +72,7 @@ impl<C, R> Report<C, R> {
     pub const fn is_state(&self) -> bool {
         match self {
             Self::Ready | Self::Drained | Self::Stopped | Self::Failed(_) => true,
-            Self::Counters(_) | Self::Record(_) | Self::Event(_) => false,
+            Self::Counters(_) | Self::Record(_) | Self::Event(_) | Self::Listed(_) => false,
         }
     }
 }
@@ -133,6 +139,7 @@ impl<S, C, R> WorkerPort<S, C, R> {
     /// Tells control. Never blocks; a full ring drops the report and counts it.
     pub fn report(&mut self, report: Report<C, R>) {
         let state = report.is_state();
+        let is_waited_for = state || matches!(report, Report::Listed(_));
         if !state && self.reports.slots() <= STATE_SLOTS {
             self.dropped += 1;
             return;
@@ -140,7 +147,7 @@ impl<S, C, R> WorkerPort<S, C, R> {
         if self.reports.push(report).is_err() {
             self.dropped += 1;
         }
-        if state {
+        if is_waited_for {
             self.control.ring();
         }
     }

@@ -15,10 +15,14 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 use tracing::Level;
 
-use crate::admin::{Method, Request, Response};
+use crate::admin::{Answer, Ask, Method, Request, Response};
+use crate::listing::Wishes;
 use crate::metrics::{self, Samples};
 use crate::signals::Signal;
-use crate::{AccessLog, Admin, Command, ControlPort, Event, Figure, Figures, Report, Signals, Wake};
+use crate::{
+    AccessLog, Admin, CAPTURE_SNAP_MAX, CAPTURE_SNAP_MIN, Capture, CaptureFilter, Command, ControlPort,
+    Event, Figure, Figures, Report, Signals, Wake,
+};
 
 /// How long control sleeps between looks at the rings while records come in, and while none do.
 const TICK_BUSY: Duration = Duration::from_millis(25);
@@ -60,12 +64,16 @@ pub trait Server {
 
 /// What there is at the admin port.
 const INDEX: &str = "\
-GET   /metrics    the numbers for Prometheus
-      /stats      the same as JSON
-      /healthz    200 while it runs
-      /readyz     200 while new connections are welcome
-POST  /drain      as SIGTERM
-      /reload     as SIGHUP";
+GET   /metrics         the numbers for Prometheus
+      /stats           the same as JSON
+      /healthz         200 while it runs
+      /readyz          200 while new connections are welcome
+      /connections     a page of connections as JSON: ?worker=N&from=PLACE
+      /capture         what is being captured
+POST  /drain           as SIGTERM
+      /reload          as SIGHUP
+      /capture/start   capture packets to the file of --pcap: ?host=ADDRESS&port=NUMBER&snap=BYTES
+      /capture/stop    no more";
 
 /// What came of reading things again.
 #[derive(Debug)]
@@ -134,6 +142,8 @@ pub struct Plan {
     pub admin: Option<Admin>,
     /// The access log, if there is one.
     pub access_log: Option<AccessLog>,
+    /// Where packets may be captured to, if anywhere.
+    pub capture: Option<Capture>,
     /// How long connections may take to finish.
     pub drain: Duration,
     /// How often to look for changes; `None` for never.
@@ -176,6 +186,8 @@ struct Desk<'a, S: Server> {
     server: &'a mut S,
     members: Vec<Member<S>>,
     access_log: Option<AccessLog>,
+    capture: Option<Capture>,
+    wishes: Wishes,
     status: Status,
     /// When draining or stopping has to be over.
     deadline: Option<Instant>,
@@ -194,14 +206,16 @@ impl<'a, S: Server> Loop<'a, S> {
         ports: Vec<ControlPort<S::Snapshot, S::Counters, S::Record>>,
         server: &'a mut S,
     ) -> Self {
-        let Plan { signals, bell, admin, access_log, drain, rescan } = plan;
+        let Plan { signals, bell, admin, access_log, capture, drain, rescan } = plan;
         let now = Instant::now();
         let members =
             ports.into_iter().map(|port| Member { port, state: State::Starting, counters: None }).collect();
-        let desk = Desk {
+        let mut desk = Desk {
             server,
             members,
             access_log,
+            capture,
+            wishes: Wishes::default(),
             status: Status::Starting,
             deadline: None,
             drain,
@@ -212,6 +226,11 @@ impl<'a, S: Server> Loop<'a, S> {
             rescan,
             next_rescan: now + rescan.unwrap_or_default(),
         };
+        if let Some(plan) = desk.capture.as_ref().map(Capture::plan).filter(|plan| plan.at_start) {
+            // The order is there before the worker's first turn: not a packet is missed.
+            let (filter, snap) = (plan.filter, plan.snap);
+            desk.start_capture(filter, snap);
+        }
         Self { signals, bell, admin, desk }
     }
 
@@ -230,7 +249,7 @@ impl<'a, S: Server> Loop<'a, S> {
             let busy = self.desk.records > records_before;
             tick = if busy || self.desk.status != Status::Running { TICK_BUSY } else { TICK_IDLE };
             if let Some(admin) = &mut self.admin {
-                admin.turn(now, &mut |request| self.desk.answer(request, now));
+                admin.turn(now, &mut |ask| self.desk.on_ask(ask, now));
             }
             if now >= next_second {
                 // A second that was missed is not made up for.
@@ -369,6 +388,7 @@ impl<S: Server> Desk<'_, S> {
                         }
                     }
                     Report::Event(event) => log(&event),
+                    Report::Listed(listed) => self.wishes.on_listed(listed),
                     Report::Drained => member.state = State::Drained,
                     Report::Stopped => member.state = State::Gone,
                     Report::Failed(line) => {
@@ -422,8 +442,106 @@ impl<S: Server> Desk<'_, S> {
         None
     }
 
+    fn on_ask(&mut self, ask: Ask<'_>, now: Instant) -> Answer {
+        match ask {
+            Ask::Again(id) => {
+                let workers = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+                self.wishes.poll(id, workers, now).map_or(Answer::Later(id), Answer::Now)
+            }
+            Ask::New(request) => match (request.method, request.path.as_str()) {
+                (Method::Get | Method::Head, "/connections") => self.ask_for_page(request, now),
+                _ => Answer::Now(self.answer(request, now)),
+            },
+        }
+    }
+
+    fn ask_for_page(&mut self, request: &Request, now: Instant) -> Answer {
+        let refuse = |line: &str| Answer::Now(Response::text(400, line));
+        let number = |name| request.parameter(name).map_or(Ok(0), |value| value.parse::<u32>());
+        if let Some(unknown) = request.unknown_parameter(&["worker", "from"]) {
+            return refuse(&format!("there is no parameter '{unknown}': only worker and from"));
+        }
+        let (Ok(worker), Ok(from)) = (number("worker"), number("from")) else {
+            return refuse("worker and from are numbers");
+        };
+        let member = self.members.get_mut(worker as usize).filter(|member| member.state != State::Gone);
+        let Some(member) = member else { return refuse(&format!("there is no worker {worker}")) };
+        let order = self.wishes.add(worker, from, now);
+        match member.port.send(Command::List(order)) {
+            Ok(()) => Answer::Later(order.id),
+            Err(error) => Answer::Now(Response::text(503, format_args!("worker {worker}: {error}"))),
+        }
+    }
+
+    /// Begins a capture in all workers.
+    fn start_capture(&mut self, filter: CaptureFilter, snap: u32) {
+        let Some(capture) = &mut self.capture else { return };
+        let sinks = capture.start(filter, snap);
+        let file = capture.plan().file.display();
+        let what =
+            if filter == CaptureFilter::default() { "all packets".to_owned() } else { filter.to_string() };
+        tracing::warn!("capturing {what}, {snap} bytes of each, to {file}");
+        for (member, sink) in self.members.iter_mut().zip(sinks) {
+            if member.state != State::Gone
+                && member.port.send(Command::Capture(Some(Box::new(sink)))).is_err()
+            {
+                tracing::error!("capture: a worker takes no more commands");
+            }
+        }
+    }
+
+    fn stop_capture(&mut self) {
+        if self.capture.as_ref().is_some_and(Capture::is_active) {
+            self.send(|| Command::Capture(None));
+        }
+        if let Some(capture) = &mut self.capture {
+            capture.stop();
+            tracing::info!("no more packets are captured to {}", capture.plan().file.display());
+        }
+    }
+
+    /// `/capture` and what is below it.
+    fn on_capture(&mut self, request: &Request) -> Response {
+        let Some(capture) = &self.capture else {
+            return Response::text(409, "no file to capture to was named at start: --pcap FILE");
+        };
+        let plan = capture.plan();
+        match (request.method, request.path.as_str()) {
+            (Method::Get | Method::Head, "/capture") => {}
+            (Method::Post, "/capture/stop") => self.stop_capture(),
+            (Method::Post, "/capture/start") => {
+                if let Some(unknown) = request.unknown_parameter(&["host", "port", "snap"]) {
+                    let line = format_args!("there is no parameter '{unknown}': only host, port and snap");
+                    return Response::text(400, line);
+                }
+                let snap = match request.parameter("snap").map(|snap| snap.parse::<u32>()) {
+                    None => plan.snap,
+                    Some(Ok(snap)) if (CAPTURE_SNAP_MIN..=CAPTURE_SNAP_MAX).contains(&snap) => snap,
+                    Some(_) => {
+                        let line =
+                            format_args!("snap is a number from {CAPTURE_SNAP_MIN} to {CAPTURE_SNAP_MAX}");
+                        return Response::text(400, line);
+                    }
+                };
+                // Said as on the command line, and read by the same rules.
+                let words: Vec<_> = ["host", "port"]
+                    .iter()
+                    .filter_map(|name| request.parameter(name).map(|value| format!("{name} {value}")))
+                    .collect();
+                let filter = if words.is_empty() { Ok(plan.filter) } else { words.join(" and ").parse() };
+                match filter {
+                    Ok(filter) => self.start_capture(filter, snap),
+                    Err(error) => return Response::text(400, error),
+                }
+            }
+            _ => return Response::text(405, "ask with GET, command with POST"),
+        }
+        let status = self.capture.as_ref().map(Capture::status).unwrap_or_default();
+        Response { status: 200, content_type: "application/json", body: format!("{status:#}\n") }
+    }
+
     fn answer(&mut self, request: &Request, now: Instant) -> Response {
-        let Request { method, path } = request;
+        let Request { method, path, query: _ } = request;
         match (method, path.as_str()) {
             (Method::Get | Method::Head, "/healthz") => Response::text(200, self.status),
             (Method::Get | Method::Head, "/readyz") => {
@@ -447,9 +565,11 @@ impl<S: Server> Desk<'_, S> {
                 let (clean, told) = self.reload();
                 Response::text(if clean { 200 } else { 500 }, told)
             }
-            (_, "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload") => {
-                Response::text(405, "ask with GET, command with POST")
-            }
+            (_, "/capture" | "/capture/start" | "/capture/stop") => self.on_capture(request),
+            (
+                _,
+                "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload" | "/connections",
+            ) => Response::text(405, "ask with GET, command with POST"),
             _ => Response::text(404, INDEX),
         }
     }
@@ -470,6 +590,7 @@ impl<S: Server> Desk<'_, S> {
                 self.access_log.as_ref().map_or(0, AccessLog::dropped),
             ),
         ];
+        process.extend(self.capture.iter().flat_map(Capture::figures));
         process.extend(self.server.figures());
         let workers = self
             .members

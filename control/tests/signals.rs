@@ -86,6 +86,7 @@ fn each_signal_does_what_the_manual_says() {
         bell,
         admin: None,
         access_log: Some(AccessLog::open(Destination::File(log.clone())).expect("a file")),
+        capture: None,
         drain: Duration::from_secs(600),
         rescan: None,
     };

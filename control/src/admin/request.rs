@@ -20,6 +20,43 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// Without the query.
     pub(crate) path: String,
+    /// What stands behind the question mark, as it came.
+    pub(crate) query: String,
+}
+
+impl Request {
+    /// What the query says of `name`; the first time, when it does so twice.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find_map(|(key, value)| (key == name).then(|| decode(value)))
+    }
+
+    /// The first parameter that is none of these.
+    pub(crate) fn unknown_parameter(&self, known: &[&str]) -> Option<&str> {
+        let keys = self.query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
+        keys.filter(|key| !key.is_empty()).find(|key| !known.contains(key))
+    }
+}
+
+/// `+` and `%2F`; what is not UTF-8 then is replaced, and means nothing to anybody.
+fn decode(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let escaped = match (byte, behind.split_first_chunk::<2>()) {
+            (b'%', Some((digits, behind))) => core::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                .map(|byte| (byte, behind)),
+            _ => None,
+        };
+        let (byte, behind) = escaped.unwrap_or((if byte == b'+' { b' ' } else { byte }, behind));
+        bytes.push(byte);
+        rest = behind;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What has been received so far is …
@@ -78,6 +115,6 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         _ => return refuse(413, "the request is longer than 8 KiB"),
     }
     let target = head.path.unwrap_or_default();
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
-    Parsed::Request(Request { method, path: path.to_owned() })
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Parsed::Request(Request { method, path: path.to_owned(), query: query.to_owned() })
 }

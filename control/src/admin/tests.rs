@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn get(path: &str) -> Parsed {
-    Parsed::Request(Request { method: Method::Get, path: path.to_owned() })
+    Parsed::Request(Request { method: Method::Get, path: path.to_owned(), query: String::new() })
 }
 
 fn refused(bytes: &[u8]) -> u16 {
@@ -22,6 +22,20 @@ mod requests {
         (0..whole.len()).for_each(|end| assert_eq!(parse(&whole[..end]), Parsed::Partial, "{end}"));
         let Parsed::Request(request) = parse(whole) else { panic!() };
         assert_eq!((request.method, request.path.as_str()), (Method::Post, "/drain"));
+    }
+
+    #[test]
+    fn a_query_is_taken_apart_and_decoded() {
+        let Parsed::Request(request) =
+            parse(b"POST /x?host=2001%3adb8::7&a&b=1+2%zz&host=no&= HTTP/1.1\r\n\r\n")
+        else {
+            panic!()
+        };
+        assert_eq!(request.parameter("host").as_deref(), Some("2001:db8::7"));
+        assert_eq!(request.parameter("b").as_deref(), Some("1 2%zz"));
+        assert_eq!((request.parameter("a"), request.parameter("c")), (None, None));
+        assert_eq!(request.unknown_parameter(&["host", "a"]), Some("b"));
+        assert_eq!(request.unknown_parameter(&["host", "a", "b"]), None);
     }
 
     #[test]
@@ -65,8 +79,11 @@ mod a_port {
         (Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Instant::now())
     }
 
-    fn echo(request: &Request) -> Response {
-        Response::text(200, &request.path)
+    fn echo(ask: Ask<'_>) -> Answer {
+        match ask {
+            Ask::New(request) => Answer::Now(Response::text(200, &request.path)),
+            Ask::Again(id) => panic!("nothing was promised under {id}"),
+        }
     }
 
     /// Sends `request` and turns the port until its answer is complete.
@@ -103,6 +120,33 @@ mod a_port {
         let head = ask(&mut admin, now, b"HEAD /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(head.contains("Content-Length: 8\r\n") && head.ends_with("\r\n\r\n"), "{head}");
         assert!(admin.clients.is_empty());
+    }
+
+    #[test]
+    fn waits_for_an_answer_that_was_promised_and_does_not_look_at_the_client_meanwhile() {
+        let (mut admin, now) = port();
+        let mut stream = TcpStream::connect(admin.address()).unwrap();
+        stream.write_all(b"HEAD /connections HTTP/1.1\r\n\r\nand more of it").unwrap();
+        let mut asked = 0;
+        while asked == 0 {
+            admin.turn(now, &mut |ask| {
+                asked += usize::from(matches!(ask, Ask::New(_)));
+                Answer::Later(7)
+            });
+        }
+        assert_eq!(admin.descriptors().count(), 1, "the listener alone");
+        let mut again = 0;
+        for _ in 0..3 {
+            admin.turn(now, &mut |ask| {
+                assert!(matches!(ask, Ask::Again(7)));
+                again += 1;
+                if again < 3 { Answer::Later(7) } else { Answer::Now(Response::text(200, "at last")) }
+            });
+        }
+        assert!(admin.clients.is_empty());
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.contains("Content-Length: 8\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
     }
 
     #[test]

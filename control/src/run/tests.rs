@@ -67,6 +67,10 @@ struct World {
 }
 
 fn world(name: &str, workers: usize, drain: Duration, fake: Fake) -> World {
+    world_with(name, workers, drain, fake, None)
+}
+
+fn world_with(name: &str, workers: usize, drain: Duration, fake: Fake, capture: Option<Capture>) -> World {
     let bell = Wake::new().unwrap();
     let (ports, workers) =
         (0..workers).map(|_| mailbox(16, bell.clone()).unwrap()).unzip::<_, _, Vec<_>, Vec<_>>();
@@ -78,8 +82,15 @@ fn world(name: &str, workers: usize, drain: Duration, fake: Fake) -> World {
     let control = thread::spawn(move || {
         let signals = Signals::catch().unwrap();
         sender.send(()).unwrap();
-        let plan =
-            Plan { signals, bell, admin: Some(admin), access_log: Some(access_log), drain, rescan: None };
+        let plan = Plan {
+            signals,
+            bell,
+            admin: Some(admin),
+            access_log: Some(access_log),
+            capture,
+            drain,
+            rescan: None,
+        };
         let mut fake = fake;
         (run(plan, ports, &mut fake), fake)
     });
@@ -106,6 +117,13 @@ impl World {
             thread::yield_now();
         }
         self
+    }
+
+    /// Everybody goes, in order.
+    fn leave(mut self) {
+        self.workers.iter_mut().for_each(|worker| worker.report(Report::Stopped));
+        assert_eq!(self.status("POST /drain"), 202);
+        assert_eq!(self.end().0, Outcome::Stopped);
     }
 
     fn end(self) -> (Outcome, Fake) {
@@ -240,4 +258,106 @@ fn counters_and_records_come_out_where_they_are_asked_for() {
     world.workers[0].report(Report::Stopped);
     world.status("POST /drain");
     assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+fn connection(port: u16) -> crate::Connection {
+    let address = |port| SocketAddr::from(([192, 0, 2, 7], port));
+    crate::Connection {
+        local: address(443),
+        peer: address(port),
+        state: "ESTAB".into(),
+        tls: Some("TLS1.3 AES-128-GCM".into()),
+        cwnd: 14_480,
+        ssthresh: None,
+        snd_wnd: 65_535,
+        mss: 1_448,
+        srtt_us: Some(20_000),
+        rttvar_us: 1_000,
+        rtt_min_us: None,
+        rto_us: 200_000,
+        pacing_rate: 0,
+        in_flight: 0,
+        lost: 0,
+        unsent: 0,
+        sent_bytes: 1,
+        resent_bytes: 0,
+        retransmitted_segments: 0,
+        timeouts: 0,
+        received_bytes: 2,
+        reads: 0,
+        object: Some("/film.mp4".to_owned()),
+        ending: None,
+    }
+}
+
+#[test]
+fn a_page_of_connections_comes_from_the_worker_that_was_asked() {
+    let mut world = world("pages", 2, Duration::from_secs(1), Fake::default()).ready();
+    assert_eq!(world.status("GET /connections?worker=2"), 400);
+    assert_eq!(world.status("GET /connections?worker=x"), 400);
+    assert_eq!(world.status("GET /connections?form=1"), 400);
+    assert_eq!(world.status("POST /connections"), 405);
+    let admin = world.admin;
+    let asking = thread::spawn(move || {
+        let mut stream = TcpStream::connect(admin).unwrap();
+        stream.write_all(b"GET /connections?worker=1&from=12 HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let Command::List(order) = command(&mut world.workers[1]) else { panic!() };
+    assert_eq!(order.from, 12);
+    let connections = vec![connection(5_000)];
+    let listed = crate::Listed { id: order.id, next: Some(99), connections: connections.clone() };
+    world.workers[1].report(Report::Listed(Box::new(listed)));
+    let answer = asking.join().unwrap();
+    let page: crate::Page = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(page, crate::Page { worker: 1, workers: 2, next: Some(99), connections });
+    world.leave();
+}
+
+#[test]
+fn without_a_file_named_at_start_nothing_is_captured() {
+    let world = world("nofile", 1, Duration::from_secs(1), Fake::default()).ready();
+    let answer = world.ask("POST /capture/start?port=443");
+    assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("--pcap FILE"), "{answer}");
+    world.leave();
+}
+
+#[test]
+fn a_capture_is_switched_on_and_off_while_the_server_runs() {
+    let file = std::env::temp_dir().join(format!("atlas-control-capture-{}", std::process::id()));
+    let plan = crate::CapturePlan {
+        file: file.clone(),
+        bytes_max: crate::CAPTURE_BYTES_MIN,
+        snap: 128,
+        filter: CaptureFilter::default(),
+        at_start: false,
+        program: "test".to_owned(),
+        links: vec!["dev".to_owned()],
+    };
+    let capture = Capture::open(plan).unwrap();
+    let mut world = world_with("capture", 1, Duration::from_secs(1), Fake::default(), Some(capture)).ready();
+    for bad in ["port=0", "host=a.example", "snap=10", "prot=80"] {
+        assert_eq!(world.status(&format!("POST /capture/start?{bad}")), 400, "{bad}");
+    }
+    assert_eq!(world.status("GET /capture/start"), 405);
+    let answer = world.ask("POST /capture/start?host=2001%3Adb8::7&port=443&snap=1000");
+    assert!(answer.contains("\"filter\": \"host 2001:db8::7 and port 443\""), "{answer}");
+    assert!(answer.contains("\"active\": true") && answer.contains("\"snap\": 1000"), "{answer}");
+    let taken = |world: &mut World| match command(&mut world.workers[0]) {
+        Command::Capture(sink) => sink,
+        other => panic!("{other:?}"),
+    };
+    let sink = taken(&mut world);
+    assert!(sink.is_some());
+    assert!(world.ask("GET /metrics").contains("fake_capture_active 1.0"));
+    assert!(world.ask("POST /capture/stop").contains("\"active\": false"));
+    assert!(taken(&mut world).is_none());
+    drop(sink);
+    world.leave();
+    for file in [file.clone(), file.with_extension("1")] {
+        assert!(std::fs::metadata(&file).unwrap().len() > 0, "{}", file.display());
+        std::fs::remove_file(file).unwrap();
+    }
 }
