@@ -480,7 +480,9 @@ impl<S: Server> Desk<'_, S> {
         let file = capture.plan().file.display();
         let what =
             if filter == CaptureFilter::default() { "all packets".to_owned() } else { filter.to_string() };
-        tracing::warn!("capturing {what}, {snap} bytes of each, to {file}");
+        if self.status != Status::Starting {
+            tracing::warn!("capturing {what}, {snap} bytes of each, to {file}");
+        }
         for (member, sink) in self.members.iter_mut().zip(sinks) {
             if member.state != State::Gone
                 && member.port.send(Command::Capture(Some(Box::new(sink)))).is_err()

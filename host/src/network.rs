@@ -139,6 +139,8 @@ pub struct Network {
     pub addresses: Vec<Cidr>,
     /// What was set up, for people.
     pub description: String,
+    /// The interface that packets pass.
+    pub interface: String,
     /// The host's side of a TAP device.
     _device: Option<TapDevice>,
 }
@@ -167,6 +169,7 @@ impl Network {
                         "packet socket on {interface}, {} beside the kernel's own addresses",
                         list(wanted)
                     ),
+                    interface: interface.clone(),
                     _device: None,
                 })
             }
@@ -201,6 +204,7 @@ impl Network {
             queues: queues.into_iter().map(Queue::Tap).collect(),
             addresses: addresses.to_vec(),
             description,
+            interface: device.name().to_owned(),
             _device: Some(device),
         })
     }
@@ -228,6 +232,7 @@ impl Network {
                 "veth pair with a packet socket, the kernel's side {} (no TAP device: {why})",
                 list(&kernel)
             ),
+            interface: VETH_OURS.to_owned(),
             _device: None,
         })
     }

@@ -43,7 +43,8 @@ from_text!(
     Congestion,
     Namespace,
     Bytes,
-    LogLevel
+    LogLevel,
+    PacketFilter
 );
 
 /// A value that is not one: the operator's, in one sentence.
@@ -334,6 +335,18 @@ words! {
         Debug = "debug",
         /// Everything.
         Trace = "trace",
+    }
+}
+
+/// Which packets to capture: `host 192.0.2.7 and port 443`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketFilter(pub control::CaptureFilter);
+
+impl FromStr for PacketFilter {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        text.parse().map(Self).or_else(|error: control::BadFilter| bad(error.to_string()))
     }
 }
 

@@ -14,6 +14,7 @@
 mod counters;
 mod platform;
 mod spin;
+mod visible;
 
 use ::platform::{Disk, Link};
 use control::Figures;
@@ -34,6 +35,7 @@ use crate::network::{NetworkError, Queue};
 pub use counters::Counters;
 use platform::{Here, Monotonic, Random};
 use spin::Spin;
+use visible::{Lists, Shown};
 
 /// How often the counters are told, while they change.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -204,6 +206,7 @@ struct Worker<T: Tenant> {
     awake: Duration,
     draining: bool,
     drained: bool,
+    lists: Lists,
 }
 
 impl<T: Tenant> Worker<T> {
@@ -252,6 +255,7 @@ impl<T: Tenant> Worker<T> {
             awake: Duration::ZERO,
             draining: false,
             drained: false,
+            lists: Lists::default(),
         })
     }
 
@@ -271,6 +275,10 @@ impl<T: Tenant> Worker<T> {
                         self.draining = true;
                     }
                     control::Command::Stop => return Ok(()),
+                    control::Command::Capture(sink) => {
+                        self.engine.set_tap(sink.map(|sink| Box::new(Shown(sink)) as Box<dyn turn::Tap>));
+                    }
+                    control::Command::List(order) => self.lists.add(order),
                 }
             }
             if port.is_alone() {
@@ -285,6 +293,11 @@ impl<T: Tenant> Worker<T> {
                 self.spin.on_work(ended);
             }
             self.take_records(port);
+            if self.lists.is_busy()
+                && let Some(listed) = self.lists.go_on(&self.engine, port.room())
+            {
+                port.report(control::Report::Listed(listed));
+            }
             if self.dirty && ended.since(self.published) >= PUBLISH_EVERY {
                 self.publish(port, ended);
             }
@@ -293,7 +306,7 @@ impl<T: Tenant> Worker<T> {
                 self.publish(port, ended);
                 port.report(control::Report::Drained);
             }
-            if !busy && !self.spin.goes_on(ended) {
+            if !busy && !self.lists.is_busy() && !self.spin.goes_on(ended) {
                 self.sleep(port, ended)?;
             }
         }

@@ -168,6 +168,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "clock",
             "wire",
             "tcp",
+            "tls",
             "aead",
             "dma",
             "platform",

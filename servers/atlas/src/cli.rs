@@ -72,12 +72,16 @@ SIGNALS
   SIGUSR1           Open the access log again, after it was moved away.
 
 ADMIN PORT
-  GET   /metrics    the numbers for Prometheus
-        /stats      the same as JSON
-        /healthz    200 while it runs
-        /readyz     200 while new connections are welcome
-  POST  /drain      as SIGTERM
-        /reload     as SIGHUP
+  GET   /metrics        the numbers for Prometheus
+        /stats          the same as JSON
+        /healthz        200 while it runs
+        /readyz         200 while new connections are welcome
+        /connections    a page of connections, for `atlas ss`
+        /capture        what is being captured
+  POST  /drain          as SIGTERM
+        /reload         as SIGHUP
+        /capture/start  capture packets to the file of --pcap
+        /capture/stop   no more
 
 EXIT STATUS
   0   It was told to leave, and left.

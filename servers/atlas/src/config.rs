@@ -8,6 +8,7 @@
 //!
 //! [`Options`] is both: a flag is a key of the file, by construction.
 
+mod capture;
 mod file;
 
 use atlas::Settings;
@@ -20,8 +21,10 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use host::values::{
     AdminChoice, BadValue, Bytes, Cidr, Congestion, LinkChoice, LogChoice, LogFormat, LogLevel, Namespace,
-    PortChoice,
+    PacketFilter, PortChoice,
 };
+
+pub(crate) use capture::CaptureChoice;
 
 /// The admin port unless chosen otherwise: Prometheus's range, taken by nobody well known.
 pub(crate) const ADMIN_PORT: u16 = 9_464;
@@ -108,6 +111,28 @@ pub(crate) struct Options {
     #[serde(deserialize_with = "file::switch")]
     pub(crate) stats: Option<bool>,
 
+    /// Capture packets to FILE, and FILE.1 when that is full: pcapng, for Wireshark
+    ///
+    /// Packets are seen as the engine sees them: superframes before they are cut into segments, and before checksums
+    /// are filled in. Both files are for their owner alone. POST /capture/start and /capture/stop on the admin port
+    /// switch it while the server runs.
+    #[arg(long, value_name = "FILE", help_heading = "Packets")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Which packets: 'host ADDRESS', 'port NUMBER' or 'host ADDRESS and port NUMBER' [default: all]
+    #[arg(long, value_name = "FILTER", help_heading = "Packets")]
+    pub(crate) pcap_filter: Option<PacketFilter>,
+    /// The size of both files together; the older half goes when it is reached [default: 256M]
+    #[arg(long, value_name = "SIZE", help_heading = "Packets")]
+    pub(crate) pcap_size: Option<Bytes>,
+    /// How much of each packet to keep, 74 to 262144: headers fit into 128 [default: 128]
+    #[arg(long, value_name = "BYTES", help_heading = "Packets")]
+    pub(crate) pcap_snap: Option<u32>,
+    /// Begin with the first packet, or not before it is asked for: on or off [default: on]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
+          value_parser = switch, help_heading = "Packets")]
+    #[serde(deserialize_with = "file::switch")]
+    pub(crate) pcap_start: Option<bool>,
+
     /// How long connections may take to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
     pub(crate) drain_seconds: Option<u32>,
@@ -164,6 +189,11 @@ impl Options {
             log_format,
             log_level,
             stats,
+            pcap,
+            pcap_filter,
+            pcap_size,
+            pcap_snap,
+            pcap_start,
             drain_seconds,
             rescan_seconds,
             signing_key,
@@ -197,6 +227,11 @@ impl Options {
             log_format: log_format.or(below.log_format),
             log_level: log_level.or(below.log_level),
             stats: stats.or(below.stats),
+            pcap: pcap.or(below.pcap),
+            pcap_filter: pcap_filter.or(below.pcap_filter),
+            pcap_size: pcap_size.or(below.pcap_size),
+            pcap_snap: pcap_snap.or(below.pcap_snap),
+            pcap_start: pcap_start.or(below.pcap_start),
             drain_seconds: drain_seconds.or(below.drain_seconds),
             rescan_seconds: rescan_seconds.or(below.rescan_seconds),
             signing_key: if signing_key.is_empty() { below.signing_key } else { signing_key },
@@ -247,6 +282,8 @@ pub(crate) struct Config {
     pub(crate) log_level: LogLevel,
     /// A line a second.
     pub(crate) stats: bool,
+    /// Where packets may be captured to.
+    pub(crate) capture: Option<CaptureChoice>,
     /// How long draining may take.
     pub(crate) drain: Duration,
     /// How often to look for changes.
@@ -327,6 +364,7 @@ impl Config {
         let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
         let port =
             |choice: Option<PortChoice>, default| choice.map_or(Some(default), |PortChoice(port)| port);
+        let capture = capture::resolve(&options)?;
         let (http, https) = (port(options.http, 80), port(options.https, 443));
         if http.is_none() && https.is_none() {
             return wrong("--http and --https are both off: there is nothing to serve");
@@ -391,6 +429,7 @@ impl Config {
             log_format: options.log_format.unwrap_or(LogFormat::Combined),
             log_level: options.log_level.unwrap_or(LogLevel::Info),
             stats: options.stats.unwrap_or(false),
+            capture,
             drain: Duration::from_secs(options.drain_seconds.unwrap_or(30).into()),
             rescan: match options.rescan_seconds.unwrap_or(10) {
                 0 => None,
@@ -425,6 +464,7 @@ impl Config {
         compare("frames or memory", self.pool == new.pool);
         compare("admin", self.admin == new.admin);
         compare("access-log", self.access_log == new.access_log);
+        compare("pcap", self.capture == new.capture);
         compare("log-level", self.log_level == new.log_level);
         compare("rescan-seconds", self.rescan == new.rescan);
         compare("namespace", self.namespace == new.namespace);

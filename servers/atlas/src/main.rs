@@ -71,6 +71,7 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         bell,
         admin,
         access_log,
+        capture,
         ports,
         workers,
         content,
@@ -81,7 +82,15 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         report,
         site,
     } = started;
-    let plan = control::Plan { signals, bell, admin, access_log, drain: config.drain, rescan: config.rescan };
+    let plan = control::Plan {
+        signals,
+        bell,
+        admin,
+        access_log,
+        capture,
+        drain: config.drain,
+        rescan: config.rescan,
+    };
     let stats = config.stats.then(|| Stats::new(Instant::now()));
     let mut atlas =
         Atlas { options, file, config, content, secure, site, forwarder, facts, urls, report, stats };

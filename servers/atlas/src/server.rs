@@ -88,6 +88,10 @@ impl Server for Atlas {
             let url = url.strip_suffix(":80/").map_or_else(|| url.clone(), |host| format!("{host}/"));
             text.push_str(&format!("open {url} in a browser; Ctrl-C ends\n"));
         }
+        if let Some(key_log) = self.config.key_log.as_ref().filter(|_| self.secure.is_some()) {
+            let key_log = key_log.display();
+            tracing::warn!("tls: secrets are written to {key_log}: whoever has it can read what is captured");
+        }
         // A terminal that is gone is no reason to stop serving.
         let _ = io::stderr().write_all(text.as_bytes());
         let listening: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();

@@ -12,7 +12,10 @@
 pub(crate) mod content;
 pub(crate) mod secure;
 
-use control::{AccessLog, Admin, AdminError, ControlPort, Destination, SignalError, Signals, Wake, mailbox};
+use control::{
+    AccessLog, Admin, AdminError, Capture, CaptureError, CapturePlan, ControlPort, Destination, SignalError,
+    Signals, Wake, mailbox,
+};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use host::{
@@ -25,8 +28,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use crate::config::{
-    ADMIN_PORT, AdminChoice, Cidr, Config, ConfigError, Congestion, LinkChoice, LogChoice, Namespace,
-    PortChoice,
+    ADMIN_PORT, AdminChoice, CaptureChoice, Cidr, Config, ConfigError, Congestion, LinkChoice, LogChoice,
+    Namespace, PortChoice,
 };
 use crate::server::{Atlas, Counters, Snapshot};
 use content::{Content, ContentError};
@@ -49,6 +52,7 @@ pub(crate) enum StartError {
     Namespace(NamespaceError),
     Signals(SignalError),
     Memory(TooLittle),
+    Capture(CaptureError),
     /// A port of the loopback interface is taken.
     Forward {
         address: SocketAddr,
@@ -81,6 +85,7 @@ impl fmt::Display for StartError {
             Self::Namespace(error) => error.fmt(f),
             Self::Signals(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
+            Self::Capture(error) => error.fmt(f),
             Self::Forward { address, option, source } => {
                 write!(f, "cannot open {address}: {source}; choose another port with {option}")
             }
@@ -113,6 +118,7 @@ impl core::error::Error for StartError {
             Self::Namespace(error) => Some(error),
             Self::Signals(error) => Some(error),
             Self::Memory(error) => Some(error),
+            Self::Capture(error) => Some(error),
             Self::Forward { source, .. } | Self::AccessLog { source, .. } | Self::System { source, .. } => {
                 Some(source)
             }
@@ -144,6 +150,7 @@ from_error!(
     Namespace(NamespaceError),
     Signals(SignalError),
     Memory(TooLittle),
+    Capture(CaptureError),
 );
 
 /// Control's end of a worker's mailbox.
@@ -156,6 +163,7 @@ pub(crate) struct Started {
     pub(crate) bell: Wake,
     pub(crate) admin: Option<Admin>,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) capture: Option<Capture>,
     pub(crate) ports: Vec<Port>,
     pub(crate) workers: Vec<JoinHandle<()>>,
     pub(crate) content: Content,
@@ -197,7 +205,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     let (pool, pool_note) = machine.pool(config.pool, workers)?;
     let network = Network::open(&config.link, &config.addr, workers, inside)?;
     let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
-    let secure = match (given, config.https) {
+    let mut secure = match (given, config.https) {
         (Some(secure), _) => Some(secure),
         (None, Some(_)) => {
             let mut names = addresses.clone();
@@ -206,6 +214,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         }
         (None, None) => None,
     };
+    secure.iter_mut().try_for_each(Secure::write_secrets)?;
     let snapshot = Snapshot { service: site, secure: secure.as_ref().map(Secure::settings).transpose()? };
 
     let system = |attempt| move |source| StartError::System { attempt, source };
@@ -242,6 +251,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     }
     report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
     report.extend(access_log.as_ref().map(|log| ("access log", log.destination().to_string())));
+    let capture = open_capture(config.capture.as_ref(), &network.interface, workers)?;
+    report.extend(config.capture.as_ref().map(|choice| ("capture", choice.to_string())));
 
     let choices = Choices {
         addresses: network
@@ -283,6 +294,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         bell,
         admin,
         access_log,
+        capture,
         ports,
         workers: threads,
         content,
@@ -364,6 +376,25 @@ fn open_access_log(choice: &LogChoice) -> Result<Option<AccessLog>, StartError> 
         };
         StartError::AccessLog { path, source }
     })
+}
+
+/// After the namespace was entered: there is a thread in it.
+fn open_capture(
+    choice: Option<&CaptureChoice>,
+    interface: &str,
+    workers: u16,
+) -> Result<Option<Capture>, StartError> {
+    let Some(CaptureChoice { file, filter, bytes_max, snap, at_start }) = choice else { return Ok(None) };
+    let plan = CapturePlan {
+        file: file.clone(),
+        bytes_max: *bytes_max,
+        snap: *snap,
+        filter: *filter,
+        at_start: *at_start,
+        program: format!("atlas {}", env!("CARGO_PKG_VERSION")),
+        links: vec![interface.to_owned(); usize::from(workers)],
+    };
+    Ok(Some(Capture::open(plan)?))
 }
 
 /// Ports of the loopback interface, opened before we enter the namespace.

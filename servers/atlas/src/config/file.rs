@@ -24,8 +24,8 @@ pub(super) fn read(path: &Path) -> Result<Options, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let mut options = parse(&text).map_err(|error| error.in_file(path))?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    let Options { dir, cert, key, key_log, signing_key, access_log, .. } = &mut options;
-    let files = [dir, cert, key, key_log].into_iter().flatten();
+    let Options { dir, cert, key, key_log, pcap, signing_key, access_log, .. } = &mut options;
+    let files = [dir, cert, key, key_log, pcap].into_iter().flatten();
     let log = access_log.iter_mut().filter_map(|log| match log {
         super::LogChoice::File(file) => Some(file),
         super::LogChoice::Off | super::LogChoice::Stdout => None,
@@ -165,6 +165,11 @@ mod tests {
             log-format = "json"
             log-level = "warn"
             stats = "on"
+            pcap = "packets.pcapng"
+            pcap-filter = "host 192.0.2.7 and port 443"
+            pcap-size = "10M"
+            pcap-snap = 200
+            pcap-start = false
             drain-seconds = 5
             rescan-seconds = 0
             signing-key = ["a.key"]

@@ -51,6 +51,24 @@ fn a_certificate_comes_from_one_place_as_a_whole() {
 }
 
 #[test]
+fn packets_are_captured_to_a_file_within_bounds() {
+    assert_eq!(over("video", "").capture, None);
+    let choice =
+        over("video --pcap a.pcapng --pcap-start=off", "pcap-filter = \"port 443\"").capture.unwrap();
+    assert_eq!((choice.filter.port, choice.filter.host, choice.at_start), (Some(443), None, false));
+    assert_eq!((choice.bytes_max, choice.snap), (256 << 20, 128));
+    assert!(refused("video --pcap-size 10M", "").contains("--pcap-size without --pcap"));
+    assert!(refused("video --pcap a --pcap-size 1M", "").contains("--pcap-size"));
+    for snap in ["73", "262145"] {
+        assert!(refused(&format!("video --pcap a --pcap-snap {snap}"), "").contains("74 to 262144"));
+    }
+    let told =
+        CommandLine::try_parse_from(["atlas", "video", "--pcap", "a", "--pcap-filter", "host a.example"]);
+    let told = told.err().unwrap().to_string();
+    assert!(told.contains("'a.example' is not an IP address"), "{told}");
+}
+
+#[test]
 fn the_size_of_the_pools_comes_from_one_place_too() {
     assert_eq!(over("video --frames 100", "memory = \"1G\"").pool, PoolChoice::Frames(100));
     assert_eq!(over("video", "memory = \"1G\"").pool, PoolChoice::Memory(Bytes(1 << 30)));

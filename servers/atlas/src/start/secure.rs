@@ -5,12 +5,12 @@ use core::fmt;
 use core::net::IpAddr;
 use handshake::{Certificates, SecretLog, ServerOptions, ServerSettings, SettingsError, Ticketing};
 use rustls::crypto::CryptoProvider;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
 use crate::config::CertificateFiles;
@@ -61,6 +61,8 @@ pub(crate) struct Secure {
     provider: CryptoProvider,
     ticketing: Ticketing,
     key_log: Option<KeyLog>,
+    /// Until [`Self::write_secrets`].
+    unwritten: Option<Unwritten>,
     certificate: Certificate,
     /// When the files were last changed, as far as we know.
     modified: Option<(SystemTime, SystemTime)>,
@@ -80,9 +82,15 @@ impl Secure {
             None => Certificate::self_signed(&names(addresses), SystemTime::now(), &provider)
                 .map_err(SecureError::Certificate)?,
         };
-        let key_log = key_log.map(KeyLog::open).transpose()?;
+        let (key_log, unwritten) = key_log.map(KeyLog::open).transpose()?.unzip();
         let ticketing = Ticketing::new().map_err(SecureError::Settings)?;
-        Ok(Self { provider, ticketing, key_log, certificate, modified })
+        Ok(Self { provider, ticketing, key_log, unwritten, certificate, modified })
+    }
+
+    /// From now on secrets are written, if they are wanted. Starts a thread: to be called inside the namespace that the
+    /// process is to be in.
+    pub(crate) fn write_secrets(&mut self) -> Result<(), SecureError> {
+        self.unwritten.take().map_or(Ok(()), Unwritten::start)
     }
 
     /// What handshakes need from now on.
@@ -161,20 +169,41 @@ struct KeyLog {
 }
 
 impl KeyLog {
-    fn open(path: &Path) -> Result<Self, SecureError> {
+    /// Opens the file. The thread comes later: whoever enters a namespace must be alone.
+    fn open(path: &Path) -> Result<(Self, Unwritten), SecureError> {
         let refused = |source| SecureError::KeyLog { path: path.into(), source };
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(refused)?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(refused)?;
+        // One that was there before may be open to others; a pipe is its maker's.
+        if file.metadata().map_err(refused)?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
+        }
         let (lines, waiting) = sync_channel::<String>(KEY_LOG_LINES);
-        std::thread::Builder::new()
-            .name("key-log".to_owned())
-            .spawn(move || {
-                for line in waiting {
-                    write(&mut file, &line);
-                }
-            })
-            .map_err(refused)?;
-        Ok(Self { lines: Arc::new(lines) })
+        let unwritten = Unwritten { path: path.into(), file, waiting };
+        Ok((Self { lines: Arc::new(lines) }, unwritten))
+    }
+}
+
+/// Lines that nobody writes yet.
+#[derive(Debug)]
+struct Unwritten {
+    path: PathBuf,
+    file: File,
+    waiting: Receiver<String>,
+}
+
+impl Unwritten {
+    /// Starts the thread that writes them, until nobody has a line any more.
+    fn start(self) -> Result<(), SecureError> {
+        let Self { path, mut file, waiting } = self;
+        let write = move || {
+            for line in waiting {
+                write(&mut file, &line);
+            }
+        };
+        match std::thread::Builder::new().name("key-log".to_owned()).spawn(write) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(SecureError::KeyLog { path, source }),
+        }
     }
 }
 
@@ -227,9 +256,12 @@ mod tests {
 
     #[test]
     fn secrets_are_lines_for_the_owner_alone() {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = std::env::temp_dir().join(format!("atlas-key-log-{}", std::process::id()));
-        let log = KeyLog::open(&path).unwrap();
+        // Somebody has left it there, open to all.
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let (log, unwritten) = KeyLog::open(&path).unwrap();
+        unwritten.start().unwrap();
         log.log("CLIENT_RANDOM", &[0xab, 0x01], &[0x0c]);
         let written = || std::fs::read_to_string(&path).unwrap();
         for _ in 0..1_000 {
