@@ -18,11 +18,13 @@
 
 mod header;
 mod queue;
+mod raw;
 mod slot;
 mod sys;
 
 pub use header::{HEADER_BYTES, VnetHeader};
 pub use queue::{ReceiveBuffers, Submission, VnetConfig, VnetCounters, VnetQueue};
+pub use raw::{Arrival, RAW_BATCH_MAX, RawKind, RawQueue, Sent, VlanTag};
 
 #[cfg(target_endian = "big")]
 compile_error!("a virtio-net header is in the host's byte order, and this crate writes little-endian");

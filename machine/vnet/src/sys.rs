@@ -65,10 +65,18 @@ impl BatchRing {
 
     /// Writes each packet. Returns what became of each: bytes written, or a negative errno.
     pub(crate) fn write<'a>(&mut self, packets: impl Iterator<Item = &'a Outgoing>) -> io::Result<&[i32]> {
+        self.writev(packets.map(Outgoing::pieces))
+    }
+
+    /// The same with each packet as its pieces, of which there may be as many as a packet has.
+    pub(crate) fn writev<'a, P: Iterator<Item = &'a [u8]>>(
+        &mut self,
+        packets: impl Iterator<Item = P>,
+    ) -> io::Result<&[i32]> {
         let mut count = 0;
         for (packet, iovecs) in packets.zip(&mut self.iovecs.0) {
             let mut pieces = 0;
-            for (piece, iovec) in packet.pieces().zip(&mut *iovecs) {
+            for (piece, iovec) in packet.zip(&mut *iovecs) {
                 *iovec = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
                 pieces += 1;
             }
@@ -96,6 +104,25 @@ impl BatchRing {
                 .user_data(count);
             // SAFETY: the buffer is borrowed exclusively until this function returns, and `run` waits for the
             // end.
+            unsafe { push(&mut self.ring, &entry) }?;
+            count += 1;
+        }
+        self.run(count)
+    }
+
+    /// The same into two pieces of memory for each packet.
+    pub(crate) fn readv<'a>(&mut self, rooms: impl Iterator<Item = [&'a mut [u8]; 2]>) -> io::Result<&[i32]> {
+        let mut count = 0;
+        for (room, iovecs) in rooms.zip(&mut self.iovecs.0) {
+            for (piece, iovec) in room.into_iter().zip(&mut *iovecs) {
+                *iovec = libc::iovec { iov_base: piece.as_mut_ptr().cast(), iov_len: piece.len() };
+            }
+            let entry = opcode::Readv::new(FILE, iovecs.as_ptr(), 2)
+                .rw_flags(libc::RWF_NOWAIT)
+                .build()
+                .user_data(count);
+            // SAFETY: the iovecs and the rooms they name outlive the batch: both are borrowed exclusively until this
+            // function returns, and `run` waits for the end.
             unsafe { push(&mut self.ring, &entry) }?;
             count += 1;
         }

@@ -9,7 +9,7 @@
 
 use clock::Instant;
 use core::time::Duration;
-use middlebox::{Config, Direction, FRAME_BYTES_MAX, Middlebox, Verdict};
+use middlebox::{Config, Direction, Middlebox, Room, Verdict};
 
 const FLOWS: [u32; 4] = [10, 1_000, 20_000, 200_000];
 const PACKETS: u32 = 1_000_000;
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
 
 fn measure(flows: u32) -> Result<f64, Box<dyn core::error::Error>> {
     let mut middlebox = Middlebox::new(&Config::default(), Instant::EPOCH)?;
-    let mut frame = [0; FRAME_BYTES_MAX];
+    let (mut room, mut frame) = (Room::new(), [0; BYTES]);
     frame[10 + 12..][..2].copy_from_slice(&[0x08, 0x00]);
     frame[10 + 14] = 0x45;
     frame[10 + 23] = 6;
@@ -48,9 +48,10 @@ fn measure(flows: u32) -> Result<f64, Box<dyn core::error::Error>> {
         }
         now += GAP;
         frame[10 + 26..][..4].copy_from_slice(&(number % flows).to_be_bytes());
-        middlebox.room()[..BYTES].copy_from_slice(&frame[..BYTES]);
-        assert_eq!(middlebox.received(now, Direction::ToServer, BYTES), Verdict::Taken, "it waits");
-        while let Some((_, frame)) = middlebox.take(now) {
+        room.space()[..BYTES].copy_from_slice(&frame);
+        room.fill(BYTES, &[], None);
+        assert_eq!(middlebox.received(now, Direction::ToServer, &mut room), Verdict::Taken, "it waits");
+        while let Some(frame) = middlebox.take(now, Direction::ToServer) {
             left += 1;
             middlebox.release(frame);
         }

@@ -112,18 +112,16 @@ impl Cli {
         if self.client == self.server {
             return Err(ProgramError::SameDevice { name: self.client.to_string() });
         }
-        if self.workers > 1 && (self.rate.is_some() || self.police.is_some()) {
-            return Err(ProgramError::RateOfSeveral { workers: self.workers });
-        }
         let memory_bytes = usize::try_from(self.memory).unwrap_or(usize::MAX) / usize::from(self.workers);
-        let to_server = self.profile(Ways::ToServer);
-        let to_client = self.profile(Ways::ToClient);
-        Ok((0..self.workers)
-            .map(|worker| Config {
+        let [to_server, to_client] =
+            [Ways::ToServer, Ways::ToClient].map(|way| self.profile(way).shares(self.workers));
+        Ok((0_u64..)
+            .zip(to_server.into_iter().zip(to_client))
+            .map(|(stream, (to_server, to_client))| Config {
                 seed: self.seed,
-                stream: worker.into(),
-                to_server: to_server.clone(),
-                to_client: to_client.clone(),
+                stream,
+                to_server,
+                to_client,
                 memory_bytes,
             })
             .collect())
@@ -204,9 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn workers_divide_rate_queue_and_burst_without_a_rest() {
+        let options = ["--workers", "3", "--rate", "100mbit", "--queue", "100KB", "--police", "1gbit:64KB"];
+        let configs = parse(&options).configs().unwrap();
+        let sum = |of: fn(&Profile) -> u64| configs.iter().map(|config| of(&config.to_client)).sum::<u64>();
+        assert_eq!(sum(|way| way.rate.unwrap().bits_per_second), 100_000_000);
+        assert_eq!(sum(|way| way.rate.unwrap().queue_bytes), 100_000);
+        assert_eq!(sum(|way| way.police.unwrap().bits_per_second), 1_000_000_000);
+        assert_eq!(sum(|way| way.police.unwrap().burst_bytes), 64_000);
+        assert!(configs.iter().all(|config| config.to_server.rate.unwrap().bits_per_second >= 33_333_333));
+    }
+
+    #[test]
     fn what_cannot_be_is_said_in_one_line() {
-        let error = |options| parse(options).configs().unwrap_err().to_string();
-        assert!(error(&["--workers", "2", "--rate", "1gbit"]).contains("--workers 1"));
         let same = Cli::try_parse_from(["middlebox", "--client", "a", "--server", "packet:a"]).unwrap();
         assert!(same.configs().unwrap_err().to_string().contains("two devices"));
         for options in [["--client", "udp:a"], ["--queue", "1MB"], ["--workers", "0"]] {

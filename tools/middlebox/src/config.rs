@@ -181,6 +181,29 @@ impl Profile {
             || police.is_some()
     }
 
+    /// The same path in `count` lanes that share nothing: rates, queues and bursts are divided between them without a
+    /// rest, everything else is the same in each.
+    #[must_use]
+    pub fn shares(&self, count: u16) -> Vec<Self> {
+        let share = |whole: u64, index: u16| {
+            let (count, index) = (u64::from(count), u64::from(index));
+            whole / count + u64::from(index < whole % count)
+        };
+        (0..count)
+            .map(|index| Self {
+                rate: self.rate.map(|Rate { bits_per_second, queue_bytes }| Rate {
+                    bits_per_second: share(bits_per_second, index),
+                    queue_bytes: share(queue_bytes, index),
+                }),
+                police: self.police.map(|Police { bits_per_second, burst_bytes }| Police {
+                    bits_per_second: share(bits_per_second, index),
+                    burst_bytes: share(burst_bytes, index),
+                }),
+                ..self.clone()
+            })
+            .collect()
+    }
+
     /// The longest that a packet can be held.
     fn longest(&self) -> Result<Duration, ConfigError> {
         let delay = self.delay.as_ref().map_or(Duration::ZERO, Bands::longest);
@@ -228,17 +251,26 @@ pub struct Config {
 }
 
 impl Config {
-    /// The longest that a packet can be held, if there can be such a path.
+    /// The longest that a packet can be held either way, if there can be such a path.
     ///
     /// # Errors
     /// The operator asks for a path that cannot be.
-    pub fn check(&self) -> Result<Duration, ConfigError> {
+    pub fn check(&self) -> Result<Horizons, ConfigError> {
         let Self { seed: _, stream: _, to_server, to_client, memory_bytes } = self;
         if *memory_bytes < Pool::BYTES_MIN {
             return Err(ConfigError::NoMemory { bytes: *memory_bytes, least: Pool::BYTES_MIN });
         }
-        Ok(to_server.longest()?.max(to_client.longest()?))
+        Ok(Horizons { to_server: to_server.longest()?, to_client: to_client.longest()? })
     }
+}
+
+/// The longest that a packet can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizons {
+    /// From client to server.
+    pub to_server: Duration,
+    /// From server to client.
+    pub to_client: Duration,
 }
 
 impl Default for Config {

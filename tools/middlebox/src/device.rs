@@ -5,6 +5,7 @@ use core::str::FromStr;
 use link_tap::{TapDevice, TapSetup};
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
 use std::os::fd::OwnedFd;
+use vnet::{RawKind, RawQueue};
 
 use crate::error::ProgramError;
 
@@ -43,13 +44,21 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// One queue of a device, for one worker.
+/// One queue of a device, on its way to its worker.
 #[derive(Debug)]
 pub(crate) struct Queue {
     /// What the device is called.
     pub(crate) name: String,
-    /// Nonblocking; a frame per read and per write.
-    pub(crate) fd: OwnedFd,
+    fd: OwnedFd,
+    kind: RawKind,
+}
+
+impl Queue {
+    /// Opens the queue in the calling thread, which keeps it.
+    pub(crate) fn open(self) -> Result<RawQueue, ProgramError> {
+        let Self { name, fd, kind } = self;
+        RawQueue::open(fd, kind).map_err(|source| ProgramError::Queue { name, source })
+    }
 }
 
 /// The queues of a device, one per worker. A flow stays on one of them.
@@ -59,18 +68,18 @@ pub(crate) struct Queues;
 impl Queues {
     /// Opens a device. An interface must be up; a TAP device is made, and brought up.
     pub(crate) fn open(device: &DeviceName, count: u16) -> Result<Vec<Queue>, ProgramError> {
-        let (name, descriptors): (_, Vec<OwnedFd>) = match device {
+        let (name, kind, descriptors): (_, _, Vec<OwnedFd>) = match device {
             DeviceName::Packet(name) => {
                 let sockets = link_packet::sockets(name, count)?;
-                (name, sockets.into_iter().map(OwnedFd::from).inspect(make_room).collect())
+                (name, RawKind::Socket, sockets.into_iter().map(OwnedFd::from).inspect(make_room).collect())
             }
             DeviceName::Tap(name) => {
                 let (mut tap, queues) = TapDevice::create(Some(name), count)?;
                 tap.bring_up(TapSetup::default())?;
-                (name, queues.into_iter().map(OwnedFd::from).collect())
+                (name, RawKind::Tap, queues.into_iter().map(OwnedFd::from).collect())
             }
         };
-        Ok(descriptors.into_iter().map(|fd| Queue { name: name.clone(), fd }).collect())
+        Ok(descriptors.into_iter().map(|fd| Queue { name: name.clone(), fd, kind }).collect())
     }
 }
 

@@ -14,18 +14,18 @@ pub(crate) enum ProgramError {
     Config(ConfigError),
     /// The operator gives the same device twice.
     SameDevice { name: String },
-    /// The operator asks for one bottleneck in several places.
-    RateOfSeveral { workers: u16 },
     /// A packet socket cannot be opened.
     Packet(PacketError),
     /// A TAP device cannot be made.
     Tap(TapError),
+    /// A queue of a device cannot be used.
+    Queue { name: String, source: io::Error },
     /// Signals cannot be caught.
     Signals(io::Error),
     /// No thread can be started.
     Thread(io::Error),
     /// A device is gone or down.
-    Device { name: String, source: Errno },
+    Device { name: String, source: io::Error },
     /// The kernel would not wait for packets.
     Wait(Errno),
     /// Standard output is gone.
@@ -40,9 +40,9 @@ impl ProgramError {
         match self {
             Self::Config(_)
             | Self::SameDevice { .. }
-            | Self::RateOfSeveral { .. }
             | Self::Packet(_)
             | Self::Tap(_)
+            | Self::Queue { .. }
             | Self::Signals(_)
             | Self::Thread(_) => true,
             Self::Device { .. } | Self::Wait(_) | Self::Output(_) | Self::Panicked => false,
@@ -57,12 +57,11 @@ impl fmt::Display for ProgramError {
             Self::SameDevice { name } => {
                 write!(f, "{name} is on both sides: --client and --server must be two devices")
             }
-            Self::RateOfSeveral { workers } => write!(
-                f,
-                "{workers} workers would be {workers} bottlenecks: --rate and --police need --workers 1"
-            ),
             Self::Packet(error) => error.fmt(f),
             Self::Tap(error) => error.fmt(f),
+            Self::Queue { name, source } => {
+                write!(f, "{name} cannot be forwarded from ({source}): is it a device of this kernel?")
+            }
             Self::Signals(error) => write!(f, "cannot catch signals: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Device { name, source } => {
@@ -82,8 +81,9 @@ impl core::error::Error for ProgramError {
             Self::Packet(error) => Some(error),
             Self::Tap(error) => Some(error),
             Self::Signals(error) | Self::Thread(error) | Self::Output(error) => Some(error),
-            Self::Device { source, .. } | Self::Wait(source) => Some(source),
-            Self::SameDevice { .. } | Self::RateOfSeveral { .. } | Self::Panicked => None,
+            Self::Device { source, .. } | Self::Queue { source, .. } => Some(source),
+            Self::Wait(source) => Some(source),
+            Self::SameDevice { .. } | Self::Panicked => None,
         }
     }
 }

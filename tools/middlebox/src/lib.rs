@@ -35,9 +35,11 @@ mod rate;
 mod statistics;
 mod wheel;
 
-pub use config::{Band, Bands, Burst, Config, ConfigError, Police, Probability, Profile, Rate, Reorder};
+pub use config::{
+    Band, Bands, Burst, Config, ConfigError, Horizons, Police, Probability, Profile, Rate, Reorder,
+};
 pub use flow::FlowHash;
-pub use middlebox::{Direction, FRAME_BYTES_MAX, Middlebox, Verdict};
-pub use pool::Frame;
+pub use middlebox::{Direction, Middlebox, Verdict};
+pub use pool::{FRAME_BYTES_MAX, Frame, Room};
 pub use statistics::{LaneStatistics, Statistics};
 pub use wheel::Wheel;

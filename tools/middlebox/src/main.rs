@@ -63,24 +63,21 @@ fn run(cli: &Cli) -> Result<(), ProgramError> {
     let server = Queues::open(&cli.server, cli.workers)?;
     let board = Board::new(cli.workers);
     let started = Instant::now();
-    let mut workers = Vec::new();
-    for (config, (client, server)) in configs.iter().zip(client.into_iter().zip(server)) {
-        workers.push(Worker::new(config, client, server, started)?);
-    }
+    let workers = configs.iter().zip(client.into_iter().zip(server));
     let said = writeln!(io::stdout(), "forwarding {} <-> {}, {}", cli.client, cli.server, cli.path())
         .and_then(|()| io::stdout().flush());
     said.map_err(ProgramError::Output)?;
 
     thread::scope(|scope| {
         let threads: Vec<_> = workers
-            .into_iter()
             .enumerate()
-            .map(|(number, worker)| {
+            .map(|(number, (config, (client, server)))| {
                 let (stop, board) = (&*stop, &board);
                 thread::Builder::new()
                     .name(format!("worker-{number}"))
                     .spawn_scoped(scope, move || {
-                        let ended = worker.run(stop, |report| board.put(number, report));
+                        let ended = Worker::new(config, client, server, started)
+                            .and_then(|worker| worker.run(stop, |report| board.put(number, report)));
                         // One that fails takes the others with it: half a path is none.
                         stop.store(true, Ordering::Relaxed);
                         ended

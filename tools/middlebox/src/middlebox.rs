@@ -8,13 +8,10 @@ use crate::config::{Config, ConfigError};
 use crate::flow::FlowHash;
 use crate::lane::{Departure, Departures, Lane};
 use crate::offload;
-use crate::pool::{Frame, Pool, ROOM_BYTES};
+use crate::pool::{Frame, Pool, Room};
 use crate::random::Random;
 use crate::statistics::Statistics;
 use crate::wheel::Wheel;
-
-/// The room for a frame, its virtio-net header included: a byte more at least than any that is 64 KiB of IP.
-pub const FRAME_BYTES_MAX: usize = ROOM_BYTES;
 
 /// The header of a packet that is complete as it is.
 const COMPLETE: [u8; HEADER_BYTES] = [0; HEADER_BYTES];
@@ -35,29 +32,36 @@ impl Direction {
 
 /// What is to be done with the frame that was just received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
-    /// Send it on as it is, virtio-net header included.
-    Pass(&'a [u8]),
+pub enum Verdict {
+    /// Send it on as it lies in its room.
+    Pass,
     /// Nothing: it is held, cut into packets that are, or gone.
     Taken,
 }
 
 /// The middlebox.
 ///
-/// For every frame: fill [`room`](Self::room), say so with [`received`](Self::received), and send what that says.
-/// Then [`take`](Self::take) what is due until there is none, send each and [`release`](Self::release) it. Nothing
-/// happens before [`next_deadline`](Self::next_deadline).
+/// For every frame: fill a [`Room`], say so with [`received`](Self::received), and send it if that says so. Then
+/// [`take`](Self::take) what is due, either way, until there is none, send each and [`release`](Self::release) it.
+/// Nothing happens before [`next_deadline`](Self::next_deadline).
 ///
 /// Time may stand still between calls; when it is given as earlier than before, it stands still.
 #[derive(Debug)]
 pub struct Middlebox {
-    lanes: Lanes,
+    to_server: Way,
+    to_client: Way,
     hash: FlowHash,
-    wheel: Wheel<(Direction, Frame)>,
     pool: Pool,
-    room: Box<[u8]>,
+    memory_bytes_max: usize,
     segment: Vec<u8>,
     now: Instant,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Way {
+    lane: Lane,
+    wheel: Wheel<Frame>,
 }
 
 impl Middlebox {
@@ -66,45 +70,34 @@ impl Middlebox {
     /// # Errors
     /// The operator asks for a path that cannot be.
     pub fn new(config: &Config, now: Instant) -> Result<Self, ConfigError> {
-        let horizon = config.check()?;
+        let horizons = config.check()?;
         let Config { seed, stream, to_server, to_client, memory_bytes } = config;
         let random = |direction: u64| Random::new(*seed, stream.wrapping_mul(2).wrapping_add(direction));
-        Ok(Self {
-            lanes: Lanes {
-                to_server: Lane::new(to_server, random(0), now),
-                to_client: Lane::new(to_client, random(1), now),
-            },
-            hash: FlowHash::new(*seed),
+        let way = |number: u8, profile, horizon| Way {
+            lane: Lane::new(profile, random(number.into()), now),
             wheel: Wheel::new(horizon, now),
+        };
+        Ok(Self {
+            to_server: way(0, to_server, horizons.to_server),
+            to_client: way(1, to_client, horizons.to_client),
+            hash: FlowHash::new(*seed),
             pool: Pool::new(*memory_bytes),
-            room: vec![0; FRAME_BYTES_MAX].into(),
-            segment: Vec::with_capacity(FRAME_BYTES_MAX),
+            memory_bytes_max: 0,
+            segment: Vec::new(),
             now,
         })
     }
 
-    /// Where the next frame is to be written, beginning with its virtio-net header.
-    pub fn room(&mut self) -> &mut [u8] {
-        &mut self.room
-    }
-
-    /// The first `len` bytes of [`room`](Self::room) are a frame that arrived at `now`.
+    /// A frame arrived at `now`, and lies in `room`.
     ///
-    /// A frame of which there is no more than a virtio-net header is malformed, and gone; so is one that fills its
-    /// room, since the device may have had more of it.
-    ///
-    /// # Panics
-    /// A frame longer than its room.
-    pub fn received(&mut self, now: Instant, direction: Direction, len: usize) -> Verdict<'_> {
+    /// A frame of which there is no more than a virtio-net header is malformed, and gone.
+    pub fn received(&mut self, now: Instant, direction: Direction, room: &mut Room) -> Verdict {
         let now = self.advance(now);
         let hash = self.hash;
-        let lane = self.lanes.of_mut(direction);
-        let ethernet = match self.room[..len].split_first_chunk::<HEADER_BYTES>() {
-            Some((_, ethernet)) if !ethernet.is_empty() && len < FRAME_BYTES_MAX => ethernet,
-            _ => {
-                lane.statistics.malformed += 1;
-                return Verdict::Taken;
-            }
+        let lane = &mut self.way_mut(direction).lane;
+        let Some((header, ethernet)) = room.split() else {
+            lane.statistics.malformed += 1;
+            return Verdict::Taken;
         };
         let bytes = ethernet.len();
         lane.statistics.received += 1;
@@ -112,41 +105,39 @@ impl Middlebox {
         let Some(flow) = hash.of_frame(ethernet) else {
             // It belongs to the link.
             lane.statistics.packets += 1;
-            return pass(lane, &self.room[..len]);
+            return pass(lane, bytes);
         };
         let delay = lane.delay_of(flow);
         if lane.is_per_packet()
-            && let Some(offload) = self.room.first_chunk().and_then(offload::cut)
+            && let Some(offload) = offload::cut(header)
         {
-            self.cut(now, direction, len, delay, offload);
+            self.cut(now, direction, ethernet, delay, offload);
             return Verdict::Taken;
         }
         match lane.fate(now, bytes, delay) {
             // Where some packets of a flow may wait for the next `take`, none may pass them by.
-            [Some(Departure::Now), None] if !lane.is_per_packet() => return pass(lane, &self.room[..len]),
-            [Some(only), None] | [None, Some(only)] => {
-                let frame = self.pool.keep(&mut self.room, len);
-                self.hold(direction, only, frame);
-            }
+            [Some(Departure::Now), None] if !lane.is_per_packet() => return pass(lane, bytes),
+            [Some(only), None] | [None, Some(only)] => self.hold(direction, only, |pool| pool.keep(room)),
             departures => {
                 for departure in departures.into_iter().flatten() {
-                    let frame = copy(&mut self.pool, &self.room[..len]);
-                    self.hold(direction, departure, frame);
+                    let copy = |pool: &mut Pool| {
+                        room.split().and_then(|(header, ethernet)| pool.copy(header, ethernet))
+                    };
+                    self.hold(direction, departure, copy);
                 }
             }
         }
         Verdict::Taken
     }
 
-    /// The next frame that is due at `now`, and where it goes.
-    pub fn take(&mut self, now: Instant) -> Option<(Direction, Frame)> {
+    /// The next frame of a direction that is due at `now`.
+    pub fn take(&mut self, now: Instant, direction: Direction) -> Option<Frame> {
         self.advance(now);
-        let (direction, frame) = self.wheel.take()?;
-        let bytes = frame.ethernet().len() as u64;
-        let statistics = &mut self.lanes.of_mut(direction).statistics;
-        statistics.forwarded += 1;
-        statistics.forwarded_bytes += bytes;
-        Some((direction, frame))
+        let way = self.way_mut(direction);
+        let frame = way.wheel.take()?;
+        way.lane.statistics.forwarded += 1;
+        way.lane.statistics.forwarded_bytes += frame.ethernet().len() as u64;
+        Some(frame)
     }
 
     /// Takes back the memory of a frame that was sent, or that nobody would send.
@@ -157,116 +148,143 @@ impl Middlebox {
     /// When to [`take`](Self::take) next; `None` when nothing is held.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.wheel.next_deadline()
+        match [&self.to_server, &self.to_client].map(|way| way.wheel.next_deadline()) {
+            [Some(one), Some(other)] => Some(one.min(other)),
+            [one, other] => one.or(other),
+        }
     }
 
     /// The delay of the flow that an Ethernet frame belongs to.
     #[must_use]
     pub fn delay_of(&self, direction: Direction, ethernet: &[u8]) -> Duration {
-        let lane = self.lanes.of(direction);
+        let lane = &self.way(direction).lane;
         self.hash.of_frame(ethernet).map_or(Duration::ZERO, |flow| lane.delay_of(flow))
     }
 
     /// How late a frame may be that was delayed.
     #[must_use]
     pub fn tick(&self) -> Duration {
-        self.wheel.tick()
+        self.to_server.wheel.tick().max(self.to_client.wheel.tick())
     }
 
     /// What happened so far.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (used, used_max) = self.pool.used();
         Statistics {
-            to_server: self.lanes.to_server.statistics,
-            to_client: self.lanes.to_client.statistics,
-            held: self.wheel.len() as u64,
-            memory_bytes: used as u64,
-            memory_bytes_max: used_max as u64,
+            to_server: self.to_server.lane.statistics,
+            to_client: self.to_client.lane.statistics,
+            held: (self.to_server.wheel.len() + self.to_client.wheel.len()) as u64,
+            memory_bytes: self.memory_bytes() as u64,
+            memory_bytes_max: self.memory_bytes_max as u64,
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let chunks = self.to_server.wheel.used() + self.to_client.wheel.used();
+        self.pool.used() + chunks * Wheel::<Frame>::CHUNK_BYTES
     }
 
     fn cut(
         &mut self,
         now: Instant,
         direction: Direction,
-        len: usize,
+        ethernet: &[u8],
         delay: Duration,
         offload: platform::Offload,
     ) {
+        let Ok(mut segments) = link_memory::segment(ethernet, offload) else {
+            self.way_mut(direction).lane.statistics.malformed += 1;
+            return;
+        };
+        self.way_mut(direction).lane.statistics.cut += 1;
         let mut segment = core::mem::take(&mut self.segment);
-        match link_memory::segment(&self.room[HEADER_BYTES..len], offload) {
-            Err(_) => self.lanes.of_mut(direction).statistics.malformed += 1,
-            Ok(mut segments) => {
-                let lane = self.lanes.of_mut(direction);
-                lane.statistics.cut += 1;
-                while segments.next_into(&mut segment) {
-                    let departures: Departures = lane.fate(now, segment.len(), delay);
-                    for departure in departures.into_iter().flatten() {
-                        match self.pool.copy(&COMPLETE, &segment) {
-                            Some(frame) => put(&mut self.wheel, direction, departure, frame),
-                            None => lane.statistics.overflowed += 1,
-                        }
-                    }
-                }
+        while segments.next_into(&mut segment) {
+            let departures: Departures = self.way_mut(direction).lane.fate(now, segment.len(), delay);
+            for departure in departures.into_iter().flatten() {
+                self.hold(direction, departure, |pool| pool.copy(&COMPLETE, &segment));
             }
         }
         self.segment = segment;
     }
 
-    fn hold(&mut self, direction: Direction, departure: Departure, frame: Option<Frame>) {
+    /// Puts a frame into the wheel, if there is memory for it.
+    fn hold(
+        &mut self,
+        direction: Direction,
+        departure: Departure,
+        mut frame: impl FnMut(&mut Pool) -> Option<Frame>,
+    ) {
+        let frame = match frame(&mut self.pool) {
+            None if self.reclaim() => frame(&mut self.pool),
+            first => first,
+        };
         match frame {
-            Some(frame) => put(&mut self.wheel, direction, departure, frame),
-            None => self.lanes.of_mut(direction).statistics.overflowed += 1,
+            Some(frame) if self.has_place(direction) => {
+                let wheel = &mut self.way_mut(direction).wheel;
+                match departure {
+                    Departure::Now => wheel.put_ready(frame),
+                    Departure::At(at) => wheel.put(at, frame),
+                }
+                self.memory_bytes_max = self.memory_bytes_max.max(self.memory_bytes());
+            }
+            refused => {
+                self.way_mut(direction).lane.statistics.overflowed += 1;
+                refused.into_iter().for_each(|frame| self.release(frame));
+            }
         }
     }
 
-    fn advance(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
-        self.wheel.advance(self.now);
-        self.now
+    /// Whether a frame may be put into the wheel: its chunks are part of the bound.
+    fn has_place(&mut self, direction: Direction) -> bool {
+        const BYTES: usize = Wheel::<Frame>::CHUNK_BYTES;
+        if self.way(direction).wheel.spare() > 0 {
+            return true;
+        }
+        let has = self.pool.lend(BYTES) || self.reclaim() && self.pool.lend(BYTES);
+        if has {
+            self.way_mut(direction).wheel.grow();
+        }
+        has
     }
-}
 
-/// Both directions.
-#[derive(Debug)]
-struct Lanes {
-    to_server: Lane,
-    to_client: Lane,
-}
+    /// Gives up chunks that nothing is in. Returns whether there were any.
+    fn reclaim(&mut self) -> bool {
+        let mut chunks = 0;
+        for wheel in [&mut self.to_server.wheel, &mut self.to_client.wheel] {
+            while wheel.shrink() {
+                chunks += 1;
+            }
+        }
+        self.pool.redeem(chunks * Wheel::<Frame>::CHUNK_BYTES);
+        chunks > 0
+    }
 
-impl Lanes {
-    fn of(&self, direction: Direction) -> &Lane {
+    fn way(&self, direction: Direction) -> &Way {
         match direction {
             Direction::ToServer => &self.to_server,
             Direction::ToClient => &self.to_client,
         }
     }
 
-    fn of_mut(&mut self, direction: Direction) -> &mut Lane {
+    fn way_mut(&mut self, direction: Direction) -> &mut Way {
         match direction {
             Direction::ToServer => &mut self.to_server,
             Direction::ToClient => &mut self.to_client,
         }
     }
-}
 
-fn pass<'a>(lane: &mut Lane, frame: &'a [u8]) -> Verdict<'a> {
-    lane.statistics.forwarded += 1;
-    lane.statistics.forwarded_bytes += (frame.len() - HEADER_BYTES) as u64;
-    Verdict::Pass(frame)
-}
-
-fn put(wheel: &mut Wheel<(Direction, Frame)>, direction: Direction, departure: Departure, frame: Frame) {
-    match departure {
-        Departure::Now => wheel.put_ready((direction, frame)),
-        Departure::At(at) => wheel.put(at, (direction, frame)),
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.to_server.wheel.advance(self.now);
+        self.to_client.wheel.advance(self.now);
+        self.now
     }
 }
 
-fn copy(pool: &mut Pool, frame: &[u8]) -> Option<Frame> {
-    let (header, ethernet) = frame.split_first_chunk()?;
-    pool.copy(header, ethernet)
+fn pass(lane: &mut Lane, bytes: usize) -> Verdict {
+    lane.statistics.forwarded += 1;
+    lane.statistics.forwarded_bytes += bytes as u64;
+    Verdict::Pass
 }
 
 #[cfg(test)]

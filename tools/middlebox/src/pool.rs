@@ -1,34 +1,53 @@
-//! Memory for packets that wait: buffers of a few sizes, recycled, and never more than a bound in sum.
+//! Memory for packets that wait: never more than a bound in sum.
 //!
 //! ```text
-//!   512        acknowledgements        copied into one
+//!   ≤ 124      acknowledgements        copied into the wheel itself, beside those that leave with them
+//!   512        short packets           copied into a buffer
 //!   2,048      full-sized packets      copied into one
 //!   20,480     short trains            copied into one
-//!   66 Ki      superframes             the buffer it was received into is kept, and another takes its place
+//!   65,600     superframes             the buffer it was received into is kept, and another takes its place
+//!   × 2, 4, 8  superframes of BIG TCP  likewise
 //! ```
+//!
+//! Buffers are recycled last-in first-out: the one that was just sent from is still in the cache.
 
-use vnet::HEADER_BYTES;
+use vnet::{HEADER_BYTES, VlanTag};
 
-/// The largest frame: 64 KiB of IP behind an Ethernet header with a VLAN tag, and its virtio-net header.
-pub(crate) const ROOM_BYTES: usize = HEADER_BYTES + 18 + 65_536;
+/// What a room holds at first: 64 KiB of IP behind an Ethernet header with tags, and the virtio-net header.
+const SUPERFRAME_BYTES: usize = 65_536 + 64;
 
-const SIZES: [usize; 4] = [512, 2_048, 20_480, ROOM_BYTES];
-const LARGEST: usize = SIZES.len() - 1;
+/// The largest frame there is: the kernel merges no further than 524,280 bytes.
+pub const FRAME_BYTES_MAX: usize = 8 * SUPERFRAME_BYTES - VlanTag::BYTES;
+
+/// The largest frame that needs no buffer: an acknowledgement over IPv6 with all its options, and its virtio-net header.
+pub(crate) const SMALL_BYTES: usize = 124;
+
+const SIZES: [usize; 7] =
+    [512, 2_048, 20_480, SUPERFRAME_BYTES, 2 * SUPERFRAME_BYTES, 4 * SUPERFRAME_BYTES, 8 * SUPERFRAME_BYTES];
+const SUPERFRAME: usize = 3;
 
 /// A frame that waits, or that is to be sent: its virtio-net header and its bytes. Give it back with
 /// [`Middlebox::release`](crate::Middlebox::release).
 #[derive(Debug)]
-pub struct Frame {
-    buffer: Box<[u8]>,
-    len: usize,
-    size: usize,
+pub struct Frame(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    Here { len: u8, bytes: [u8; SMALL_BYTES] },
+    Buffer { buffer: Box<[u8]>, start: u8, len: u32, size: u8 },
 }
+
+// Two cache lines, with a place for "none".
+const _: () = assert!(size_of::<Option<Frame>>() == 128);
 
 impl Frame {
     /// The virtio-net header and the Ethernet frame behind it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        match &self.0 {
+            Memory::Here { len, bytes } => &bytes[..usize::from(*len)],
+            Memory::Buffer { buffer, start, len, size: _ } => &buffer[usize::from(*start)..][..*len as usize],
+        }
     }
 
     /// The Ethernet frame.
@@ -36,57 +55,152 @@ impl Frame {
     pub fn ethernet(&self) -> &[u8] {
         self.bytes().get(HEADER_BYTES..).unwrap_or_default()
     }
+
+    fn small(header: &[u8], ethernet: &[u8]) -> Self {
+        let (mut bytes, len) = ([0; SMALL_BYTES], header.len() + ethernet.len());
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[header.len()..len].copy_from_slice(ethernet);
+        Self(Memory::Here { len: u8::try_from(len).expect("a small frame"), bytes })
+    }
+
+    fn large(buffer: Box<[u8]>, start: usize, len: usize, size: usize) -> Self {
+        let start = u8::try_from(start).expect("room for a tag");
+        let (len, size) = (u32::try_from(len).expect("a frame"), u8::try_from(size).expect("few sizes"));
+        Self(Memory::Buffer { buffer, start, len, size })
+    }
 }
+
+/// Where a frame is received.
+///
+/// ```text
+///   | 4 | virtio-net header 10 | Ethernet …              the first four bytes are for a VLAN tag that comes beside it
+/// ```
+#[derive(Debug)]
+pub struct Room {
+    buffer: Box<[u8]>,
+    size: usize,
+    start: usize,
+    len: usize,
+}
+
+impl Room {
+    /// Room for a superframe.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { buffer: vec![0; SUPERFRAME_BYTES].into(), size: SUPERFRAME, start: VlanTag::BYTES, len: 0 }
+    }
+
+    /// Where the device is to write, beginning with the virtio-net header.
+    pub fn space(&mut self) -> &mut [u8] {
+        &mut self.buffer[VlanTag::BYTES..]
+    }
+
+    /// The device wrote `len` bytes; what [`space`](Self::space) was too small for lies in `spill`. The room grows, so
+    /// that the next of this length finds room. A tag that came beside the frame is put back into it.
+    pub fn fill(&mut self, len: usize, spill: &[u8], tag: Option<VlanTag>) {
+        let fits = self.buffer.len() - VlanTag::BYTES;
+        if len > fits {
+            let spill = &spill[..(len - fits).min(spill.len())];
+            let whole = self.buffer.len() + spill.len();
+            self.size = SIZES.iter().position(|size| whole <= *size).expect("no frame is longer");
+            let mut larger = vec![0; SIZES[self.size]];
+            larger[..self.buffer.len()].copy_from_slice(&self.buffer);
+            larger[self.buffer.len()..whole].copy_from_slice(spill);
+            self.buffer = larger.into();
+        }
+        (self.start, self.len) = (VlanTag::BYTES, len);
+        if let Some(tag) = tag.filter(|_| len > HEADER_BYTES + ADDRESSES_BYTES) {
+            tag.insert(&mut self.buffer);
+            (self.start, self.len) = (0, len + VlanTag::BYTES);
+        }
+    }
+
+    /// The frame, with its virtio-net header.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..][..self.len]
+    }
+
+    pub(crate) fn split(&self) -> Option<(&[u8; HEADER_BYTES], &[u8])> {
+        self.bytes().split_first_chunk().filter(|(_, ethernet)| !ethernet.is_empty())
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an Ethernet header has before a tag.
+const ADDRESSES_BYTES: usize = 12;
 
 /// The buffers.
 #[derive(Debug)]
 pub(crate) struct Pool {
     free: [Vec<Box<[u8]>>; SIZES.len()],
-    /// Bytes of all buffers, free ones included, and of those in use; the bound of the former.
+    /// Bytes of all buffers, free ones included, and of what [`lend`](Self::lend) gave; the bound of the former.
     allocated: usize,
     used: usize,
-    used_max: usize,
     bound: usize,
 }
 
 impl Pool {
     /// Bounds below this hold too little to be of use.
-    pub(crate) const BYTES_MIN: usize = 4 * ROOM_BYTES;
+    pub(crate) const BYTES_MIN: usize = 4 * SUPERFRAME_BYTES;
 
     pub(crate) fn new(bound: usize) -> Self {
-        Self { free: Default::default(), allocated: 0, used: 0, used_max: 0, bound }
+        Self { free: Default::default(), allocated: 0, used: 0, bound }
     }
 
-    /// Bytes in use, and the most that ever were.
-    pub(crate) fn used(&self) -> (usize, usize) {
-        (self.used, self.used_max)
+    /// Bytes of buffers in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     /// A copy of a frame; `None` when memory is used up.
     pub(crate) fn copy(&mut self, header: &[u8; HEADER_BYTES], ethernet: &[u8]) -> Option<Frame> {
         let len = HEADER_BYTES + ethernet.len();
+        if len <= SMALL_BYTES {
+            return Some(Frame::small(header, ethernet));
+        }
         let size = SIZES.iter().position(|size| len <= *size)?;
         let mut buffer = self.acquire(size)?;
         buffer[..HEADER_BYTES].copy_from_slice(header);
         buffer[HEADER_BYTES..len].copy_from_slice(ethernet);
-        Some(Frame { buffer, len, size })
+        Some(Frame::large(buffer, 0, len, size))
     }
 
-    /// The frame that lies in `room`: a large one keeps its buffer, and `room` becomes another one.
-    pub(crate) fn keep(&mut self, room: &mut Box<[u8]>, len: usize) -> Option<Frame> {
-        if len > SIZES[LARGEST - 1] {
-            let buffer = core::mem::replace(room, self.acquire(LARGEST)?);
-            return Some(Frame { buffer, len, size: LARGEST });
+    /// The frame that lies in `room`: one that fills a good part of it keeps its buffer, and the room gets another one.
+    pub(crate) fn keep(&mut self, room: &mut Room) -> Option<Frame> {
+        let (header, ethernet) = room.split()?;
+        let fits = SIZES.iter().position(|size| room.len <= *size)?;
+        if room.len <= SMALL_BYTES || fits < room.size && room.len < SIZES[room.size] / 4 {
+            return self.copy(header, ethernet);
         }
-        let (header, ethernet) = room[..len].split_first_chunk()?;
-        self.copy(header, ethernet)
+        let buffer = core::mem::replace(&mut room.buffer, self.acquire(room.size)?);
+        Some(Frame::large(buffer, room.start, room.len, room.size))
     }
 
     /// Takes a frame's memory back.
     pub(crate) fn release(&mut self, frame: Frame) {
-        let Frame { buffer, len: _, size } = frame;
-        self.used -= SIZES[size];
-        self.free[size].push(buffer);
+        if let Memory::Buffer { buffer, start: _, len: _, size } = frame.0 {
+            let size = usize::from(size);
+            self.used -= SIZES[size];
+            self.free[size].push(buffer);
+        }
+    }
+
+    /// Takes some of the bound for memory that lies elsewhere. Returns whether there was as much.
+    pub(crate) fn lend(&mut self, bytes: usize) -> bool {
+        let has = self.make_room(bytes).is_some();
+        self.allocated += if has { bytes } else { 0 };
+        has
+    }
+
+    /// What was lent comes back.
+    pub(crate) fn redeem(&mut self, bytes: usize) {
+        self.allocated -= bytes;
     }
 
     fn acquire(&mut self, size: usize) -> Option<Box<[u8]>> {
@@ -100,11 +214,10 @@ impl Pool {
             }
         };
         self.used += bytes;
-        self.used_max = self.used_max.max(self.used);
         Some(buffer)
     }
 
-    /// Lets go of free buffers of other sizes until one of `bytes` may be made.
+    /// Lets go of free buffers until `bytes` more may be had.
     fn make_room(&mut self, bytes: usize) -> Option<()> {
         for (size, free) in self.free.iter_mut().enumerate().rev() {
             while self.allocated + bytes > self.bound && free.pop().is_some() {

@@ -13,6 +13,10 @@
 //! Putting, advancing by any time and taking are O(1): a tree of bitmaps, four levels at most, tells the next bucket
 //! that is not empty. Of two things of which the second was put later and for no earlier time, the first comes out
 //! first: this is what keeps a flow in order.
+//!
+//! Things lie beside those that become ready with them. After tens of milliseconds they have left the nearer caches, and
+//! are fetched back in sequence, which the processor sees coming; hung one behind the other in a list, each would be a
+//! miss that waits for the one before it.
 
 use core::time::Duration;
 
@@ -27,6 +31,9 @@ const SLACK: u64 = 4;
 
 const NONE: u32 = u32::MAX;
 
+/// Things in a chunk. At a million a second, as many as a tick brings.
+const CHUNK_LEN: usize = 16;
+
 #[derive(Clone, Copy, Debug)]
 struct List {
     first: u32,
@@ -38,21 +45,30 @@ impl List {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
-    /// `None` while it is free.
-    value: Option<T>,
+struct Chunk<T> {
+    items: [Option<T>; CHUNK_LEN],
+    /// How many were put, counted from the first.
+    len: usize,
     next: u32,
+}
+
+impl<T> Chunk<T> {
+    const EMPTY: Self = Self { items: [const { None }; CHUNK_LEN], len: 0, next: NONE };
 }
 
 /// The wheel.
 #[derive(Debug)]
 pub struct Wheel<T> {
-    entries: Vec<Entry<T>>,
-    /// The first of the free entries, the one used last in front.
-    free: u32,
+    /// `None` where one was given up.
+    chunks: Vec<Option<Box<Chunk<T>>>>,
+    /// Chunks without things, the one used last on top; and numbers without a chunk.
+    free: Vec<u32>,
+    vacant: Vec<u32>,
     buckets: Vec<List>,
     occupied: Bitmap,
     ready: List,
+    /// Things already taken from the first chunk that is ready.
+    taken: usize,
     tick_bits: u32,
     /// Everything of this tick and before is ready.
     elapsed: u64,
@@ -60,6 +76,9 @@ pub struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
+    /// Bytes of memory that the things of a tick come in.
+    pub(crate) const CHUNK_BYTES: usize = size_of::<Chunk<T>>();
+
     /// A wheel that begins at `now`, for waits of up to `horizon`.
     #[must_use]
     pub fn new(horizon: Duration, now: Instant) -> Self {
@@ -71,11 +90,13 @@ impl<T> Wheel<T> {
         let count = ((nanos >> tick_bits) + SLACK).next_power_of_two();
         let count = usize::try_from(count).expect("at most 2^20 buckets");
         Self {
-            entries: Vec::new(),
-            free: NONE,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            vacant: Vec::new(),
             buckets: vec![List::EMPTY; count],
             occupied: Bitmap::new(count),
             ready: List::EMPTY,
+            taken: 0,
             tick_bits,
             elapsed: now.as_nanos() >> tick_bits,
             len: 0,
@@ -101,25 +122,19 @@ impl<T> Wheel<T> {
     }
 
     /// Puts a thing behind what is ready.
-    ///
-    /// # Panics
-    /// Four thousand million things wait.
     pub fn put_ready(&mut self, value: T) {
-        let entry = self.entry(value);
-        append(&mut self.entries, &mut self.ready, List { first: entry, last: entry });
+        self.ready = self.push(self.ready, value);
     }
 
     /// Puts a thing that becomes ready at `at`, or less than a tick later; with the next tick when that has passed.
     ///
     /// # Panics
-    /// `at` is farther from the last [`advance`](Self::advance) than the horizon, or four thousand million things
-    /// wait.
+    /// `at` is farther from the last [`advance`](Self::advance) than the horizon.
     pub fn put(&mut self, at: Instant, value: T) {
         let tick = (at.as_nanos().div_ceil(1 << self.tick_bits)).max(self.elapsed + 1);
         assert!(tick - self.elapsed < self.buckets.len() as u64, "beyond the horizon");
         let bucket = self.bucket_of(tick);
-        let entry = self.entry(value);
-        append(&mut self.entries, &mut self.buckets[bucket], List { first: entry, last: entry });
+        self.buckets[bucket] = self.push(self.buckets[bucket], value);
         self.occupied.set(bucket);
     }
 
@@ -129,7 +144,7 @@ impl<T> Wheel<T> {
         while let Some(tick) = self.next_tick().filter(|tick| *tick <= now) {
             let bucket = self.bucket_of(tick);
             let list = core::mem::replace(&mut self.buckets[bucket], List::EMPTY);
-            append(&mut self.entries, &mut self.ready, list);
+            self.ready = self.join(self.ready, list);
             self.occupied.clear(bucket);
             self.elapsed = tick;
         }
@@ -139,14 +154,19 @@ impl<T> Wheel<T> {
     /// Takes the first of what is ready.
     pub fn take(&mut self) -> Option<T> {
         let first = self.ready.first;
-        let entry = self.entries.get_mut(usize::try_from(first).ok()?)?;
-        let value = entry.value.take();
-        self.ready.first = core::mem::replace(&mut entry.next, self.free);
-        if self.ready.first == NONE {
-            self.ready.last = NONE;
-        }
-        self.free = first;
+        let chunk = self.chunks.get_mut(usize::try_from(first).ok()?)?.as_mut()?;
+        let value = chunk.items[self.taken].take();
+        self.taken += 1;
         self.len -= 1;
+        if self.taken == chunk.len {
+            chunk.len = 0;
+            self.ready.first = core::mem::replace(&mut chunk.next, NONE);
+            if self.ready.first == NONE {
+                self.ready.last = NONE;
+            }
+            self.taken = 0;
+            self.free.push(first);
+        }
         value
     }
 
@@ -155,6 +175,46 @@ impl<T> Wheel<T> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let tick = if self.ready.first == NONE { self.next_tick()? } else { self.elapsed };
         Some(Instant::from_nanos(tick.saturating_mul(1 << self.tick_bits)))
+    }
+
+    /// Chunks in which nothing is.
+    pub(crate) fn spare(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Chunks in which something is.
+    pub(crate) fn used(&self) -> usize {
+        self.chunks.len() - self.free.len() - self.vacant.len()
+    }
+
+    /// Makes one more chunk. While one is spare, no `put` makes any.
+    ///
+    /// # Panics
+    /// There are four thousand million.
+    pub(crate) fn grow(&mut self) {
+        let chunk = Some(Box::new(Chunk::EMPTY));
+        let number = match self.vacant.pop() {
+            Some(number) => {
+                self.chunks[number as usize] = chunk;
+                number
+            }
+            None => {
+                self.chunks.push(chunk);
+                u32::try_from(self.chunks.len() - 1)
+                    .ok()
+                    .filter(|number| *number != NONE)
+                    .expect("fewer chunks")
+            }
+        };
+        self.free.push(number);
+    }
+
+    /// Gives the memory of a spare chunk back, if there is one.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let Some(number) = self.free.pop() else { return false };
+        self.chunks[number as usize] = None;
+        self.vacant.push(number);
+        true
     }
 
     /// The next tick whose bucket is not empty.
@@ -170,26 +230,37 @@ impl<T> Wheel<T> {
         (tick & (self.buckets.len() as u64 - 1)) as usize
     }
 
-    fn entry(&mut self, value: T) -> u32 {
+    /// The list with one thing more.
+    fn push(&mut self, mut list: List, value: T) -> List {
         self.len += 1;
-        if let Some(entry) = usize::try_from(self.free).ok().and_then(|free| self.entries.get_mut(free)) {
-            entry.value = Some(value);
-            return core::mem::replace(&mut self.free, core::mem::replace(&mut entry.next, NONE));
+        let has_place = self.chunk_mut(list.last).is_some_and(|chunk| chunk.len < CHUNK_LEN);
+        if !has_place {
+            if self.free.is_empty() {
+                self.grow();
+            }
+            let chunk = self.free.pop().expect("it has grown");
+            list = self.join(list, List { first: chunk, last: chunk });
         }
-        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 things wait");
-        assert!(index != NONE, "fewer than 2^32 things wait");
-        self.entries.push(Entry { value: Some(value), next: NONE });
-        index
+        let chunk = self.chunk_mut(list.last).expect("it was just found");
+        chunk.items[chunk.len] = Some(value);
+        chunk.len += 1;
+        list
     }
-}
 
-/// Hangs `list`, which is not empty, behind `to`.
-fn append<T>(entries: &mut [Entry<T>], to: &mut List, list: List) {
-    match usize::try_from(to.last).ok().and_then(|last| entries.get_mut(last)) {
-        Some(last) => last.next = list.first,
-        None => to.first = list.first,
+    /// One list behind the other; the second is not empty.
+    fn join(&mut self, list: List, behind: List) -> List {
+        match self.chunk_mut(list.last) {
+            Some(last) => {
+                last.next = behind.first;
+                List { first: list.first, last: behind.last }
+            }
+            None => behind,
+        }
     }
-    to.last = list.last;
+
+    fn chunk_mut(&mut self, number: u32) -> Option<&mut Chunk<T>> {
+        self.chunks.get_mut(usize::try_from(number).ok()?)?.as_deref_mut()
+    }
 }
 
 /// A set of small numbers that answers "which is the next": a bit of an upper level stands for a word below it.

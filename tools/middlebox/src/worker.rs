@@ -1,27 +1,31 @@
 //! One core's share of the path.
 //!
 //! ```text
-//!   read ─▶ received ─▶ Pass: write at once, from where it was read
-//!                    └▶ Taken ─▶ … ─▶ take ─▶ write ─▶ release
+//!   receive a batch ─▶ received ─▶ Pass: send from where it lies
+//!                               └▶ Taken ─▶ … ─▶ take a batch ─▶ send ─▶ release
 //! ```
 //!
-//! A frame is read and written with one system call each, and copied by us only when it is small and has to wait.
-//! With nothing to do the worker sleeps until a device is readable or the wheel's next deadline.
+//! Frames come and go many per system call, and are copied by us only when they are small and have to wait. With
+//! nothing to do the worker sleeps until a device is readable or the wheel's next deadline.
 
+use arrayvec::ArrayVec;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use middlebox::{Config, Direction, Middlebox, Verdict};
+use middlebox::{Config, Direction, FRAME_BYTES_MAX, Frame, Middlebox, Room, Verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::time::Instant;
+use vnet::{RAW_BATCH_MAX, RawQueue};
 
 use crate::device::Queue;
 use crate::error::ProgramError;
 use crate::report::Report;
 
-/// Frames read from one device before the other has its turn and what is due leaves.
-const BATCH: usize = 16;
+/// What a batch is to bring, in bytes, so that it is still in the core's own cache when it leaves; and the fewest frames
+/// that are worth a batch.
+const BATCH_BYTES: usize = 512 << 10;
+const BATCH_MIN: usize = 4;
 /// The shortest sleep. Deadlines of dense traffic are a tick apart: to wake for each, or to wait for it awake, would
 /// take the processor from the ends of the path. What is due may leave this much later, and leaves with what arrives.
 const REST: Duration = Duration::from_micros(50);
@@ -29,36 +33,51 @@ const REST: Duration = Duration::from_micros(50);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// How often the numbers are told.
 const TELL: Duration = Duration::from_millis(100);
-/// How long a device may have no room before the frame is dropped.
+/// How long a device may have no room before frames are dropped.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One core's share of the path.
 #[derive(Debug)]
 pub(crate) struct Worker {
     middlebox: Middlebox,
-    ports: Ports,
+    /// Where frames are received, and what is too long for each.
+    rooms: Vec<(Room, Box<[u8]>)>,
+    client: Port,
+    server: Port,
     epoch: Instant,
 }
 
-/// Both devices.
+/// One side.
 #[derive(Debug)]
-struct Ports {
-    client: Queue,
-    server: Queue,
-    refused: [u64; 2],
+struct Port {
+    name: String,
+    queue: RawQueue,
+    /// Frames that the next batch may bring.
+    width: usize,
+    refused: u64,
     refusal: Option<Errno>,
 }
 
 impl Worker {
-    /// A path between two queues; time counts from `epoch`.
+    /// A path between two queues, which belong to the calling thread from now on; time counts from `epoch`.
     pub(crate) fn new(
         config: &Config,
         client: Queue,
         server: Queue,
         epoch: Instant,
     ) -> Result<Self, ProgramError> {
-        let middlebox = Middlebox::new(config, since(epoch))?;
-        Ok(Self { middlebox, ports: Ports { client, server, refused: [0; 2], refusal: None }, epoch })
+        let rooms = (0..RAW_BATCH_MAX).map(|_| {
+            let mut room = Room::new();
+            let spill = vec![0; FRAME_BYTES_MAX - room.space().len()];
+            (room, spill.into())
+        });
+        Ok(Self {
+            middlebox: Middlebox::new(config, since(epoch))?,
+            rooms: rooms.collect(),
+            client: Port::open(client)?,
+            server: Port::open(server)?,
+            epoch,
+        })
     }
 
     /// Forwards until `stop`, telling its numbers now and then, and at the end.
@@ -85,35 +104,58 @@ impl Worker {
     fn report(&self) -> Report {
         Report {
             statistics: self.middlebox.statistics(),
-            refused: self.ports.refused,
-            refusal: self.ports.refusal,
+            refused: [self.server.refused, self.client.refused],
+            refusal: self.server.refusal.or(self.client.refusal),
         }
     }
 
-    /// Reads a batch. Returns whether there may be more.
+    /// Receives a batch. Returns whether there may be more.
     fn receive(&mut self, direction: Direction) -> Result<bool, ProgramError> {
-        for _ in 0..BATCH {
-            let queue = self.ports.from(direction);
-            let len = match rustix::io::read(&queue.fd, self.middlebox.room()) {
-                Ok(len) => len,
-                Err(Errno::AGAIN) => return Ok(false),
-                // A signal, or a frame that the kernel could not describe and has dropped.
-                Err(Errno::INTR | Errno::INVAL) => continue,
-                Err(source) => return Err(ProgramError::Device { name: queue.name.clone(), source }),
-            };
-            if let Verdict::Pass(frame) = self.middlebox.received(since(self.epoch), direction, len) {
-                self.ports.write(direction, frame);
+        let (from, to) = match direction {
+            Direction::ToServer => (&mut self.client, &mut self.server),
+            Direction::ToClient => (&mut self.server, &mut self.client),
+        };
+        let spaces = self.rooms.iter_mut().map(|(room, spill)| [room.space(), &mut spill[..]]);
+        let arrivals = from
+            .queue
+            .receive(spaces.take(from.width))
+            .map_err(|source| ProgramError::Device { name: from.name.clone(), source })?;
+        if arrivals.is_empty() {
+            return Ok(false);
+        }
+        let now = since(self.epoch);
+        let mut bytes = 0;
+        let mut passing = ArrayVec::<usize, RAW_BATCH_MAX>::new();
+        for arrival in &arrivals {
+            let (room, spill) = &mut self.rooms[arrival.room];
+            // What lost its end cannot go on, and counts as malformed.
+            room.fill(if arrival.truncated { 0 } else { arrival.len }, spill, arrival.tag);
+            bytes += arrival.len;
+            if self.middlebox.received(now, direction, room) == Verdict::Pass {
+                passing.push(arrival.room);
             }
         }
+        from.width = (BATCH_BYTES / (bytes / arrivals.len()).max(1)).clamp(BATCH_MIN, RAW_BATCH_MAX);
+        to.send(passing.iter().map(|room| self.rooms[*room].0.bytes()));
         Ok(true)
     }
 
-    /// Writes what is due. Returns the time it is.
+    /// Sends what is due. Returns the time it is.
     fn send_due(&mut self) -> clock::Instant {
         let now = since(self.epoch);
-        while let Some((direction, frame)) = self.middlebox.take(now) {
-            self.ports.write(direction, frame.bytes());
-            self.middlebox.release(frame);
+        for (direction, to) in
+            [(Direction::ToServer, &mut self.server), (Direction::ToClient, &mut self.client)]
+        {
+            loop {
+                let due = core::iter::from_fn(|| self.middlebox.take(now, direction));
+                let due: ArrayVec<Frame, RAW_BATCH_MAX> = due.take(RAW_BATCH_MAX).collect();
+                if due.is_empty() {
+                    break;
+                }
+                to.send(due.iter().map(Frame::bytes));
+                // Newest on top of the pool: its memory is the one that is still in the cache.
+                due.into_iter().for_each(|frame| self.middlebox.release(frame));
+            }
         }
         now
     }
@@ -123,8 +165,8 @@ impl Worker {
             Some(deadline) => deadline.since(since(self.epoch)).clamp(REST, SLEEP_MAX),
             None => SLEEP_MAX,
         };
-        let mut devices =
-            [&self.ports.client, &self.ports.server].map(|queue| PollFd::new(&queue.fd, PollFlags::IN));
+        let mut devices = [&self.client, &self.server]
+            .map(|port| PollFd::from_borrowed_fd(port.queue.descriptor(), PollFlags::IN));
         match poll(&mut devices, Some(&timespec(wait))) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(ProgramError::Wait(error)),
@@ -132,36 +174,31 @@ impl Worker {
     }
 }
 
-impl Ports {
-    fn from(&self, direction: Direction) -> &Queue {
-        match direction {
-            Direction::ToServer => &self.client,
-            Direction::ToClient => &self.server,
-        }
+impl Port {
+    fn open(queue: Queue) -> Result<Self, ProgramError> {
+        let name = queue.name.clone();
+        Ok(Self { name, queue: queue.open()?, width: RAW_BATCH_MAX, refused: 0, refusal: None })
     }
 
-    /// Writes a frame to where it is going. A device without room holds us up for a while, as a full wire would;
-    /// a frame that it will not take is counted.
-    fn write(&mut self, direction: Direction, frame: &[u8]) {
-        let (queue, refused) = match direction {
-            Direction::ToServer => (&self.server, &mut self.refused[0]),
-            Direction::ToClient => (&self.client, &mut self.refused[1]),
-        };
-        let mut began = None;
-        loop {
-            match rustix::io::write(&queue.fd, frame) {
-                Ok(_) => return,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if began.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
-                    let mut device = [PollFd::new(&queue.fd, PollFlags::OUT)];
-                    // Whatever it says, the next write knows better.
-                    let _ = poll(&mut device, Some(&timespec(Duration::from_millis(1))));
-                }
-                Err(error) => {
-                    *refused += 1;
-                    self.refusal = Some(error);
-                    return;
-                }
+    /// Sends frames. A device without room holds us up for a while, as a full wire would; frames that it will not take
+    /// are counted.
+    fn send<'a>(&mut self, frames: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+        let (mut done, mut began) = (0, None);
+        while done < frames.len() {
+            let sent = self.queue.send(frames.clone().skip(done));
+            done += sent.done;
+            self.refused += sent.refused as u64;
+            self.refusal = sent.refusal.or(self.refusal);
+            if sent.done > 0 {
+                began = None;
+            } else if began.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                let mut device = [PollFd::from_borrowed_fd(self.queue.descriptor(), PollFlags::OUT)];
+                // Whatever it says, the next attempt knows better.
+                let _ = poll(&mut device, Some(&timespec(Duration::from_millis(1))));
+            } else {
+                self.refused += (frames.len() - done) as u64;
+                self.refusal = Some(Errno::AGAIN);
+                return;
             }
         }
     }

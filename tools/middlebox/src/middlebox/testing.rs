@@ -60,6 +60,15 @@ pub(crate) fn ipv6(ends: Ends, payload: usize) -> Vec<u8> {
     frame
 }
 
+/// A room with a frame in it, as a device that knows no more than a first room's length fills it.
+pub(crate) fn room(header: [u8; HEADER_BYTES], ethernet: &[u8]) -> Room {
+    let (mut room, bytes) = (Room::new(), [&header[..], ethernet].concat());
+    let (here, spill) = bytes.split_at(bytes.len().min(room.space().len()));
+    room.space()[..here.len()].copy_from_slice(here);
+    room.fill(bytes.len(), spill, None);
+    room
+}
+
 /// A middlebox, and what left it: when, where to, and the Ethernet frame.
 #[derive(Debug)]
 pub(crate) struct Diary {
@@ -89,12 +98,10 @@ impl Diary {
         ethernet: &[u8],
     ) {
         self.run(now);
-        let len = HEADER_BYTES + ethernet.len();
-        self.middlebox.room()[..HEADER_BYTES].copy_from_slice(&header);
-        self.middlebox.room()[HEADER_BYTES..len].copy_from_slice(ethernet);
-        if let Verdict::Pass(frame) = self.middlebox.received(now, direction, len) {
-            assert_eq!(frame[..HEADER_BYTES], header);
-            self.left.push((now, direction, frame[HEADER_BYTES..].to_vec()));
+        let mut room = room(header, ethernet);
+        if self.middlebox.received(now, direction, &mut room) == Verdict::Pass {
+            assert_eq!(room.bytes()[..HEADER_BYTES], header);
+            self.left.push((now, direction, room.bytes()[HEADER_BYTES..].to_vec()));
         }
         self.take(now);
     }
@@ -113,9 +120,11 @@ impl Diary {
     }
 
     fn take(&mut self, now: Instant) {
-        while let Some((direction, frame)) = self.middlebox.take(now) {
-            self.left.push((now, direction, frame.ethernet().to_vec()));
-            self.middlebox.release(frame);
+        for direction in Direction::BOTH {
+            while let Some(frame) = self.middlebox.take(now, direction) {
+                self.left.push((now, direction, frame.ethernet().to_vec()));
+                self.middlebox.release(frame);
+            }
         }
     }
 }
