@@ -19,4 +19,4 @@ mod link;
 mod segment;
 
 pub use link::{Delivery, Gather, MemoryLink, MemoryLinkConfig, pair};
-pub use segment::{SegmentError, Segments, segment};
+pub use segment::{SegmentError, Segments, segment, segment_datagrams, split};

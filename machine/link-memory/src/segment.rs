@@ -1,4 +1,4 @@
-//! What a device does with an offload: finish the checksum, cut the superframe. In software, for peers that
+//! What a device does with an offload: finish the checksum, cut the superframe, of TCP or of UDP. In software, for peers that
 //! want packets as a wire would carry them.
 //!
 //! ```text
@@ -15,12 +15,22 @@ use platform::{ChecksumOffload, Offload, Segmentation};
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
-const ETHERTYPE_VLAN: [u8; 2] = [0x81, 0x00];
+/// A customer's tag, and a provider's before it (IEEE 802.1Q).
+const ETHERTYPES_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
 const TCP_BYTES_MIN: usize = 20;
+const UDP_BYTES: usize = 8;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Where IPv6 says what follows, and the extension header that says how long a superframe of more than 64 KiB is
+/// (RFC 2675): no segment needs it.
+const IPV6_NEXT: usize = 6;
+const HOP_BY_HOP: u8 = 0;
+const JUMBO_BYTES: usize = 8;
+const JUMBO_OPTION: u8 = 0xc2;
 /// Where the flags lie in a TCP header, and those that only one segment of a train may carry (RFC 9293 §3.1).
 const TCP_FLAGS: usize = 13;
 const FIN: u8 = 0x01;
@@ -70,9 +80,37 @@ pub fn segment(packet: &[u8], offload: Offload) -> Result<Segments<'_>, SegmentE
             Plan::Checksum { start, field }
         }
         Offload { checksum: Some(checksum), segmentation: Some(segmentation) } => {
-            Plan::Cut(Cut::new(packet, checksum, segmentation)?)
+            Plan::Cut(Cut::new(packet, TCP, checksum, segmentation, Finish::Segments)?)
         }
     };
+    Ok(Segments { packet, plan, next: 0, done: false })
+}
+
+/// Cuts a packet of many UDP datagrams alike into one for each: what `UDP_SEGMENT` leaves to a device (udp(7)).
+///
+/// # Errors
+/// The offload does not fit the packet.
+pub fn segment_datagrams(
+    packet: &[u8],
+    checksum: ChecksumOffload,
+    segmentation: Segmentation,
+) -> Result<Segments<'_>, SegmentError> {
+    let plan = Plan::Cut(Cut::new(packet, UDP, checksum, segmentation, Finish::Segments)?);
+    Ok(Segments { packet, plan, next: 0, done: false })
+}
+
+/// Cuts a superframe that is too long for a device into superframes of at most `bytes_max` each, whose segments are the
+/// same. Checksum and segmentation are left to the device, at [`Segments::transport`].
+///
+/// # Errors
+/// The offload does not fit the packet.
+pub fn split(
+    packet: &[u8],
+    checksum: ChecksumOffload,
+    segmentation: Segmentation,
+    bytes_max: usize,
+) -> Result<Segments<'_>, SegmentError> {
+    let plan = Plan::Cut(Cut::new(packet, TCP, checksum, segmentation, Finish::Superframes { bytes_max })?);
     Ok(Segments { packet, plan, next: 0, done: false })
 }
 
@@ -85,71 +123,144 @@ enum Plan {
 
 #[derive(Clone, Copy, Debug)]
 struct Cut {
+    protocol: u8,
     ip: usize,
-    tcp: usize,
+    transport: usize,
     payload: usize,
-    mss: usize,
+    /// Payload of each piece but the last, and how many segments that is.
+    piece: usize,
+    segments: usize,
     ipv6: bool,
+    /// Segments are complete; superframes are left to the device.
+    complete: bool,
+    /// The superframe has a header that its segments do not have.
+    jumbo: bool,
+}
+
+/// What a superframe is cut into.
+#[derive(Clone, Copy, Debug)]
+enum Finish {
+    Segments,
+    Superframes { bytes_max: usize },
 }
 
 impl Cut {
     fn new(
         packet: &[u8],
+        protocol: u8,
         checksum: ChecksumOffload,
         segmentation: Segmentation,
+        finish: Finish,
     ) -> Result<Self, SegmentError> {
         if segmentation.mss == 0 {
             return Err(SegmentError::NoMss);
         }
         let ethertype = |at: usize| packet.get(at..at + 2).ok_or(SegmentError::Truncated);
-        let ip = match ethertype(ETHERNET_BYTES - 2)? {
-            tag if *tag == ETHERTYPE_VLAN => ETHERNET_BYTES + VLAN_BYTES,
-            _ => ETHERNET_BYTES,
-        };
+        let mut ip = ETHERNET_BYTES;
+        while ETHERTYPES_VLAN.iter().any(|tag| ethertype(ip - 2).is_ok_and(|found| found == tag)) {
+            ip += VLAN_BYTES;
+        }
         let expected = if segmentation.ipv6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
         if ethertype(ip - 2)? != expected {
             return Err(SegmentError::NotIp);
         }
-        let tcp = usize::from(checksum.start);
+        let transport = usize::from(checksum.start);
         let ip_bytes_min = if segmentation.ipv6 { IPV6_BYTES } else { IPV4_BYTES_MIN };
-        if tcp < ip + ip_bytes_min || tcp + TCP_BYTES_MIN > packet.len() {
+        let bytes_min = if protocol == TCP { TCP_BYTES_MIN } else { UDP_BYTES };
+        if transport < ip + ip_bytes_min || transport + bytes_min > packet.len() {
             return Err(SegmentError::Truncated);
         }
-        let payload = tcp + usize::from(packet[tcp + 12] >> 4) * 4;
-        if payload < tcp + TCP_BYTES_MIN || payload > packet.len() {
+        let header = if protocol == TCP { usize::from(packet[transport + 12] >> 4) * 4 } else { UDP_BYTES };
+        let payload = transport + header;
+        if header < bytes_min || payload > packet.len() {
             return Err(SegmentError::Truncated);
         }
-        Ok(Self { ip, tcp, payload, mss: usize::from(segmentation.mss), ipv6: segmentation.ipv6 })
+        let jumbo = segmentation.ipv6
+            && packet[ip + IPV6_NEXT] == HOP_BY_HOP
+            && transport >= ip + IPV6_BYTES + JUMBO_BYTES
+            && packet[ip + IPV6_BYTES + 1] == 0
+            && packet[ip + IPV6_BYTES + 2] == JUMBO_OPTION;
+        let mss = usize::from(segmentation.mss);
+        let (segments, complete) = match finish {
+            Finish::Segments => (1, true),
+            Finish::Superframes { bytes_max } => ((bytes_max.saturating_sub(payload) / mss).max(1), false),
+        };
+        let piece = segments * mss;
+        Ok(Self {
+            protocol,
+            ip,
+            transport,
+            payload,
+            piece,
+            segments,
+            ipv6: segmentation.ipv6,
+            complete,
+            jumbo,
+        })
+    }
+
+    /// Where the transport header lies in what is written.
+    fn transport_written(self) -> usize {
+        self.transport - if self.jumbo { JUMBO_BYTES } else { 0 }
     }
 
     fn count(self, packet: &[u8]) -> usize {
-        (packet.len() - self.payload).div_ceil(self.mss).max(1)
+        (packet.len() - self.payload).div_ceil(self.piece).max(1)
     }
 
     fn write(self, packet: &[u8], index: usize, out: &mut Vec<u8>) {
         let last = index + 1 == self.count(packet);
-        let start = self.payload + index * self.mss;
-        let end = packet.len().min(start + self.mss);
-        out.extend_from_slice(&packet[..self.payload]);
+        let start = self.payload + index * self.piece;
+        let end = packet.len().min(start + self.piece);
+        let header_bytes = self.transport_written();
+        if self.jumbo {
+            let extension = self.ip + IPV6_BYTES;
+            out.extend_from_slice(&packet[..extension]);
+            out[self.ip + IPV6_NEXT] = packet[extension];
+            out.extend_from_slice(&packet[extension + JUMBO_BYTES..self.payload]);
+        } else {
+            out.extend_from_slice(&packet[..self.payload]);
+        }
         out.extend_from_slice(&packet[start..end]);
 
-        let (ip, transport) = out.split_at_mut(self.tcp);
+        let (ip, transport) = out.split_at_mut(header_bytes);
         let ip = &mut ip[self.ip..];
         let source_and_destination = if self.ipv6 {
             put16(ip, 4, low16(ip.len() - IPV6_BYTES + transport.len()));
             8..40
         } else {
             put16(ip, 2, low16(ip.len() + transport.len()));
-            let id = u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(low16(index));
+            let id = u16::from_be_bytes([ip[4], ip[5]]).wrapping_add(low16(index * self.segments));
             put16(ip, 4, id);
             put16(ip, 10, 0);
             let header = checksum(sum(ip));
             put16(ip, 10, header);
             12..20
         };
+        let field = if self.protocol == TCP {
+            self.finish_tcp(index, last, transport);
+            16
+        } else {
+            put16(transport, 4, low16(transport.len()));
+            6
+        };
+        put16(transport, field, 0);
+        let pseudo = sum(&ip[source_and_destination]) + u64::from(self.protocol) + transport.len() as u64;
+        if !self.complete {
+            // The device adds the rest and complements.
+            put16(transport, field, !checksum(pseudo));
+            return;
+        }
+        let checksum = match checksum(pseudo + sum(transport)) {
+            0 if self.protocol == UDP => UDP_CHECKSUM_OF_ZERO,
+            checksum => checksum,
+        };
+        put16(transport, field, checksum);
+    }
 
+    fn finish_tcp(self, index: usize, last: bool, transport: &mut [u8]) {
         let seq = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
-        let offset = u32::try_from(index * self.mss).expect("a superframe is shorter than 4 GiB");
+        let offset = u32::try_from(index * self.piece).expect("a superframe is shorter than 4 GiB");
         transport[4..8].copy_from_slice(&seq.wrapping_add(offset).to_be_bytes());
         if !last {
             transport[TCP_FLAGS] &= !(FIN | PSH);
@@ -157,12 +268,11 @@ impl Cut {
         if index > 0 {
             transport[TCP_FLAGS] &= !CWR;
         }
-        put16(transport, 16, 0);
-        let pseudo = sum(&ip[source_and_destination]) + u64::from(6_u8) + transport.len() as u64;
-        let checksum = checksum(pseudo + sum(transport));
-        put16(transport, 16, checksum);
     }
 }
+
+/// A UDP checksum of zero would mean "none"; all ones is the same number (RFC 768).
+const UDP_CHECKSUM_OF_ZERO: u16 = 0xffff;
 
 /// The packets of one superframe, in order.
 #[derive(Clone, Debug)]
@@ -174,6 +284,15 @@ pub struct Segments<'a> {
 }
 
 impl Segments<'_> {
+    /// Where the transport header of each lies, if the packet is cut at all.
+    #[must_use]
+    pub fn transport(&self) -> Option<usize> {
+        match self.plan {
+            Plan::Cut(cut) => Some(cut.transport_written()),
+            Plan::AsItIs | Plan::Checksum { .. } => None,
+        }
+    }
+
     /// Writes the next packet into `out`, in place of what was there; `false` when there is none left.
     pub fn next_into(&mut self, out: &mut Vec<u8>) -> bool {
         if self.done {
@@ -184,9 +303,8 @@ impl Segments<'_> {
             Plan::AsItIs => out.extend_from_slice(self.packet),
             Plan::Checksum { start, field } => {
                 out.extend_from_slice(self.packet);
-                // A UDP checksum of zero would mean "none"; all ones is the same number (RFC 768).
                 let complete = match checksum(sum(&out[start..])) {
-                    0 => 0xffff,
+                    0 => UDP_CHECKSUM_OF_ZERO,
                     complete => complete,
                 };
                 put16(out, field, complete);

@@ -17,12 +17,16 @@ Packets of a flow keep their order.
 What the path does besides is chosen by options: it loses, duplicates and reorders packets, is narrow, or polices. \
 Everything is drawn from --seed. ARP is forwarded at once and unharmed.
 
-Superframes (TSO, GRO) pass whole as long as nothing happens to single packets, and are cut first otherwise.";
+Superframes (TSO, GRO) pass whole as long as nothing happens to single packets, and are cut first otherwise. Those of \
+more than 64 KiB (BIG TCP) leave as several.
+
+With several workers nothing is shared: a flow stays with one of them, memory, rate, queue and policer are divided \
+evenly, so that --rate is the width of all flows together and a single flow gets its worker's share.";
 
 const AFTER_LONG: &str = "\
 DEVICES
   NAME, packet:NAME   An interface that exists and is up. It should have no address here, or the kernel answers beside
-                      the far end. Frames with VLAN tags lose them.
+                      the far end. VLAN tags stay.
   tap:NAME            A TAP device that is made, brought up, and gone afterwards: the kernel is at its other end.
 
   Both devices should have the same MTU. A real interface should not merge more than it can cut (ethtool -K NAME lro off).

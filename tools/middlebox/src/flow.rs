@@ -11,10 +11,15 @@ use crate::random::mix;
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
-const ETHERTYPE_VLAN: u16 = 0x8100;
+/// A customer's tag, and a provider's before it (IEEE 802.1Q).
+const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
+const TAGS_MAX: usize = 4;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const IPV6_BYTES: usize = 40;
+/// Hop-by-hop options, routing, destination options (RFC 8200 §4.1): skipped, within bounds.
+const EXTENSIONS: [u8; 3] = [0, 43, 60];
+const EXTENSIONS_MAX: usize = 4;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -34,8 +39,13 @@ impl FlowHash {
     /// The hash of the flow that an Ethernet frame belongs to; `None` when it carries no IP, or not enough of it.
     #[must_use]
     pub fn of_frame(self, frame: &[u8]) -> Option<u64> {
-        let tagged = u16_at(frame, ETHERNET_BYTES - 2)? == ETHERTYPE_VLAN;
-        let ip = if tagged { ETHERNET_BYTES + VLAN_BYTES } else { ETHERNET_BYTES };
+        let mut ip = ETHERNET_BYTES;
+        for _ in 0..TAGS_MAX {
+            if !ETHERTYPES_VLAN.contains(&u16_at(frame, ip - 2)?) {
+                break;
+            }
+            ip += VLAN_BYTES;
+        }
         let packet = frame.get(ip..)?;
         match u16_at(frame, ip - 2)? {
             ETHERTYPE_IPV4 => self.of_ipv4(packet),
@@ -55,10 +65,20 @@ impl FlowHash {
     }
 
     fn of_ipv6(self, packet: &[u8]) -> Option<u64> {
-        let protocol = *packet.get(6)?;
+        let (mut protocol, mut transport) = (*packet.get(6)?, IPV6_BYTES);
+        // A superframe of more than 64 KiB has an extension header that the flow's other packets do not have.
+        for _ in 0..EXTENSIONS_MAX {
+            if !EXTENSIONS.contains(&protocol) {
+                break;
+            }
+            let Some([next, length]) = packet.get(transport..).and_then(|rest| rest.first_chunk()) else {
+                break;
+            };
+            (protocol, transport) = (*next, transport + 8 * (usize::from(*length) + 1));
+        }
         let [source_high, source_low] = [u64_at(packet, 8)?, u64_at(packet, 16)?];
         let [destination_high, destination_low] = [u64_at(packet, 24)?, u64_at(packet, 32)?];
-        let ports = ports(protocol, packet.get(IPV6_BYTES..)?);
+        let ports = ports(protocol, packet.get(transport..).unwrap_or_default());
         let source = self.end(source_high, source_low, ports[0]);
         Some(self.join(protocol, source, self.end(destination_high, destination_low, ports[1])))
     }

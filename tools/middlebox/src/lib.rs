@@ -16,7 +16,7 @@
 //!
 //! Packets carry their virtio-net header (ten bytes, [`vnet::HEADER_BYTES`]) before them. A superframe passes whole
 //! where nothing happens to single packets, and is cut first where something may: the loss of one superframe would be
-//! that of forty packets.
+//! that of forty packets. One of more than 64 KiB (BIG TCP) leaves as several.
 //!
 //! Deliberately absent: routing, address translation, fragments put together. What is not IP (ARP) belongs to the
 //! link and not to the path: it passes at once and unharmed.

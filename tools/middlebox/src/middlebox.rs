@@ -7,7 +7,7 @@ use vnet::HEADER_BYTES;
 use crate::config::{Config, ConfigError};
 use crate::flow::FlowHash;
 use crate::lane::{Departure, Departures, Lane};
-use crate::offload;
+use crate::offload::{ETHERNET_BYTES_MAX, Superframe};
 use crate::pool::{Frame, Pool, Room};
 use crate::random::Random;
 use crate::statistics::Statistics;
@@ -94,7 +94,11 @@ impl Middlebox {
     pub fn received(&mut self, now: Instant, direction: Direction, room: &mut Room) -> Verdict {
         let now = self.advance(now);
         let hash = self.hash;
-        let lane = &mut self.way_mut(direction).lane;
+        let way = match direction {
+            Direction::ToServer => &mut self.to_server,
+            Direction::ToClient => &mut self.to_client,
+        };
+        let lane = &mut way.lane;
         let Some((header, ethernet)) = room.split() else {
             lane.statistics.malformed += 1;
             return Verdict::Taken;
@@ -108,15 +112,14 @@ impl Middlebox {
             return pass(lane, bytes);
         };
         let delay = lane.delay_of(flow);
-        if lane.is_per_packet()
-            && let Some(offload) = offload::cut(header)
-        {
-            self.cut(now, direction, ethernet, delay, offload);
+        let is_cut = lane.is_per_packet() || bytes > ETHERNET_BYTES_MAX;
+        if is_cut && let Some(superframe) = Superframe::behind(header) {
+            self.cut(now, direction, (header, ethernet), delay, superframe);
             return Verdict::Taken;
         }
         match lane.fate(now, bytes, delay) {
-            // Where some packets of a flow may wait for the next `take`, none may pass them by.
-            [Some(Departure::Now), None] if !lane.is_per_packet() => return pass(lane, bytes),
+            // Where some packets of a flow wait for the next `take`, none may pass them by.
+            [Some(Departure::Now), None] if !way.wheel.has_ready() => return pass(lane, bytes),
             [Some(only), None] | [None, Some(only)] => self.hold(direction, only, |pool| pool.keep(room)),
             departures => {
                 for departure in departures.into_iter().flatten() {
@@ -184,24 +187,30 @@ impl Middlebox {
         self.pool.used() + chunks * Wheel::<Frame>::CHUNK_BYTES
     }
 
+    /// Draws the fate of each packet of a superframe; where all have the same, of superframes that devices take.
     fn cut(
         &mut self,
         now: Instant,
         direction: Direction,
-        ethernet: &[u8],
+        (header, ethernet): (&[u8; HEADER_BYTES], &[u8]),
         delay: Duration,
-        offload: platform::Offload,
+        superframe: Superframe,
     ) {
-        let Ok(mut segments) = link_memory::segment(ethernet, offload) else {
-            self.way_mut(direction).lane.statistics.malformed += 1;
+        let lane = &mut self.way_mut(direction).lane;
+        let is_per_packet = lane.is_per_packet();
+        let cut = if is_per_packet { superframe.cut(ethernet) } else { superframe.split(ethernet) };
+        let Ok(mut segments) = cut else {
+            lane.statistics.malformed += 1;
             return;
         };
-        self.way_mut(direction).lane.statistics.cut += 1;
+        lane.statistics.cut += 1;
+        let transport = segments.transport().filter(|_| !is_per_packet);
         let mut segment = core::mem::take(&mut self.segment);
         while segments.next_into(&mut segment) {
+            let header = transport.map_or(COMPLETE, |at| superframe.header(header, at, &segment));
             let departures: Departures = self.way_mut(direction).lane.fate(now, segment.len(), delay);
             for departure in departures.into_iter().flatten() {
-                self.hold(direction, departure, |pool| pool.copy(&COMPLETE, &segment));
+                self.hold(direction, departure, |pool| pool.copy(&header, &segment));
             }
         }
         self.segment = segment;

@@ -170,6 +170,11 @@ impl<T> Wheel<T> {
         value
     }
 
+    /// Something can be taken.
+    pub(crate) const fn has_ready(&self) -> bool {
+        self.ready.first != NONE
+    }
+
     /// When to advance next: the last time advanced to when something is ready, `None` when nothing waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {

@@ -13,5 +13,6 @@ mod namespaces {
     pub(crate) mod bare;
     mod measures;
     mod path;
+    mod raw;
     pub(crate) mod world;
 }

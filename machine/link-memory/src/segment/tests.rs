@@ -113,6 +113,99 @@ mod a_superframe {
     }
 }
 
+mod a_superframe_with_more_before_its_tcp {
+    use super::*;
+
+    fn with(packet: &[u8], at: usize, inserted: &[u8]) -> Vec<u8> {
+        [&packet[..at], inserted, &packet[at..]].concat()
+    }
+
+    #[test]
+    fn keeps_the_tags_of_a_customer_and_a_provider_on_each_segment() {
+        let tags = [0x88, 0xa8, 0, 5, 0x81, 0x00, 0x20, 7];
+        let packet = with(&superframe(false, 0x10, &[3; 250]), 12, &tags);
+        let offload = Offload {
+            checksum: Some(ChecksumOffload { start: CHECKSUM_V4.start + 8, ..CHECKSUM_V4 }),
+            ..cut(100, false)
+        };
+        let segments: Vec<_> = segment(&packet, offload).unwrap().collect();
+        assert_eq!(segments.len(), 3);
+        for tagged in segments {
+            assert_eq!(tagged[12..20], tags);
+            assert!(intact(&[&tagged[..12], &tagged[20..]].concat(), false));
+        }
+    }
+
+    #[test]
+    fn loses_the_header_that_said_how_long_it_is() {
+        let payload: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+        let mut packet = superframe(true, 0x10, &[]);
+        packet.extend(&payload);
+        packet[18..20].fill(0);
+        packet[20] = HOP_BY_HOP;
+        let packet = with(&packet, 54, &[6, 0, JUMBO_OPTION, 4, 0, 1, 0x11, 0x98]);
+        let offload = Offload {
+            checksum: Some(ChecksumOffload { start: CHECKSUM_V6.start + 8, ..CHECKSUM_V6 }),
+            ..cut(1_428, true)
+        };
+        let segments: Vec<_> = segment(&packet, offload).unwrap().collect();
+        assert!(segments.iter().all(|packet| packet[20] == 6 && intact(packet, true)));
+        assert_eq!(segments.iter().flat_map(|packet| packet[86..].to_vec()).collect::<Vec<_>>(), payload);
+    }
+}
+
+mod a_superframe_that_is_too_long_for_a_device {
+    use super::*;
+
+    #[test]
+    fn becomes_shorter_ones_of_the_same_segments() {
+        let payload: Vec<u8> = (0..=250).cycle().take(5_050).collect();
+        for ipv6 in [false, true] {
+            let superframe = superframe(ipv6, 0x10 | PSH | CWR, &payload);
+            let Offload { checksum: Some(checksum), segmentation: Some(segmentation) } = cut(100, ipv6)
+            else {
+                unreachable!()
+            };
+            let whole: Vec<_> = segment(&superframe, cut(100, ipv6)).unwrap().collect();
+            let pieces = split(&superframe, checksum, segmentation, 1_250).unwrap();
+            assert_eq!(pieces.transport(), Some(usize::from(checksum.start)));
+            let pieces: Vec<_> = pieces.collect();
+            assert!(pieces.len() > 4 && pieces.iter().all(|piece| piece.len() <= 1_250));
+            let again = pieces.iter().flat_map(|piece| segment(piece, cut(100, ipv6)).unwrap());
+            assert_eq!(again.collect::<Vec<_>>(), whole);
+            // What a device does that only finishes the checksum.
+            let finish = Offload { segmentation: None, ..cut(100, ipv6) };
+            for piece in &pieces {
+                assert!(segment(piece, finish).unwrap().all(|packet| intact(&packet, ipv6)));
+            }
+        }
+    }
+}
+
+mod datagrams_that_travel_together {
+    use super::*;
+
+    #[test]
+    fn become_packets_of_their_own() {
+        let payload: Vec<u8> = (0..250).collect();
+        let mut packet = superframe(false, 0, &[]);
+        packet.truncate(34);
+        packet[23] = UDP;
+        packet.extend([0x01, 0xbb, 0xc0, 0x00, 0, 0, 0, 0]);
+        packet.extend(&payload);
+        let checksum = ChecksumOffload { start: 34, field: 6 };
+        let datagrams: Vec<_> =
+            segment_datagrams(&packet, checksum, Segmentation { mss: 100, ipv6: false }).unwrap().collect();
+        assert_eq!(datagrams.iter().map(Vec::len).collect::<Vec<_>>(), [142, 142, 92]);
+        for (datagram, payload) in datagrams.iter().zip(payload.chunks(100)) {
+            let length = u16::try_from(8 + payload.len()).unwrap().to_be_bytes();
+            assert_eq!((&datagram[38..40], &datagram[42..]), (&length[..], payload));
+            let sum = folded(&[&datagram[26..34], &[0, UDP], &length, &datagram[34..]].concat());
+            assert_eq!((sum, folded(&datagram[14..34])), (0xffff, 0xffff));
+        }
+    }
+}
+
 mod a_packet_that_is_not_to_be_cut {
     use super::*;
 
@@ -168,6 +261,10 @@ proptest! {
         };
         if let Ok(segments) = segment(&bytes, offload) {
             let _ = segments.count();
+        }
+        let segmentation = Segmentation { mss, ipv6 };
+        if let Ok(datagrams) = segment_datagrams(&bytes, ChecksumOffload { start, field }, segmentation) {
+            let _ = datagrams.count();
         }
     }
 }

@@ -28,12 +28,21 @@ mod a_flow {
     }
 
     #[test]
-    fn keeps_its_hash_behind_a_vlan_tag() {
+    fn keeps_its_hash_behind_vlan_tags() {
         let frame = ipv4(Ends::client(1), 5);
-        let mut tagged = frame[..12].to_vec();
-        tagged.extend([0x81, 0, 0, 42]);
-        tagged.extend(&frame[12..]);
-        assert_eq!(HASH.of_frame(&tagged), HASH.of_frame(&frame));
+        for tags in [&[0x81, 0, 0, 42][..], &[0x88, 0xa8, 0, 1, 0x81, 0, 0, 42]] {
+            let tagged = [&frame[..12], tags, &frame[12..]].concat();
+            assert_eq!(HASH.of_frame(&tagged), HASH.of_frame(&frame));
+        }
+    }
+
+    #[test]
+    fn keeps_its_hash_when_it_sends_a_superframe_of_more_than_64_kib() {
+        let frame = ipv6(Ends::client(1), 5);
+        let jumbo = [6, 0, 0xc2, 4, 0, 2, 0, 0];
+        let mut superframe = [&frame[..54], &jumbo, &frame[54..]].concat();
+        superframe[20] = 0;
+        assert_eq!(HASH.of_frame(&superframe), HASH.of_frame(&frame));
     }
 }
 

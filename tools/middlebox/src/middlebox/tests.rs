@@ -101,14 +101,32 @@ mod by_default {
     }
 
     #[test]
-    fn a_superframe_of_half_a_megabyte_passes_whole_delayed_or_not() {
-        let frame = [&superframe(1).1[..54], &[7; 524_280 - 54]].concat();
-        let mut diary = Diary::new(&Config::default());
-        diary.send_with(at(0), Direction::ToClient, superframe(1).0, &frame);
-        diary.send_with(at(0), Direction::ToServer, superframe(1).0, &frame);
-        diary.finish();
-        assert_eq!(diary.left.len(), 2);
-        assert!(diary.left.iter().all(|(.., left)| *left == frame));
+    fn a_superframe_of_half_a_megabyte_becomes_some_that_devices_take_and_keeps_its_place() {
+        let segments = 361;
+        let long = [&superframe(1).1[..54], &vec![7; segments * MSS]].concat();
+        let (header, short) = superframe(3);
+        for direction in Direction::BOTH {
+            let mut middlebox = Middlebox::new(&Config::default(), at(0)).unwrap();
+            let mut left = Vec::new();
+            for frame in [&short, &long, &short] {
+                let mut room = room(header, frame);
+                if middlebox.received(at(0), direction, &mut room) == Verdict::Pass {
+                    left.push(room.bytes().to_vec());
+                }
+            }
+            left.extend(
+                core::iter::from_fn(|| middlebox.take(at(50_000), direction))
+                    .map(|frame| frame.bytes().to_vec()),
+            );
+            assert!(left.iter().all(|frame| frame.len() <= HEADER_BYTES + 65_549));
+            let payloads: Vec<_> = left.iter().map(|frame| frame.len() - HEADER_BYTES - 54).collect();
+            assert_eq!(payloads.iter().sum::<usize>(), (segments + 6) * MSS);
+            assert_eq!((payloads[0], payloads[payloads.len() - 1]), (3 * MSS, 3 * MSS));
+            // One of them is a single packet, which still needs its checksum.
+            let headers: Vec<_> = left.iter().map(|frame| &frame[..HEADER_BYTES]).collect();
+            assert_eq!(headers.iter().filter(|found| **found == [1, 0, 0, 0, 0, 0, 34, 0, 16, 0]).count(), 1);
+            assert_eq!(headers.iter().filter(|found| ***found == header).count(), headers.len() - 1);
+        }
     }
 
     #[test]

@@ -169,3 +169,24 @@ fn a_device_that_goes_down_ends_the_program_by_its_name() {
         "{said}"
     );
 }
+
+#[test]
+#[ignore = "needs root"]
+fn workers_divide_a_bottleneck_between_them() {
+    let world = World::new();
+    let middlebox =
+        world.middlebox(&["--delay", "1ms", "--rate", "160mbit", "--queue", "400KB", "--workers", "2"]);
+    let listener = world.listen();
+    let pairs: Vec<_> = (0..8).map(|_| world.pair(&listener)).collect();
+    let bytes = pattern(3_000_000);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for (client, server) in pairs {
+            scope.spawn(|| transfer(server, client, &bytes));
+        }
+    });
+    let took = began.elapsed();
+    // 24 MB at 20 MB/s is never faster; if all flows met on one worker, it would be twice as long.
+    assert!((1.2..4.0).contains(&took.as_secs_f64()), "{took:?}");
+    assert!(middlebox.interrupt().row("queue full")[1] > 0);
+}

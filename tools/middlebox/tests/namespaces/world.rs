@@ -1,6 +1,6 @@
 //! Three namespaces, two cables, and processes with an end.
 
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+use vnet::{RawKind, RawQueue};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -98,16 +99,27 @@ impl World {
         self.inside("server", || TcpListener::bind((SERVER, PORT)).expect("a free port"))
     }
 
+    /// A listening socket of the server's at another of its addresses.
+    pub(crate) fn listen_at(&self, server: IpAddr) -> TcpListener {
+        self.inside("server", || TcpListener::bind((server, PORT)).expect("a free port"))
+    }
+
+    /// A packet socket on one of the ends' devices.
+    pub(crate) fn socket(&self, who: &str, device: &str) -> RawQueue {
+        let mut queues = self.inside(who, || link_packet::open(device, 1)).expect("needs root");
+        RawQueue::open(queues.pop().expect("one").into(), RawKind::Socket).expect("a packet socket")
+    }
+
     /// A connection of the client's.
-    pub(crate) fn connect(&self) -> TcpStream {
-        let server = SocketAddr::from((SERVER, PORT));
+    fn connect_to(&self, server: IpAddr) -> TcpStream {
+        let server = SocketAddr::from((server, PORT));
         let stream = self.inside("client", || TcpStream::connect_timeout(&server, PATIENCE));
         patient(stream.expect("the server listens"))
     }
 
     /// A connection, from both ends: the client's and the server's.
     pub(crate) fn pair(&self, listener: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = self.connect();
+        let client = self.connect_to(listener.local_addr().expect("a socket").ip());
         (client, patient(listener.accept().expect("a connection").0))
     }
 
