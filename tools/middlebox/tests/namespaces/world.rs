@@ -106,7 +106,7 @@ impl World {
 
     /// A packet socket on one of the ends' devices.
     pub(crate) fn socket(&self, who: &str, device: &str) -> RawQueue {
-        let mut queues = self.inside(who, || link_packet::open(device, 1)).expect("needs root");
+        let mut queues = self.inside(who, || link_packet::sockets(device, 1)).expect("needs root");
         RawQueue::open(queues.pop().expect("one").into(), RawKind::Socket).expect("a packet socket")
     }
 
