@@ -164,6 +164,7 @@ fn restrict(ring: &IoUring) -> io::Result<()> {
     let mut allowed = vec![
         Restriction::sqe_op(opcode::Writev::CODE),
         Restriction::sqe_op(opcode::Read::CODE),
+        Restriction::sqe_op(opcode::Readv::CODE),
         Restriction::sqe_flags_allowed(FIXED_FILE),
         Restriction::sqe_flags_required(FIXED_FILE),
     ];
