@@ -11,7 +11,10 @@
 //! [`Tenant`]: its service, and how to look at it. Everything here is about the machine and nothing about what is served.
 //! The values an operator writes for these things ([`values`]) are here too, so that every server spells them alike.
 
+pub mod choice;
 mod forward;
+mod holders;
+mod link;
 mod machine;
 pub mod namespace;
 mod network;
@@ -19,8 +22,11 @@ mod sys;
 pub mod values;
 mod worker;
 
+pub use choice::{Asked, Candidate, Choice, Obstacle};
 pub use forward::{Forwarder, Route};
+pub use holders::{HolderError, Holders, Owner, Transport};
+pub use link::HostLink;
 pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, raise_file_limit};
 pub use namespace::NamespaceError;
-pub use network::{Network, NetworkError, Queue};
+pub use network::{Keep, Network, NetworkError, Queue, Wanted};
 pub use worker::{Choices, Counters, Facts, Plan, Port, Snapshot, Tenant, spawn};

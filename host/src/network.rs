@@ -4,32 +4,33 @@
 //!   tap        kernel 10.77.0.1/24 ── atlas0 ══ one queue per worker ══ 10.77.0.2 the engine
 //!   veth       kernel 10.77.0.1/24 ── atlas0 ── atlas1 ══ packet sockets ══ 10.77.0.2       in a namespace without TAP
 //!   packet     the network ── eth1 ══ packet sockets ══ our address; the kernel keeps its own
+//!   afxdp      the network ── eth1 ── program ══ AF_XDP sockets ══ our address, or our ports of the kernel's
 //! ```
 
+mod addresses;
+
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::time::Duration;
-use link_packet::{PacketError, PacketSocket};
+use core::net::IpAddr;
+use dma::Pool;
+use link_afxdp::{AfxdpConfig, AfxdpError, AfxdpQueue, Interface};
+use link_packet::{PacketConfig, PacketError, PacketQueue, PacketSocket};
 use link_tap::{TapDevice, TapError, TapQueue, TapSetup};
 use netlink::{LinkChange, Netlink, NetlinkError};
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::thread::sleep;
-use std::time::Instant;
-use vnet::{VnetConfig, VnetQueue};
+use platform::Link as _;
+use std::sync::Arc;
+use survey::Survey;
+use vnet::VnetConfig;
+use xdp::{AttachMode, Attachment, CopyMode, Scope, Socket, Steering, XdpError};
 
-use crate::values::{Cidr, LinkChoice};
+use crate::choice::{Asked, Candidate, Choice};
+use crate::holders::{HolderError, Holders, Transport};
+use crate::link::HostLink;
+use crate::values::{AddressMode, Cidr, LinkChoice};
+use addresses::{Host, Turnstile};
 
 /// The two ends of the veth pair in a namespace where nobody else has names.
 const VETH_KERNEL: &str = "atlas0";
 const VETH_OURS: &str = "atlas1";
-/// Networks that we try for ourselves, of each family.
-const CANDIDATES: u16 = 256;
-/// The abstract socket that is held while addresses are being chosen.
-const TURNSTILE: &str = "atlas-chooses-addresses";
-/// How long another server may take to choose; one that hangs must not keep us from starting.
-const TURNSTILE_PATIENCE: Duration = Duration::from_secs(3);
-const TURNSTILE_RETRY: Duration = Duration::from_millis(10);
 
 /// Why there is no network. The operator's or the machine's; one line each.
 #[derive(Debug)]
@@ -38,6 +39,28 @@ pub enum NetworkError {
     Tap(TapError),
     /// The packet socket.
     Packet(PacketError),
+    /// AF_XDP: the interface.
+    Afxdp(AfxdpError),
+    /// AF_XDP: the program or a socket.
+    Xdp(XdpError),
+    /// A port of a shared address.
+    Port(HolderError),
+    /// What was asked for cannot be had here: the reasons, each with its remedy.
+    Choice(String),
+    /// The interface has no address that others could reach.
+    NothingToShare {
+        /// The interface.
+        interface: String,
+    },
+    /// An address that was to be shared is not the interface's.
+    NotShared {
+        /// That was asked for.
+        address: IpAddr,
+        /// That does not have it.
+        interface: String,
+        /// That it has.
+        theirs: String,
+    },
     /// Something else about interfaces and addresses.
     Netlink(NetlinkError),
     /// The kernel itself has this address.
@@ -63,6 +86,20 @@ impl fmt::Display for NetworkError {
         match self {
             Self::Tap(error) => error.fmt(f),
             Self::Packet(error) => error.fmt(f),
+            Self::Afxdp(error) => error.fmt(f),
+            Self::Xdp(error) => error.fmt(f),
+            Self::Port(error) => error.fmt(f),
+            Self::Choice(reasons) => f.write_str(reasons),
+            Self::NothingToShare { interface } => write!(
+                f,
+                "{interface} has no address that could be shared: give it one (`ip address add IP/PREFIX dev \
+                 {interface}`), or give --addr one of our own"
+            ),
+            Self::NotShared { address, interface, theirs } => write!(
+                f,
+                "{address} is no address of {interface}, which has {theirs}: choose one of those, or use \
+                 --address-mode own"
+            ),
             Self::Netlink(error) => error.fmt(f),
             Self::Taken { address, interface } => write!(
                 f,
@@ -85,107 +122,278 @@ impl core::error::Error for NetworkError {
         match self {
             Self::Tap(error) => Some(error),
             Self::Packet(error) => Some(error),
+            Self::Afxdp(error) => Some(error),
+            Self::Xdp(error) => Some(error),
+            Self::Port(error) => Some(error),
             Self::Netlink(error) => Some(error),
-            Self::Taken { .. } | Self::Routed { .. } | Self::NoNetwork => None,
+            Self::Choice(_)
+            | Self::NothingToShare { .. }
+            | Self::NotShared { .. }
+            | Self::Taken { .. }
+            | Self::Routed { .. }
+            | Self::NoNetwork => None,
         }
     }
 }
 
-impl From<TapError> for NetworkError {
-    fn from(error: TapError) -> Self {
-        Self::Tap(error)
-    }
+macro_rules! from_error {
+    ($($variant:ident($error:ty)),+ $(,)?) => {$(
+        impl From<$error> for NetworkError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )+};
 }
 
-impl From<PacketError> for NetworkError {
-    fn from(error: PacketError) -> Self {
-        Self::Packet(error)
-    }
-}
-
-impl From<NetlinkError> for NetworkError {
-    fn from(error: NetlinkError) -> Self {
-        Self::Netlink(error)
-    }
-}
+from_error!(
+    Tap(TapError),
+    Packet(PacketError),
+    Afxdp(AfxdpError),
+    Xdp(XdpError),
+    Port(HolderError),
+    Netlink(NetlinkError),
+);
 
 /// A queue on its way to its worker.
 #[derive(Debug)]
 pub enum Queue {
     /// Of a TAP device.
     Tap(TapQueue),
+    /// Of a network interface, without rings.
+    Socket(PacketSocket),
     /// Of a network interface.
-    Packet(PacketSocket),
+    Packet(PacketQueue),
+    /// Of a network interface, past its kernel's stack.
+    Afxdp {
+        /// The socket.
+        queue: AfxdpQueue,
+        /// Its number.
+        number: u32,
+        /// Who copies.
+        config: AfxdpConfig,
+        /// What brings packets to it.
+        steering: Arc<Steering>,
+    },
 }
 
 impl Queue {
+    /// Chunks that the worker's pool needs besides its frames.
+    #[must_use]
+    pub fn chunk_count(&self) -> u32 {
+        match self {
+            Self::Afxdp { config, .. } => config.chunk_count(),
+            Self::Tap(_) | Self::Socket(_) | Self::Packet(_) => 0,
+        }
+    }
+
     /// Opens the queue in the calling thread, which keeps it. What went wrong is one line.
-    pub fn open(self) -> Result<VnetQueue, NetworkError> {
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn open(self, pool: &Pool) -> Result<HostLink, NetworkError> {
         Ok(match self {
             Self::Tap(queue) => {
-                queue.open(VnetConfig { mtu: TapSetup::default().mtu, ..VnetConfig::default() })?
+                let config = VnetConfig { mtu: TapSetup::default().mtu, ..VnetConfig::default() };
+                HostLink::Vnet(queue.open(config)?)
             }
-            Self::Packet(queue) => queue.open(VnetConfig::default())?,
+            Self::Socket(queue) => HostLink::Vnet(queue.open(VnetConfig::default())?),
+            Self::Packet(queue) => HostLink::Packet(queue.open(PacketConfig::default())?),
+            Self::Afxdp { queue, number, config, steering } => {
+                let link = queue.open(pool, config)?;
+                let socket = link.descriptor().expect("an AF_XDP socket has a descriptor");
+                steering.insert(number, socket)?;
+                HostLink::Afxdp(link)
+            }
         })
     }
 }
 
-/// A network that is ready. What was created vanishes when this and the queues are dropped.
+/// What a network is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The link, whose the addresses are, how many workers.
+    pub asked: Asked<'a>,
+    /// Our addresses; none for those that are free, or for all that are to be shared.
+    pub addresses: &'a [Cidr],
+    /// Our ports.
+    pub ports: &'a [u16],
+    /// Of which kind.
+    pub transports: &'a [Transport],
+}
+
+/// A network that is ready.
 #[derive(Debug)]
 pub struct Network {
     /// One for each worker.
     pub queues: Vec<Queue>,
-    /// Our addresses: one or two, of different families.
+    /// Our addresses.
     pub addresses: Vec<Cidr>,
     /// What was set up, for people.
     pub description: String,
     /// The interface that packets pass.
     pub interface: String,
-    /// The host's side of a TAP device.
+    /// How it was chosen.
+    pub choice: Choice,
+    /// What must live as long as the network is to.
+    pub keep: Keep,
+}
+
+/// What was created and vanishes when this and the queues are dropped: the program first, then the ports.
+#[derive(Debug, Default)]
+pub struct Keep {
+    _attachment: Option<Attachment>,
+    _holders: Option<Holders>,
     _device: Option<TapDevice>,
 }
 
 impl Network {
-    /// Sets everything up.
-    pub fn open(
-        link: &LinkChoice,
-        wanted: &[Cidr],
-        workers: u16,
-        in_namespace: bool,
-    ) -> Result<Self, NetworkError> {
-        let _turnstile = Turnstile::enter(TURNSTILE, TURNSTILE_PATIENCE);
+    /// Chooses a link and sets everything up.
+    ///
+    /// # Errors
+    /// What was asked for cannot be had. The operator's or the machine's.
+    pub fn open(survey: &Survey, wanted: &Wanted<'_>) -> Result<Self, NetworkError> {
+        let asked = &wanted.asked;
+        let _turnstile = Turnstile::enter();
         let host = Host::look(&mut Netlink::open()?)?;
-        match link {
-            LinkChoice::Packet(interface) => {
-                // The interface first: without it an address means nothing.
-                let queues = link_packet::sockets(interface, workers)?;
-                for cidr in wanted {
-                    host.must_not_have(cidr.address)?;
-                }
-                Ok(Self {
-                    queues: queues.into_iter().map(Queue::Packet).collect(),
-                    addresses: wanted.to_vec(),
-                    description: format!(
-                        "packet socket on {interface}, {} beside the kernel's own addresses",
-                        list(wanted)
-                    ),
-                    interface: interface.clone(),
-                    _device: None,
-                })
-            }
-            LinkChoice::Tap(name) => {
-                let addresses = host.addresses(wanted)?;
-                match Self::tap(name.as_deref(), &addresses, workers) {
-                    Err(NetworkError::Tap(
-                        error @ (TapError::NoDriver { .. } | TapError::MayNotOpen { .. }),
-                    )) if in_namespace && name.is_none() => Self::veth(&addresses, workers, &error),
-                    result => result,
-                }
+        let mut choice = Choice::of(survey, asked);
+        loop {
+            let Some(candidate) = choice.taken() else {
+                return Err(NetworkError::Choice(choice.refusal().unwrap_or_default()));
+            };
+            let error = match Self::open_one(&host, wanted, candidate, &choice) {
+                Ok(network) => return Ok(network),
+                Err(error) => error,
+            };
+            // Only what the machine refused is a reason to try another link; a mistake stays one.
+            let machines = matches!(
+                error,
+                NetworkError::Tap(_)
+                    | NetworkError::Packet(_)
+                    | NetworkError::Afxdp(_)
+                    | NetworkError::Xdp(_)
+            );
+            if !(machines && choice.fall_back(error.to_string(), survey, asked)) {
+                return Err(error);
             }
         }
     }
 
-    fn tap(name: Option<&str>, addresses: &[Cidr], workers: u16) -> Result<Self, NetworkError> {
+    fn open_one(
+        host: &Host,
+        wanted: &Wanted<'_>,
+        candidate: Candidate,
+        choice: &Choice,
+    ) -> Result<Self, NetworkError> {
+        let Wanted { asked, addresses, .. } = wanted;
+        let interface = asked.link.interface().unwrap_or_default();
+        match candidate {
+            Candidate::Tap => {
+                let name = match asked.link {
+                    LinkChoice::Tap(name) => name.as_deref(),
+                    _ => None,
+                };
+                let addresses = host.addresses(addresses)?;
+                match Self::tap(name, &addresses, choice) {
+                    Err(NetworkError::Tap(
+                        error @ (TapError::NoDriver { .. } | TapError::MayNotOpen { .. }),
+                    )) if asked.inside && name.is_none() => Self::veth(&addresses, choice, &error),
+                    result => result,
+                }
+            }
+            Candidate::Packet => {
+                // The interface first: without it an address means nothing.
+                let queues = link_packet::open(interface, choice.workers)?;
+                let addresses = own(host, addresses)?;
+                Ok(Self {
+                    queues: queues.into_iter().map(Queue::Packet).collect(),
+                    description: format!(
+                        "packet socket on {interface}, {} beside the kernel's own addresses",
+                        list(&addresses)
+                    ),
+                    addresses,
+                    interface: interface.to_owned(),
+                    choice: choice.clone(),
+                    keep: Keep::default(),
+                })
+            }
+            Candidate::AfXdpZeroCopy => {
+                Self::afxdp(host, wanted, choice, CopyMode::ZeroCopy, &[AttachMode::Native])
+            }
+            Candidate::AfXdpCopy => {
+                let modes = [AttachMode::Native, AttachMode::Generic];
+                Self::afxdp(host, wanted, choice, CopyMode::Copy, &modes)
+            }
+        }
+    }
+
+    fn afxdp(
+        host: &Host,
+        wanted: &Wanted<'_>,
+        choice: &Choice,
+        copy_mode: CopyMode,
+        modes: &[AttachMode],
+    ) -> Result<Self, NetworkError> {
+        let Wanted { asked, addresses, ports, transports } = wanted;
+        let name = asked.link.interface().unwrap_or_default();
+        let interface = Interface::named(name)?;
+        let (addresses, scope) = match asked.mode {
+            AddressMode::Own => (own(host, addresses)?, Scope::OwnAddress),
+            AddressMode::Shared => (host.shared(name, addresses)?, Scope::SharedAddress),
+        };
+        let ips: Vec<IpAddr> = addresses.iter().map(|cidr| cidr.address).collect();
+        // The ports before the program: between the two, packets for them are dropped, and nobody is told that they
+        // are closed.
+        let holders = match asked.mode {
+            AddressMode::Own => None,
+            AddressMode::Shared => Some(Holders::hold(&ips, ports, transports)?),
+        };
+        let steering = Steering::load(scope, interface.queues)?;
+        for ip in &ips {
+            steering.add_address(*ip)?;
+        }
+        for port in *ports {
+            for transport in *transports {
+                let transport = match transport {
+                    Transport::Tcp => xdp::Transport::Tcp,
+                    Transport::Udp => xdp::Transport::Udp,
+                };
+                steering.add_port(transport, *port)?;
+            }
+        }
+        let (attachment, mode) = attach(&steering, interface.index, modes)?;
+        let steering = Arc::new(steering);
+        let config = AfxdpConfig { copy_mode, ..AfxdpConfig::default() };
+        let queues = (0..u32::from(choice.workers))
+            .map(|number| {
+                let queue = AfxdpQueue::new(Socket::create()?, interface, number);
+                Ok(Queue::Afxdp { queue, number, config, steering: Arc::clone(&steering) })
+            })
+            .collect::<Result<_, XdpError>>()?;
+        let place = match mode {
+            AttachMode::Native => "in the driver",
+            AttachMode::Generic => "after the kernel's receive path",
+        };
+        let copies = match copy_mode {
+            CopyMode::ZeroCopy => "zero-copy",
+            CopyMode::Copy | CopyMode::Best => "copied by the kernel",
+        };
+        let whose = match asked.mode {
+            AddressMode::Own => "addresses of our own",
+            AddressMode::Shared => "our ports of the kernel's addresses",
+        };
+        Ok(Self {
+            queues,
+            addresses,
+            interface: name.to_owned(),
+            description: format!("AF_XDP on {name}, {copies}, the program {place}; {whose}"),
+            choice: choice.clone(),
+            keep: Keep { _attachment: Some(attachment), _holders: holders, _device: None },
+        })
+    }
+
+    fn tap(name: Option<&str>, addresses: &[Cidr], choice: &Choice) -> Result<Self, NetworkError> {
+        let workers = choice.workers;
         let (mut device, queues) = TapDevice::create(name, workers)?;
         device.bring_up(TapSetup::default())?;
         let mut kernel = Vec::new();
@@ -205,12 +413,13 @@ impl Network {
             addresses: addresses.to_vec(),
             description,
             interface: device.name().to_owned(),
-            _device: Some(device),
+            choice: choice.clone(),
+            keep: Keep { _device: Some(device), ..Keep::default() },
         })
     }
 
     /// Only inside a namespace of ours: the pair vanishes with it.
-    fn veth(addresses: &[Cidr], workers: u16, why: &TapError) -> Result<Self, NetworkError> {
+    fn veth(addresses: &[Cidr], choice: &Choice, why: &TapError) -> Result<Self, NetworkError> {
         let mut netlink = Netlink::open()?;
         netlink.create_veth(VETH_KERNEL, VETH_OURS)?;
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
@@ -222,196 +431,46 @@ impl Network {
             netlink.add_address(VETH_KERNEL, theirs.address, theirs.prefix)?;
             kernel.push(theirs);
         }
-        let queues = link_packet::sockets(VETH_OURS, workers)?;
+        let queues = link_packet::sockets(VETH_OURS, choice.workers)?;
         let why = why.to_string();
         let why = why.split(':').next().unwrap_or_default();
         Ok(Self {
-            queues: queues.into_iter().map(Queue::Packet).collect(),
+            queues: queues.into_iter().map(Queue::Socket).collect(),
             addresses: addresses.to_vec(),
             description: format!(
                 "veth pair with a packet socket, the kernel's side {} (no TAP device: {why})",
                 list(&kernel)
             ),
             interface: VETH_OURS.to_owned(),
-            _device: None,
+            choice: choice.clone(),
+            keep: Keep::default(),
         })
     }
 }
 
-/// Between looking for a free network and taking it nobody else may look: two servers that start together would both
-/// find the same one. An abstract socket is a lock that belongs to the network namespace, as addresses do, and that
-/// ends with its holder.
-struct Turnstile {
-    _name: UnixListener,
+/// The addresses that are to be ours alone on somebody's interface.
+fn own(host: &Host, wanted: &[Cidr]) -> Result<Vec<Cidr>, NetworkError> {
+    for cidr in wanted {
+        host.must_not_have(cidr.address)?;
+    }
+    Ok(wanted.to_vec())
 }
 
-impl Turnstile {
-    /// Waits for its turn. `None` when that took too long or cannot be had: then the kernel's own checks must do.
-    fn enter(name: &str, patience: Duration) -> Option<Self> {
-        let address = SocketAddr::from_abstract_name(name).ok()?;
-        let begun = Instant::now();
-        loop {
-            match UnixListener::bind_addr(&address) {
-                Ok(name) => return Some(Self { _name: name }),
-                Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => return None,
-                Err(_) if begun.elapsed() >= patience => return None,
-                Err(_) => sleep(TURNSTILE_RETRY),
-            }
+/// In the driver if it can, else in the kernel, as far as that is allowed.
+fn attach(
+    steering: &Steering,
+    interface: u32,
+    modes: &[AttachMode],
+) -> Result<(Attachment, AttachMode), XdpError> {
+    let (last, before) = modes.split_last().expect("there is a mode");
+    for mode in before {
+        if let Ok(attachment) = steering.attach(interface, *mode) {
+            return Ok((attachment, *mode));
         }
     }
-}
-
-/// What the host has, as far as it could get in our way.
-struct Host {
-    addresses: Vec<(IpAddr, String)>,
-    routes: Vec<(Cidr, String)>,
-    ipv6: bool,
-}
-
-impl Host {
-    fn look(netlink: &mut Netlink) -> Result<Self, NetlinkError> {
-        let links = netlink.links()?;
-        let name = |index: Option<u32>| {
-            links
-                .iter()
-                .find(|link| Some(link.index) == index)
-                .map_or_else(|| "another interface".to_owned(), |link| link.name.clone())
-        };
-        let addresses = netlink.addresses()?;
-        let routes = netlink.routes()?;
-        Ok(Self {
-            ipv6: std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6")
-                .is_ok_and(|disabled| disabled.trim() == "0"),
-            addresses: addresses.iter().map(|of| (of.address, name(Some(of.index)))).collect(),
-            routes: routes
-                .iter()
-                // Everything is covered by a default route, and what is link-local or multicast is nobody's.
-                .filter(|route| route.prefix > 0 && !is_everywhere(route.network))
-                .map(|route| (Cidr { address: route.network, prefix: route.prefix }, name(route.index)))
-                .collect(),
-        })
-    }
-
-    fn must_not_have(&self, address: IpAddr) -> Result<(), NetworkError> {
-        match self.addresses.iter().find(|(theirs, _)| *theirs == address) {
-            Some((_, interface)) => Err(NetworkError::Taken { address, interface: interface.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    fn route_over(&self, network: Cidr) -> Option<&str> {
-        self.routes.iter().find(|(route, _)| route.overlaps(network)).map(|(_, interface)| interface.as_str())
-    }
-
-    /// The addresses to use on a link of our own: those wanted, or the first that are free.
-    fn addresses(&self, wanted: &[Cidr]) -> Result<Vec<Cidr>, NetworkError> {
-        for cidr in wanted {
-            self.must_not_have(cidr.address)?;
-            if let Some(interface) = self.route_over(*cidr) {
-                return Err(NetworkError::Routed { network: *cidr, interface: interface.to_owned() });
-            }
-        }
-        if !wanted.is_empty() {
-            return Ok(wanted.to_vec());
-        }
-        let free = |candidate: fn(u16) -> Cidr| {
-            (0..CANDIDATES).map(candidate).find(|cidr| self.route_over(*cidr).is_none())
-        };
-        let v4 = free(candidate_v4).ok_or(NetworkError::NoNetwork)?;
-        let v6 = if self.ipv6 { free(candidate_v6) } else { None };
-        Ok(core::iter::once(v4).chain(v6).collect())
-    }
-}
-
-/// 10.77.0.2/24 and so on.
-fn candidate_v4(index: u16) -> Cidr {
-    let [_, third] = index.to_be_bytes();
-    Cidr { address: Ipv4Addr::new(10, 77, third, 2).into(), prefix: 24 }
-}
-
-/// fd61:746c:6173::2/64 and so on: a unique local address that spells "atlas".
-fn candidate_v6(index: u16) -> Cidr {
-    Cidr { address: Ipv6Addr::new(0xfd61, 0x746c, 0x6173, index, 0, 0, 0, 2).into(), prefix: 64 }
-}
-
-fn is_everywhere(network: IpAddr) -> bool {
-    match network {
-        IpAddr::V4(network) => network.is_multicast() || network.is_link_local(),
-        IpAddr::V6(network) => network.is_multicast() || network.is_unicast_link_local(),
-    }
+    steering.attach(interface, *last).map(|attachment| (attachment, *last))
 }
 
 fn list(addresses: &[Cidr]) -> String {
     addresses.iter().map(Cidr::to_string).collect::<Vec<_>>().join(" and ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host(routes: &[&str], addresses: &[&str]) -> Host {
-        Host {
-            addresses: addresses.iter().map(|text| (text.parse().unwrap(), "eth0".to_owned())).collect(),
-            routes: routes
-                .iter()
-                .map(|text| {
-                    let (network, prefix) = text.split_once('/').unwrap();
-                    let network = Cidr { address: network.parse().unwrap(), prefix: prefix.parse().unwrap() };
-                    (network, "eth0".to_owned())
-                })
-                .collect(),
-            ipv6: true,
-        }
-    }
-
-    fn cidrs(texts: &[&str]) -> Vec<Cidr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_free_machine_gets_the_first_networks() {
-        let addresses = host(&["192.168.1.0/24"], &[]).addresses(&[]).unwrap();
-        assert_eq!(addresses, cidrs(&["10.77.0.2/24", "fd61:746c:6173::2/64"]));
-    }
-
-    #[test]
-    fn networks_with_a_route_are_passed_over() {
-        let host = host(&["10.77.0.0/24", "10.77.1.7/32", "fd61:746c:6173::/64"], &[]);
-        assert_eq!(host.addresses(&[]).unwrap(), cidrs(&["10.77.2.2/24", "fd61:746c:6173:1::2/64"]));
-    }
-
-    #[test]
-    fn a_machine_without_ipv6_gets_none() {
-        let host = Host { ipv6: false, ..host(&[], &[]) };
-        assert_eq!(host.addresses(&[]).unwrap(), cidrs(&["10.77.0.2/24"]));
-    }
-
-    #[test]
-    fn only_one_server_at_a_time_chooses_addresses() {
-        let name = format!("atlas-turnstile-test-{}", std::process::id());
-        let first = Turnstile::enter(&name, Duration::ZERO).unwrap();
-        assert!(Turnstile::enter(&name, TURNSTILE_RETRY * 2).is_none());
-        drop(first);
-        assert!(Turnstile::enter(&name, Duration::ZERO).is_some());
-    }
-
-    #[test]
-    fn when_everything_is_taken_the_operator_chooses() {
-        let line = host(&["10.0.0.0/8"], &[]).addresses(&[]).unwrap_err().to_string();
-        assert!(line.contains("--addr"), "{line}");
-    }
-
-    #[test]
-    fn an_address_of_the_kernels_is_refused() {
-        let host = host(&["10.66.0.2/32"], &["10.66.0.2"]);
-        let line = host.addresses(&cidrs(&["10.66.0.2/24"])).unwrap_err().to_string();
-        assert!(line.contains("10.66.0.2 is an address of this machine already (on eth0)"), "{line}");
-    }
-
-    #[test]
-    fn a_network_that_is_reached_elsewhere_is_refused() {
-        let host = host(&["192.0.2.0/24"], &["192.0.2.1"]);
-        let line = host.addresses(&cidrs(&["192.0.2.77/24"])).unwrap_err().to_string();
-        assert!(line.contains("through eth0") && line.contains("--link packet:eth0"), "{line}");
-    }
 }

@@ -35,7 +35,9 @@ macro_rules! from_text {
 
 from_text!(
     Cidr,
+    InterfaceName,
     LinkChoice,
+    AddressMode,
     PortChoice,
     AdminChoice,
     LogChoice,
@@ -150,38 +152,93 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// The name of a network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceName(pub String);
+
+/// The kernel's IFNAMSIZ, without the NUL.
+const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+impl FromStr for InterfaceName {
+    type Err = BadValue;
+
+    fn from_str(name: &str) -> Result<Self, BadValue> {
+        let usable = !name.is_empty()
+            && name.len() <= INTERFACE_NAME_BYTES_MAX
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte))
+            && name != "."
+            && name != "..";
+        if !usable {
+            return bad(format!("'{name}' cannot be the name of a network interface"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What carries packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkChoice {
+    /// The best that this interface, or without one this machine, allows.
+    Auto(Option<String>),
     /// A TAP device of this name, or of one that is free.
     Tap(Option<String>),
     /// A packet socket on this interface.
     Packet(String),
+    /// AF_XDP sockets on this interface.
+    AfXdp(String),
 }
 
-/// The kernel's IFNAMSIZ, without the NUL.
-const INTERFACE_NAME_BYTES_MAX: usize = 15;
+impl LinkChoice {
+    /// What `--link` and `--dev` amount to together.
+    ///
+    /// # Errors
+    /// They contradict each other: the operator's.
+    pub fn of(link: Option<Self>, device: Option<InterfaceName>) -> Result<Self, BadValue> {
+        match (link, device) {
+            (None, None) => Ok(Self::Tap(None)),
+            (None | Some(Self::Auto(_)), device) => Ok(Self::Auto(device.map(|InterfaceName(name)| name))),
+            (Some(link), None) => Ok(link),
+            (Some(link), Some(InterfaceName(device))) if link.interface() == Some(&device) => Ok(link),
+            (Some(link), Some(device)) => bad(format!(
+                "--dev {device} is for --link auto, and --link {link} names its own device: give one of the two"
+            )),
+        }
+    }
+
+    /// The network interface that it is on; a TAP device is none.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::Auto(interface) => interface.as_deref(),
+            Self::Tap(_) => None,
+            Self::Packet(interface) | Self::AfXdp(interface) => Some(interface),
+        }
+    }
+}
 
 impl FromStr for LinkChoice {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
         let (kind, name) = text.split_once(':').map_or((text, None), |(kind, name)| (kind, Some(name)));
-        if let Some(name) = name {
-            let usable = !name.is_empty()
-                && name.len() <= INTERFACE_NAME_BYTES_MAX
-                && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte))
-                && name != "."
-                && name != "..";
-            if !usable {
-                return bad(format!("'{name}' cannot be the name of a network interface"));
-            }
-        }
+        let name = name.map(str::parse).transpose()?.map(|InterfaceName(name)| name);
         match (kind, name) {
-            ("tap", name) => Ok(Self::Tap(name.map(str::to_owned))),
-            ("packet", Some(name)) => Ok(Self::Packet(name.to_owned())),
+            ("auto", None) => Ok(Self::Auto(None)),
+            ("auto", Some(_)) => bad(format!("'{text}': name the interface with --dev")),
+            ("tap", name) => Ok(Self::Tap(name)),
+            ("packet", Some(name)) => Ok(Self::Packet(name)),
+            ("afxdp", Some(name)) => Ok(Self::AfXdp(name)),
             ("packet", None) => bad("a packet link needs its interface: packet:eth1"),
-            _ => bad(format!("there is no link '{text}': choose tap, tap:NAME or packet:INTERFACE")),
+            ("afxdp", None) => bad("an AF_XDP link needs its interface: afxdp:eth1"),
+            _ => bad(format!(
+                "there is no link '{text}': choose auto, tap, tap:NAME, packet:INTERFACE or afxdp:INTERFACE"
+            )),
         }
     }
 }
@@ -189,9 +246,12 @@ impl FromStr for LinkChoice {
 impl fmt::Display for LinkChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Auto(None) => f.write_str("auto"),
+            Self::Auto(Some(name)) => write!(f, "auto on {name}"),
             Self::Tap(None) => f.write_str("tap"),
             Self::Tap(Some(name)) => write!(f, "tap:{name}"),
             Self::Packet(name) => write!(f, "packet:{name}"),
+            Self::AfXdp(name) => write!(f, "afxdp:{name}"),
         }
     }
 }
@@ -307,6 +367,16 @@ words! {
         Cubic = "cubic",
         /// RFC 5681 and 6582.
         NewReno = "newreno",
+    }
+}
+
+words! {
+    /// Whose the addresses are.
+    AddressMode "address mode" {
+        /// Ours alone: the kernel must not have them.
+        Own = "own",
+        /// The kernel's, of which we take our ports.
+        Shared = "shared",
     }
 }
 
@@ -435,12 +505,29 @@ mod tests {
 
     #[test]
     fn each_link_has_one_spelling() {
-        for text in ["tap", "tap:atlas0", "packet:eth1"] {
+        for text in ["auto", "tap", "tap:atlas0", "packet:eth1", "afxdp:eth1"] {
             assert_eq!(text.parse::<LinkChoice>().unwrap().to_string(), text);
         }
-        for text in ["packet", "tap:", "tap:a/b", "tap:sixteen-letters-", "afxdp:eth0", "tap:.."] {
+        for text in
+            ["packet", "afxdp", "auto:eth0", "tap:", "tap:a/b", "tap:sixteen-letters-", "xdp:eth0", "tap:.."]
+        {
             assert!(text.parse::<LinkChoice>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_device_asks_for_the_best_link_on_it_and_nothing_for_tap() {
+        let of = |link: Option<&str>, device: Option<&str>| {
+            LinkChoice::of(link.map(|text| text.parse().unwrap()), device.map(|text| text.parse().unwrap()))
+        };
+        assert_eq!(of(None, None), Ok(LinkChoice::Tap(None)));
+        assert_eq!(of(None, Some("eth1")), Ok(LinkChoice::Auto(Some("eth1".to_owned()))));
+        assert_eq!(of(Some("auto"), Some("eth1")), Ok(LinkChoice::Auto(Some("eth1".to_owned()))));
+        assert_eq!(of(Some("auto"), None), Ok(LinkChoice::Auto(None)));
+        assert_eq!(of(Some("packet:eth1"), Some("eth1")), Ok(LinkChoice::Packet("eth1".to_owned())));
+        let line = of(Some("packet:eth1"), Some("eth2")).unwrap_err().to_string();
+        assert!(line.contains("--dev eth2") && line.contains("packet:eth1"), "{line}");
+        assert!(of(Some("tap"), Some("eth2")).is_err());
     }
 
     #[test]

@@ -29,7 +29,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use turn::{Engine, EngineParts, Service};
-use vnet::Submission;
 
 use crate::network::{NetworkError, Queue};
 pub use counters::Counters;
@@ -107,6 +106,8 @@ pub struct Plan<T: Tenant> {
 pub struct Choices {
     /// Ours.
     pub addresses: Vec<stack::Address>,
+    /// The kernel has them too.
+    pub shared: bool,
     /// The port without TLS.
     pub http: Option<u16>,
     /// The port with TLS.
@@ -120,14 +121,14 @@ pub struct Choices {
 }
 
 /// What a worker got from the machine, for the start-up report.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// The pages under its frames.
     pub pages: Pages,
     /// What its ring can do.
     pub ring: Features,
-    /// Packets go to the kernel in batches.
-    pub batches: bool,
+    /// How packets go to the kernel.
+    pub packets: String,
 }
 
 /// Why a worker could not start. One line each, with what to do.
@@ -218,15 +219,11 @@ impl<T: Tenant> Worker<T> {
         snapshot: Snapshot<Given<T>>,
         facts: &Sender<Facts>,
     ) -> Result<Self, WorkerError> {
-        let pool = Pool::new(layout).map_err(WorkerError::Memory)?;
+        let pool = Pool::with_chunks(layout, queue.chunk_count()).map_err(WorkerError::Memory)?;
         let disk =
             DiskUring::open(UringConfig::default(), roots, pool.region()).map_err(WorkerError::Disk)?;
-        let link = queue.open().map_err(WorkerError::Link)?;
-        let told = Facts {
-            pages: pool.pages(),
-            ring: disk.features(),
-            batches: link.submission() == Submission::Uring,
-        };
+        let link = queue.open(&pool).map_err(WorkerError::Link)?;
+        let told = Facts { pages: pool.pages(), ring: disk.features(), packets: link.manner() };
         let config = config(&choices, &link.capabilities());
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
@@ -384,10 +381,13 @@ impl<T: Tenant> Worker<T> {
 
 /// The engine's configuration.
 fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Config {
-    let Choices { addresses, http, https, congestion, connections, connections_per_client } = choices;
+    let Choices { addresses, shared, http, https, congestion, connections, connections_per_client } = choices;
     let mut interface = stack::InterfaceConfig::new(wire::MacAddr(link.mac));
     interface.mtu = link.mtu;
     interface.addresses.extend(addresses.iter().copied());
+    if *shared {
+        interface.mode = stack::AddressMode::Shared(http.iter().chain(https).copied().collect());
+    }
     let mut config = turn::Config::new(interface);
     config.plain_ports = http.iter().copied().collect();
     config.secure_ports = https.iter().copied().collect();

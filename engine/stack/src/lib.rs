@@ -37,7 +37,9 @@ mod wheel;
 
 pub use hash::HashKey;
 pub use input::{Counters, Input, Reason, TcpInput};
-pub use interface::{Address, AddressMode, Interface, InterfaceConfig, InterfaceError, Resolved};
+pub use interface::{
+    ADDRESSES_MAX, Address, AddressMode, Interface, InterfaceConfig, InterfaceError, Resolved,
+};
 pub use listen::{ListenConfig, ListenCounters, ListenKeys, Listener, Refusal, Verdict};
 pub use neighbours::Resolution;
 pub use pmtu::PathMtuCache;

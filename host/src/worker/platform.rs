@@ -7,14 +7,15 @@ use platform::{Clock, Entropy, Platform};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io;
-use vnet::VnetQueue;
+
+use crate::link::HostLink;
 
 /// This machine.
 #[derive(Debug)]
 pub(super) enum Here {}
 
 impl Platform for Here {
-    type Link = VnetQueue;
+    type Link = HostLink;
     type Disk = DiskUring;
     type Clock = Monotonic;
     type Entropy = Random;

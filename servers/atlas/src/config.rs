@@ -20,8 +20,8 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 pub(crate) use host::values::{
-    AdminChoice, BadValue, Bytes, Cidr, Congestion, LinkChoice, LogChoice, LogFormat, LogLevel, Namespace,
-    PacketFilter, PortChoice,
+    AddressMode, AdminChoice, BadValue, Bytes, Cidr, Congestion, InterfaceName, LinkChoice, LogChoice,
+    LogFormat, LogLevel, Namespace, PacketFilter, PortChoice,
 };
 
 pub(crate) use capture::CaptureChoice;
@@ -45,13 +45,23 @@ pub(crate) struct Options {
     /// fd61:746c:6173::2/64, or the next ones that no route of this machine covers]
     #[arg(long, value_name = "IP/PREFIX", help_heading = "Network")]
     pub(crate) addr: Vec<Cidr>,
-    /// What carries packets: tap, tap:NAME or packet:INTERFACE [default: tap]
+    /// What carries packets: auto, tap, tap:NAME, packet:INTERFACE or afxdp:INTERFACE [default: auto with --dev, else tap]
     ///
-    /// `tap` creates a TAP device with one queue for each worker, which vanishes with the server. `packet` shares a
-    /// network interface with the kernel through a packet socket; the address (--addr) must be one that the kernel does
-    /// not have.
+    /// `tap` creates a TAP device with one queue for each worker, which vanishes with the server. `packet` and `afxdp`
+    /// use a network interface beside the kernel: `packet` through a packet socket, which leaves cutting and checksums
+    /// to the device; `afxdp` past the kernel's stack. `auto` takes the best of them that the interface (--dev) allows
+    /// and says why not a better one; `atlas doctor` says the same without serving.
     #[arg(long, value_name = "LINK", help_heading = "Network")]
     pub(crate) link: Option<LinkChoice>,
+    /// The interface for --link auto: eth1
+    #[arg(long, value_name = "INTERFACE", help_heading = "Network")]
+    pub(crate) dev: Option<InterfaceName>,
+    /// Whose the addresses are: own or shared [default: shared on an interface without --addr, else own]
+    ///
+    /// Of an own address (--addr) everything is ours, and the kernel must not have it. A shared address is the
+    /// kernel's: we take our ports, and it keeps the rest, ARP, ping and SSH among it.
+    #[arg(long, value_name = "WHOSE", help_heading = "Network")]
+    pub(crate) address_mode: Option<AddressMode>,
     /// The port for HTTP, or off [default: 80]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     pub(crate) http: Option<PortChoice>,
@@ -172,6 +182,8 @@ impl Options {
             dir,
             addr,
             link,
+            dev,
+            address_mode,
             http,
             https,
             congestion,
@@ -206,10 +218,14 @@ impl Options {
         let sized = frames.is_some() || memory.is_some();
         // A certificate without its key is a mistake, not half of a mixture.
         let certified = cert.is_some() || key.is_some();
+        // A link and its device are one choice.
+        let linked = link.is_some() || dev.is_some();
         Self {
             dir: dir.or(below.dir),
             addr: if addr.is_empty() { below.addr } else { addr },
-            link: link.or(below.link),
+            link: if linked { link } else { below.link },
+            dev: if linked { dev } else { below.dev },
+            address_mode: address_mode.or(below.address_mode),
             http: http.or(below.http),
             https: https.or(below.https),
             congestion: congestion.or(below.congestion),
@@ -252,6 +268,8 @@ pub(crate) struct Config {
     pub(crate) addr: Vec<Cidr>,
     /// What carries packets.
     pub(crate) link: LinkChoice,
+    /// Whose the addresses are.
+    pub(crate) address_mode: AddressMode,
     /// The port for HTTP.
     pub(crate) http: Option<u16>,
     /// The port for HTTPS.
@@ -384,9 +402,27 @@ impl Config {
         if of_family(true) > 1 || of_family(false) > 1 {
             return wrong("--addr may be given once for IPv4 and once for IPv6");
         }
-        let link = options.link.unwrap_or(LinkChoice::Tap(None));
-        if matches!(link, LinkChoice::Packet(_)) && options.addr.is_empty() {
-            return wrong("a packet link needs --addr: an address of that network which nobody else has");
+        let link = LinkChoice::of(options.link, options.dev)
+            .map_err(|error| ConfigError::Contradiction(error.to_string()))?;
+        let address_mode = match (options.address_mode, link.interface()) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) if options.addr.is_empty() => AddressMode::Shared,
+            (None, _) => AddressMode::Own,
+        };
+        match (address_mode, link.interface()) {
+            (AddressMode::Own, Some(_)) if options.addr.is_empty() => {
+                return wrong(
+                    "an address of our own needs --addr: one of that network which nobody else has; or take our ports \
+                     of the interface's with --address-mode shared",
+                );
+            }
+            (AddressMode::Shared, None) => {
+                return wrong(
+                    "--address-mode shared needs an interface (--dev, --link packet: or afxdp:): a TAP device has no \
+                     address that the kernel could share",
+                );
+            }
+            _ => {}
         }
         let pool = match (options.frames, options.memory) {
             (Some(_), Some(_)) => return wrong("frames and memory say the same thing: give one of them"),
@@ -414,6 +450,7 @@ impl Config {
             dir: options.dir.ok_or(ConfigError::NoDirectory)?,
             addr: options.addr,
             link,
+            address_mode,
             http,
             https,
             congestion: options.congestion.unwrap_or(Congestion::Cubic),
@@ -453,6 +490,7 @@ impl Config {
         };
         compare("addr", self.addr == new.addr);
         compare("link", self.link == new.link);
+        compare("address-mode", self.address_mode == new.address_mode);
         compare("http", self.http == new.http);
         compare("https", self.https == new.https);
         compare("congestion", self.congestion == new.congestion);

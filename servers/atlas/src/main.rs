@@ -77,6 +77,7 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         content,
         secure,
         forwarder,
+        keep,
         facts,
         urls,
         report,
@@ -103,6 +104,8 @@ fn serve(arguments: ServeArgs) -> ExitCode {
             let _ = worker.join();
         }
     }
+    // The device, the program and the ports last: until now somebody may have been sending.
+    drop(keep);
     match outcome {
         Outcome::Stopped => ExitCode::SUCCESS,
         Outcome::Failed { at_start: true, line } => refuse(&line, NOT_STARTED),

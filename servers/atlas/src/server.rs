@@ -271,7 +271,7 @@ fn kernel() -> String {
 
 /// What the machine gave the workers. They are all alike, so one speaks for all.
 fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
-    let Some(Facts { pages, ring, batches }) = facts.first() else { return Vec::new() };
+    let Some(Facts { pages, ring, packets }) = facts.first() else { return Vec::new() };
     let pages = match pages {
         Pages::Huge => "reserved huge pages",
         Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",
@@ -284,6 +284,5 @@ fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
     ] {
         disk.push_str(if present { with } else { without });
     }
-    let packets = if *batches { "in batches through io_uring" } else { "one system call each" };
-    vec![("pages", pages.to_owned()), ("disk", disk), ("packets", packets.to_owned())]
+    vec![("pages", pages.to_owned()), ("disk", disk), ("packets", packets.clone())]
 }

@@ -19,17 +19,19 @@ use control::{
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use host::{
-    Choices, Facts, Forwarder, Machine, NamespaceError, Network, NetworkError, Route, TooLittle, namespace,
+    Asked, Choice, Choices, Facts, Forwarder, Keep, Machine, NamespaceError, Network, NetworkError, Route,
+    TooLittle, Transport, Wanted, namespace,
 };
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
+use survey::{Survey, Tree};
 
 use crate::config::{
-    ADMIN_PORT, AdminChoice, CaptureChoice, Cidr, Config, ConfigError, Congestion, LinkChoice, LogChoice,
-    Namespace, PortChoice,
+    ADMIN_PORT, AddressMode, AdminChoice, CaptureChoice, Cidr, Config, ConfigError, Congestion, LinkChoice,
+    LogChoice, Namespace, PortChoice,
 };
 use crate::server::{Atlas, Counters, Snapshot};
 use content::{Content, ContentError};
@@ -63,8 +65,8 @@ pub(crate) enum StartError {
         path: PathBuf,
         source: io::Error,
     },
-    /// A packet link where there can be none.
-    PacketInNamespace {
+    /// A link on an interface where there can be none.
+    InterfaceInNamespace {
         interface: String,
     },
     /// Threads, descriptors.
@@ -92,9 +94,9 @@ impl fmt::Display for StartError {
             Self::AccessLog { path, source } => {
                 write!(f, "cannot write the access log {}: {source}", path.display())
             }
-            Self::PacketInNamespace { interface } => write!(
+            Self::InterfaceInNamespace { interface } => write!(
                 f,
-                "a packet link on {interface} needs root, or CAP_NET_ADMIN and CAP_NET_RAW: inside a namespace there is \
+                "a link on {interface} needs root, or CAP_NET_ADMIN and CAP_NET_RAW: inside a namespace there is \
                  no {interface}"
             ),
             Self::System { attempt, source } if is_out_of_files(source) => write!(
@@ -122,7 +124,7 @@ impl core::error::Error for StartError {
             Self::Forward { source, .. } | Self::AccessLog { source, .. } | Self::System { source, .. } => {
                 Some(source)
             }
-            Self::PacketInNamespace { .. } => None,
+            Self::InterfaceInNamespace { .. } => None,
         }
     }
 }
@@ -170,6 +172,8 @@ pub(crate) struct Started {
     pub(crate) secure: Option<Secure>,
     pub(crate) site: atlas::Snapshot,
     pub(crate) forwarder: Option<Forwarder>,
+    /// The device, the program and the ports: as long as anything is served.
+    pub(crate) keep: Keep,
     /// What the workers got; one message each.
     pub(crate) facts: Receiver<Facts>,
     /// Where clients find us.
@@ -201,9 +205,17 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         namespace::enter()?;
     }
 
-    let workers = config.workers.unwrap_or_else(|| machine.workers());
+    let survey = Survey::take(&Tree::host(), config.link.interface()).map_err(NetworkError::Netlink)?;
+    let ports: Vec<u16> = config.http.iter().chain(&config.https).copied().collect();
+    let wanted = Wanted {
+        asked: asked(config, inside),
+        addresses: &config.addr,
+        ports: &ports,
+        transports: &[Transport::Tcp],
+    };
+    let network = Network::open(&survey, &wanted)?;
+    let workers = network.choice.workers;
     let (pool, pool_note) = machine.pool(config.pool, workers)?;
-    let network = Network::open(&config.link, &config.addr, workers, inside)?;
     let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
     let mut secure = match (given, config.https) {
         (Some(secure), _) => Some(secure),
@@ -223,7 +235,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         ("directory", content.description()),
         ("network", network.description.clone()),
         ("addresses", list(&network.addresses)),
-        ("workers", describe_workers(config, &machine, workers)),
+        ("workers", describe_workers(&network.choice, &machine)),
         (
             "memory",
             format!(
@@ -235,6 +247,9 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         ),
     ];
     report.extend(pool_note.map(|note| ("", note)));
+    // Why the link is not a better one.
+    let at = report.iter().position(|(heading, _)| *heading == "addresses").unwrap_or(0);
+    report.splice(at..at, network.choice.reasons().into_iter().map(|reason| ("", reason)));
     report.extend(secure.as_ref().map(|secure| ("tls", secure.description())));
     let forwarder = if inside {
         outside.forward(config, &addresses).map_err(system("start the forwarder"))?
@@ -260,6 +275,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
             .iter()
             .map(|cidr| stack::Address { ip: cidr.address, prefix_len: cidr.prefix })
             .collect(),
+        shared: config.address_mode == AddressMode::Shared,
         http: config.http,
         https: config.https,
         congestion: match config.congestion {
@@ -300,6 +316,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         content,
         secure,
         site: snapshot.service,
+        keep: network.keep,
         forwarder: forwarder.map(|(forwarder, _)| forwarder),
         facts,
         urls,
@@ -319,21 +336,29 @@ pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, Star
         let secure = Secure::new(config.certificate.as_ref(), &addresses, None)?;
         report.push(("tls", secure.description()));
     }
-    let workers = config.workers.unwrap_or_else(|| machine.workers());
-    let (pool, note) = machine.pool(config.pool, workers)?;
+    let inside = needs_namespace(config, &machine)?;
+    let survey = Survey::take(&Tree::host(), config.link.interface()).map_err(NetworkError::Netlink)?;
+    let choice = Choice::of(&survey, &asked(config, inside));
+    let (pool, note) = machine.pool(config.pool, choice.workers)?;
     report.push(("link", config.link.to_string()));
+    report.extend(choice.lines().into_iter().map(|line| ("", line)));
     if !config.addr.is_empty() {
         report.push(("addresses", list(&config.addr)));
         report.extend(urls(config, &addresses).into_iter().map(|url| ("url", url)));
     }
-    report.push(("workers", describe_workers(config, &machine, workers)));
+    report.push(("workers", describe_workers(&choice, &machine)));
     report.push(("memory", format!("{} frames of 16 KiB for each worker", pool.large_count)));
     report.extend(note.map(|note| ("", note)));
-    if needs_namespace(config, &machine)? {
+    if inside {
         report.push(("privilege", "would run inside a user and network namespace".to_owned()));
     }
     report.extend(content.catalogue().problems.iter().map(|problem| ("unreadable", problem.to_string())));
     Ok(report)
+}
+
+/// What is asked of the machine.
+pub(crate) fn asked(config: &Config, inside: bool) -> Asked<'_> {
+    Asked { link: &config.link, mode: config.address_mode, workers: config.workers, inside }
 }
 
 fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartError> {
@@ -343,8 +368,9 @@ fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartErro
         Namespace::Auto => !machine.net_admin,
     };
     match &config.link {
-        LinkChoice::Packet(interface) if inside => {
-            Err(StartError::PacketInNamespace { interface: interface.clone() })
+        // A namespace of our own has no interface of this machine.
+        LinkChoice::Packet(interface) | LinkChoice::AfXdp(interface) if inside => {
+            Err(StartError::InterfaceInNamespace { interface: interface.clone() })
         }
         _ => Ok(inside),
     }
@@ -457,14 +483,9 @@ fn urls(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
         .collect()
 }
 
-fn describe_workers(config: &Config, machine: &Machine, workers: u16) -> String {
-    let why = match config.workers {
-        Some(_) => "as chosen",
-        None if machine.cores > 1 => "one core is left for the kernel's side",
-        None => "there is no more",
-    };
+fn describe_workers(choice: &Choice, machine: &Machine) -> String {
     let plural = if machine.cores == 1 { "" } else { "s" };
-    format!("{workers} on {} core{plural} ({why})", machine.cores)
+    format!("{} on {} core{plural} ({})", choice.workers, machine.cores, choice.workers_why)
 }
 
 fn list(addresses: &[Cidr]) -> String {

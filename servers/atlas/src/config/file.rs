@@ -148,6 +148,8 @@ mod tests {
             dir = "/srv/video"
             addr = ["192.0.2.10/24", "2001:db8::10/64"]
             link = "packet:eth1"
+            dev = "eth1"
+            address-mode = "own"
             http = 80
             https = "off"
             congestion = "newreno"

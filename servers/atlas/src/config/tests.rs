@@ -82,7 +82,9 @@ fn what_does_not_go_together_is_told_in_one_line() {
         ("video --http off --https off", "", "nothing to serve"),
         ("video --http 443", "", "same port"),
         ("video --addr 10.0.0.2/24 --addr 10.0.1.2/24", "", "once for IPv4"),
-        ("video --link packet:eth0", "", "needs --addr"),
+        ("video --link packet:eth0 --address-mode own", "", "needs --addr"),
+        ("video --address-mode shared", "", "needs an interface"),
+        ("video --link tap --dev eth0", "", "names its own device"),
         ("video --frames 1", "", "--frames 1 is not from"),
         ("video", "workers = 0", "--workers"),
         ("video", "connections = 0", "nobody could connect"),
@@ -96,6 +98,32 @@ fn what_does_not_go_together_is_told_in_one_line() {
         let refusal = refused(line, text);
         assert!(refusal.contains(told), "{line}: {refusal}");
     }
+}
+
+#[test]
+fn an_interface_without_an_address_is_shared() {
+    for (line, link, mode) in [
+        ("video", LinkChoice::Tap(None), AddressMode::Own),
+        ("video --dev eth1", LinkChoice::Auto(Some("eth1".to_owned())), AddressMode::Shared),
+        ("video --dev eth1 --addr 10.0.0.2/24", LinkChoice::Auto(Some("eth1".to_owned())), AddressMode::Own),
+        ("video --link afxdp:eth1", LinkChoice::AfXdp("eth1".to_owned()), AddressMode::Shared),
+        (
+            "video --link packet:eth1 --addr 10.0.0.2/24 --address-mode shared",
+            LinkChoice::Packet("eth1".to_owned()),
+            AddressMode::Shared,
+        ),
+    ] {
+        let config = over(line, "");
+        assert_eq!((config.link, config.address_mode), (link, mode), "{line}");
+    }
+}
+
+#[test]
+fn a_link_and_its_device_come_from_one_place() {
+    let config = over("video --dev eth2", "link = \"packet:eth1\"");
+    assert_eq!(config.link, LinkChoice::Auto(Some("eth2".to_owned())));
+    let config = over("video --link tap", "dev = \"eth1\"");
+    assert_eq!(config.link, LinkChoice::Tap(None));
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! One link, whichever it is: the engine is compiled once, and one kind may take the place of another while it runs.
+
+use platform::{Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, Packet, Received};
+use std::os::fd::BorrowedFd;
+
+/// A link of this machine.
+///
+/// Every method of [`Link`] is handed on here, those with a default too: a new one that is forgotten would do nothing.
+#[derive(Debug)]
+pub enum HostLink {
+    /// A TAP device's queue, or a packet socket without rings: packets behind virtio-net headers.
+    Vnet(vnet::VnetQueue),
+    /// A packet socket's rings.
+    Packet(link_packet::PacketLink),
+    /// An AF_XDP socket.
+    Afxdp(link_afxdp::AfxdpLink),
+}
+
+/// What every arm says alike.
+macro_rules! each {
+    ($link:expr, $it:ident => $what:expr) => {
+        match $link {
+            HostLink::Vnet($it) => $what,
+            HostLink::Packet($it) => $what,
+            HostLink::Afxdp($it) => $what,
+        }
+    };
+}
+
+impl Link for HostLink {
+    fn capabilities(&self) -> LinkCapabilities {
+        each!(self, link => link.capabilities())
+    }
+
+    fn receive(&mut self) -> Option<Received<'_>> {
+        each!(self, link => link.receive())
+    }
+
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+        each!(self, link => link.stage(packet))
+    }
+
+    fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
+        each!(self, link => link.stage_bytes(bytes))
+    }
+
+    fn slot(&mut self) -> Option<&mut [u8]> {
+        each!(self, link => link.slot())
+    }
+
+    fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
+        each!(self, link => link.stage_slot(headers, payload_bytes, offload));
+    }
+
+    fn flush(&mut self) {
+        each!(self, link => link.flush());
+    }
+
+    fn reclaim(&mut self) -> usize {
+        each!(self, link => link.reclaim())
+    }
+
+    fn in_flight(&self) -> usize {
+        each!(self, link => link.in_flight())
+    }
+
+    fn counters(&self) -> LinkCounters {
+        each!(self, link => link.counters())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        each!(self, link => link.descriptor())
+    }
+
+    fn is_lost(&self) -> bool {
+        each!(self, link => link.is_lost())
+    }
+}
+
+impl HostLink {
+    /// How packets go to the kernel, for people.
+    #[must_use]
+    pub fn manner(&self) -> String {
+        match self {
+            Self::Vnet(link) => match link.submission() {
+                vnet::Submission::Uring => "in batches through io_uring".to_owned(),
+                _ => "one system call each".to_owned(),
+            },
+            Self::Afxdp(link) => link.facts().to_string(),
+            Self::Packet(_) => "through a ring: payload written where the kernel reads it".to_owned(),
+        }
+    }
+}
