@@ -187,7 +187,7 @@ impl MemoryPeer {
         if self.target.look == Look::Count && matches!(client.phase, Phase::Steady) {
             let done = if client.sealer.is_some() {
                 client.counter.take(inline);
-                delivery.parts().iter().for_each(|part| client.counter.take(part.bytes()));
+                delivery.payload().for_each(|piece| client.counter.take(piece));
                 client.counter.reached(client.response_bytes)
             } else {
                 client.came += payload_bytes as u64;
@@ -202,8 +202,8 @@ impl MemoryPeer {
         let mut gathered = core::mem::take(&mut self.gathered);
         gathered.clear();
         gathered.extend_from_slice(inline);
-        for part in delivery.parts() {
-            gathered.extend_from_slice(part.bytes());
+        for piece in delivery.payload() {
+            gathered.extend_from_slice(piece);
         }
         let done = self.on_payload(index, &gathered);
         self.gathered = gathered;

@@ -10,6 +10,9 @@
 //! hands over the packet in its parts, [`Link::receive`](platform::Link::receive) lends it as contiguous
 //! bytes.
 //!
+//! With [`MemoryLinkConfig::slots`] the link is like a packet socket's TX ring: payload has to lie in one of a few slots
+//! of its own, into which parts are copied. That is how an engine that seals into slots is proved without a device.
+//!
 //! [`segment`] does in software what a device does with a superframe: it is how the simulator turns one into
 //! the packets that a client sees.
 
@@ -18,5 +21,5 @@
 mod link;
 mod segment;
 
-pub use link::{Delivery, Gather, MemoryLink, MemoryLinkConfig, pair};
+pub use link::{Delivery, Gather, MemoryLink, MemoryLinkConfig, SlotBytes, pair};
 pub use segment::{SegmentError, Segments, segment, segment_datagrams, split};

@@ -39,6 +39,8 @@ pub struct MemoryLinkConfig {
     pub checksum: bool,
     /// What [`Link::receive`] does with parts.
     pub gather: Gather,
+    /// How many slots each end has for payload, as a packet socket's TX ring has them; 0: packets keep their parts.
+    pub slots: u8,
 }
 
 impl Default for MemoryLinkConfig {
@@ -50,6 +52,7 @@ impl Default for MemoryLinkConfig {
             parts_max: u8::try_from(PARTS_MAX).expect("a packet has few parts"),
             checksum: true,
             gather: Gather::Copy,
+            slots: 0,
         }
     }
 }
@@ -78,6 +81,15 @@ type Spare = Rc<RefCell<Vec<Vec<u8>>>>;
 pub enum Delivery {
     /// From [`Link::stage`]: headers, and payload still in the sender's frames, which it holds until dropped.
     Packet(Packet),
+    /// From a link with slots: headers, and payload in the slot, which goes back when dropped.
+    Slot {
+        /// Ethernet, IP and TCP; or all of a short packet.
+        headers: Headers,
+        /// The payload.
+        payload: SlotBytes,
+        /// What is left to the device.
+        offload: Offload,
+    },
     /// From [`Link::stage_bytes`] or [`MemoryLink::inject`].
     Bytes {
         /// From the Ethernet header on.
@@ -88,22 +100,24 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// The headers of a packet in parts; all of any other.
+    /// The headers of a packet in parts or in a slot; all of any other.
     #[must_use]
     pub fn headers(&self) -> &[u8] {
         match self {
             Self::Packet(packet) => packet.headers.bytes(),
+            Self::Slot { headers, .. } => headers.bytes(),
             Self::Bytes { bytes, .. } => bytes,
         }
     }
 
-    /// The payload that lies in frames.
-    #[must_use]
-    pub fn parts(&self) -> &[platform::Part] {
-        match self {
-            Self::Packet(packet) => &packet.parts,
-            Self::Bytes { .. } => &[],
-        }
+    /// The payload behind the headers, piece by piece.
+    pub fn payload(&self) -> impl Iterator<Item = &[u8]> {
+        let (parts, slot): (&[platform::Part], &[u8]) = match self {
+            Self::Packet(packet) => (&packet.parts, &[]),
+            Self::Slot { payload, .. } => (&[], payload),
+            Self::Bytes { .. } => (&[], &[]),
+        };
+        parts.iter().map(platform::Part::bytes).chain((!slot.is_empty()).then_some(slot))
     }
 
     /// What was left to the device.
@@ -111,6 +125,7 @@ impl Delivery {
     pub fn offload(&self) -> Offload {
         match self {
             Self::Packet(packet) => packet.offload,
+            Self::Slot { offload, .. } => *offload,
             Self::Bytes { .. } => Offload::default(),
         }
     }
@@ -120,6 +135,7 @@ impl Delivery {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Packet(packet) => packet.bytes(),
+            Self::Slot { headers, payload, .. } => headers.bytes().len() + payload.len(),
             Self::Bytes { bytes, .. } => bytes.len(),
         }
     }
@@ -129,6 +145,7 @@ impl Delivery {
     pub fn verified(&self) -> bool {
         match self {
             Self::Packet(packet) => packet.offload.checksum.is_some(),
+            Self::Slot { offload, .. } => offload.checksum.is_some(),
             Self::Bytes { verified, .. } => *verified,
         }
     }
@@ -137,9 +154,39 @@ impl Delivery {
     pub fn gather_into(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.headers());
-        for part in self.parts() {
-            out.extend_from_slice(part.bytes());
+        for piece in self.payload() {
+            out.extend_from_slice(piece);
         }
+    }
+}
+
+/// The payload of a packet, in a slot of its sender's.
+pub struct SlotBytes {
+    /// `None` only while it is dropped.
+    memory: Option<Box<[u8]>>,
+    len: usize,
+    home: SlotHome,
+}
+
+/// The free slots of one end, the one that came back last on top.
+type SlotHome = Rc<RefCell<Vec<Box<[u8]>>>>;
+
+impl core::ops::Deref for SlotBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.memory.as_deref().map_or(&[], |memory| &memory[..self.len])
+    }
+}
+
+impl Drop for SlotBytes {
+    fn drop(&mut self) {
+        self.home.borrow_mut().extend(self.memory.take());
+    }
+}
+
+impl fmt::Debug for SlotBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotBytes").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -161,6 +208,9 @@ pub struct MemoryLink {
     /// What `receive` gathered last.
     scratch: Vec<u8>,
     spare: Spare,
+    slots: SlotHome,
+    /// The slot that is being filled.
+    filling: Option<Box<[u8]>>,
 }
 
 impl MemoryLink {
@@ -171,7 +221,11 @@ impl MemoryLink {
         incoming: Reader<Delivery>,
         spare: Spare,
     ) -> Self {
+        let slot_bytes = config.superframe_bytes_max.max(u32::from(config.mtu)) as usize + ETHERNET_BYTES_MAX;
+        let slots = (0..config.slots).map(|_| vec![0; slot_bytes].into()).collect();
         Self {
+            slots: Rc::new(RefCell::new(slots)),
+            filling: None,
             config,
             mtu_max: config.mtu,
             mac,
@@ -239,12 +293,15 @@ impl MemoryLink {
         }
     }
 
+    /// Whether the packet goes nowhere: the link is lost, or the MTU has shrunk.
+    fn drops(&self, headers: usize, bytes: usize, offload: Offload) -> bool {
+        self.lost
+            || bytes_on_the_wire(headers, bytes, offload) > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX
+    }
+
     /// # Panics
     /// A packet that the capabilities forbid: a defect of whoever staged it, not of the wire.
-    fn check(&self, packet: &Packet) {
-        let payload = packet.bytes() - packet.headers.bytes().len();
-        let offload = packet.offload;
-        assert!(packet.parts.len() <= usize::from(self.config.parts_max), "{} parts", packet.parts.len());
+    fn check(&self, headers: usize, payload: usize, offload: Offload) {
         assert!(offload.checksum.is_none() || self.config.checksum, "this link computes no checksums");
         if let Some(segmentation) = offload.segmentation {
             assert!(segmentation.mss > 0, "segments without payload");
@@ -255,7 +312,7 @@ impl MemoryLink {
                 self.config.superframe_bytes_max
             );
         }
-        let on_the_wire = bytes_on_the_wire(packet);
+        let on_the_wire = bytes_on_the_wire(headers, headers + payload, offload);
         assert!(
             on_the_wire <= usize::from(self.mtu_max) + ETHERNET_BYTES_MAX,
             "a packet of {on_the_wire} bytes, on an MTU that was never above {}",
@@ -265,14 +322,8 @@ impl MemoryLink {
 }
 
 /// How long the packet is, or each of the segments that it is to be cut into.
-fn bytes_on_the_wire(packet: &Packet) -> usize {
-    match packet.offload.segmentation {
-        None => packet.bytes(),
-        Some(segmentation) => {
-            let headers = packet.headers.bytes().len();
-            packet.bytes().min(headers + usize::from(segmentation.mss))
-        }
-    }
+fn bytes_on_the_wire(headers: usize, bytes: usize, offload: Offload) -> usize {
+    offload.segmentation.map_or(bytes, |cut| bytes.min(headers + usize::from(cut.mss)))
 }
 
 impl Link for MemoryLink {
@@ -283,7 +334,7 @@ impl Link for MemoryLink {
             superframe_bytes_max: self.config.superframe_bytes_max,
             parts_max: self.config.parts_max,
             checksum: self.config.checksum,
-            slots: false,
+            slots: self.config.slots > 0,
         }
     }
 
@@ -293,22 +344,63 @@ impl Link for MemoryLink {
         }
         let delivery = self.receive_packet()?;
         let verified = delivery.verified();
-        if !delivery.parts().is_empty() && self.config.gather == Gather::Copy {
+        if delivery.payload().next().is_some() && self.config.gather == Gather::Copy {
             delivery.gather_into(&mut self.scratch);
             return Some(Received { bytes: &self.scratch, verified });
         }
         let delivery = match delivery {
             // The frames go back now, not when the next packet is asked for.
             Delivery::Packet(packet) => Delivery::Packet(Packet { parts: Parts::new(), ..packet }),
+            Delivery::Slot { headers, payload: _, offload } => {
+                Delivery::Packet(Packet { headers, parts: Parts::new(), offload })
+            }
             bytes @ Delivery::Bytes { .. } => bytes,
         };
         Some(Received { bytes: self.current.insert(delivery).headers(), verified })
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        self.check(&packet);
-        if self.lost || bytes_on_the_wire(&packet) > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
+    fn slot(&mut self) -> Option<&mut [u8]> {
+        if !self.out.has_room() {
+            return None;
+        }
+        if self.filling.is_none() {
+            self.filling = self.slots.borrow_mut().pop();
+        }
+        self.filling.as_deref_mut()
+    }
+
+    fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
+        let memory = self.filling.take().expect("a slot was given");
+        assert!(payload_bytes <= memory.len(), "{payload_bytes} bytes in a slot of {}", memory.len());
+        let payload = SlotBytes { memory: Some(memory), len: payload_bytes, home: Rc::clone(&self.slots) };
+        let headers = *headers;
+        self.check(headers.bytes().len(), payload_bytes, offload);
+        let bytes = headers.bytes().len() + payload_bytes;
+        if self.drops(headers.bytes().len(), bytes, offload) {
             self.counters.send_errors += 1;
+            return;
+        }
+        self.staged_bytes += bytes as u64;
+        let staged = self.out.stage(Delivery::Slot { headers, payload, offload });
+        staged.expect("there was room when the slot was given");
+    }
+
+    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+        let headers = packet.headers.bytes().len();
+        assert!(packet.parts.len() <= usize::from(self.config.parts_max), "{} parts", packet.parts.len());
+        self.check(headers, packet.bytes() - headers, packet.offload);
+        if self.drops(headers, packet.bytes(), packet.offload) {
+            self.counters.send_errors += 1;
+            return Ok(());
+        }
+        if self.config.slots > 0 {
+            let Some(mut room) = self.slot() else { return Err(Full(packet)) };
+            for part in &packet.parts {
+                let (here, rest) = room.split_at_mut(part.len as usize);
+                here.copy_from_slice(part.bytes());
+                room = rest;
+            }
+            self.stage_slot(&packet.headers, packet.bytes() - headers, packet.offload);
             return Ok(());
         }
         let bytes = packet.bytes() as u64;
@@ -318,7 +410,9 @@ impl Link for MemoryLink {
                 Ok(())
             }
             Err(Delivery::Packet(packet)) => Err(Full(packet)),
-            Err(Delivery::Bytes { .. }) => unreachable!("what comes back is what was offered"),
+            Err(Delivery::Bytes { .. } | Delivery::Slot { .. }) => {
+                unreachable!("what comes back is what was offered")
+            }
         }
     }
 
@@ -327,6 +421,12 @@ impl Link for MemoryLink {
             return Err(Full(()));
         }
         if bytes.len() > HEADERS_BYTES_MAX {
+            if self.config.slots > 0 {
+                let room = self.slot().ok_or(Full(()))?;
+                room[..bytes.len()].copy_from_slice(bytes);
+                self.stage_slot(&Headers::new(), bytes.len(), Offload::default());
+                return Ok(());
+            }
             return self.inject(bytes, false);
         }
         let mut headers = Headers::new();

@@ -66,6 +66,16 @@ mod tests {
         });
     }
 
+    #[test]
+    fn a_link_in_memory_with_slots_keeps_its_promises() {
+        for slots in [40, 100] {
+            link_suite(|| -> Ends<MemoryLink, MemoryLink> {
+                let (link, peer) = pair(64, MemoryLinkConfig { slots, ..Default::default() });
+                Ends { link, peer, pool: pool(), delay: Duration::ZERO, _leftover: Leftover::default() }
+            });
+        }
+    }
+
     /// Two queues at the ends of a socket pair, which like a TAP queue takes and gives one packet per call.
     fn socket_pair(submission: Submission) -> Ends<VnetQueue, VnetQueue> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

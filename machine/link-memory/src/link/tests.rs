@@ -33,7 +33,7 @@ mod a_packet_in_parts {
         engine.stage(staged).unwrap();
         engine.flush();
         let delivery = peer.receive_packet().unwrap();
-        assert_eq!(delivery.parts()[0].bytes().as_ptr(), address);
+        assert_eq!(delivery.payload().next().unwrap().as_ptr(), address);
         assert_eq!(pool.in_use().large, 1);
         drop(delivery);
         assert_eq!(pool.in_use().large, 0);
@@ -97,7 +97,7 @@ mod a_link_whose_mtu_shrank {
         engine.stage(packet(&pool, &[1; 1_400])).unwrap();
         engine.stage(packet(&pool, &[2; 1_200])).unwrap();
         engine.flush();
-        assert_eq!(peer.receive_packet().unwrap().parts()[0].len, 1_200);
+        assert_eq!(peer.receive_packet().unwrap().payload().next().unwrap().len(), 1_200);
         assert_eq!((engine.counters().sent, engine.counters().send_errors), (1, 1));
         assert_eq!(pool.in_use().large, 0);
     }
@@ -139,5 +139,46 @@ mod bytes {
         }
         assert_eq!(seen[0], seen[1]);
         assert_eq!(seen[1], seen[2]);
+    }
+}
+
+mod a_link_with_slots {
+    use super::*;
+
+    fn ends() -> (MemoryLink, MemoryLink) {
+        pair(8, MemoryLinkConfig { slots: 2, ..Default::default() })
+    }
+
+    #[test]
+    fn lends_each_slot_until_the_other_end_has_let_go_of_it() {
+        let (mut engine, mut peer) = ends();
+        for number in 0..2 {
+            engine.slot().unwrap()[..9].fill(number);
+            engine.stage_slot(&Headers::new(), 9, Offload::default());
+        }
+        assert!(engine.slot().is_none());
+        engine.flush();
+        let held = peer.receive_packet().unwrap();
+        assert!(engine.slot().is_none(), "the other end looks at it");
+        assert_eq!(held.payload().collect::<Vec<_>>(), [[0; 9]]);
+        drop(held);
+        engine.reclaim();
+        assert!(engine.slot().is_some());
+    }
+
+    #[test]
+    fn copies_what_comes_in_parts_and_lets_their_frames_go() {
+        let pool = pool();
+        let (mut engine, mut peer) = ends();
+        engine.stage(packet(&pool, b"payload")).unwrap();
+        assert_eq!(pool.in_use().large, 0);
+        engine.flush();
+        assert_eq!(peer.receive().unwrap().bytes, b"headpayload");
+    }
+
+    #[test]
+    #[should_panic(expected = "a slot was given")]
+    fn has_nothing_to_stage_before_a_slot_is_asked_for() {
+        ends().0.stage_slot(&Headers::new(), 1, Offload::default());
     }
 }
