@@ -126,6 +126,11 @@ impl Setup {
         setup.link.superframe_bytes_max = *dice.pick(&[0, 16_384, 65_495, 65_495]);
         setup.link.checksum = setup.link.superframe_bytes_max > 0 || dice.chance(PPM / 2);
         setup.link.parts_max = u8::try_from(dice.within(2..13)).expect("small");
+        // Its own dice, so that a seed's other choices are what they were.
+        let mut dice_of_slots = seed.dice("slots", 0);
+        if dice_of_slots.chance(PPM / 3) {
+            setup.link.slots = u8::try_from(dice_of_slots.skewed(1..65)).expect("small");
+        }
         let small = |number| u32::try_from(number).expect("small");
         setup.config.tcp.congestion = *dice.pick(&[tcp::Algorithm::Cubic, tcp::Algorithm::NewReno]);
         setup.config.tcp.pacing = dice.chance(PPM / 2);

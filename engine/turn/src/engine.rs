@@ -132,7 +132,7 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
             let Some(packet) = self.link.receive() else { break };
             if let Some(tap) = &mut self.core.tap {
                 let (at, direction) = (self.core.tap_at, Direction::In);
-                tap.on_packet(&Passing { at, direction, headers: packet.bytes, parts: &[] });
+                tap.on_packet(&Passing { at, direction, headers: packet.bytes, parts: &[], slot: &[] });
             }
             self.core.on_frame(packet.bytes, packet.verified);
             count += 1;

@@ -10,12 +10,14 @@
 //! each reserved piece of the stream comes from: one entry a record, {stream range, object range, record number, key
 //! epoch, tag}, until it is acknowledged. *Chunks* are frames with bytes that may leave at once. A byte that is lost
 //! is looked up in the map, read and sealed again.
+//!
+//! Where the link has slots, a record is sealed on its way into one: its chunk is plaintext until then.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use clock::Instant;
 use core::ops::Range;
-use dma::SharedFrame;
+use dma::{Frame, SharedFrame};
 
 use crate::files::FileRef;
 
@@ -95,14 +97,22 @@ impl Entry {
     }
 }
 
-/// Bytes at hand: part of a frame, and where in the stream it belongs.
+/// Bytes at hand, and where in the stream they belong.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) start: u64,
     pub(crate) len: u32,
-    pub(crate) frame: SharedFrame,
-    /// Where in the frame.
-    pub(crate) offset: u32,
+    pub(crate) held: Held,
+}
+
+/// What a chunk's frame holds.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// The bytes themselves, as they go on the wire, from `offset` on.
+    Wire { frame: SharedFrame, offset: u32 },
+    /// The whole plaintext, `bytes` from `offset` on, of the record that the chunk is all or a part of: to be sealed
+    /// when it leaves.
+    Plain { frame: Frame, offset: u32, bytes: u32 },
 }
 
 impl Chunk {
@@ -123,9 +133,30 @@ impl Chunk {
         #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
         let gone = (at - self.start) as u32;
         self.start = at;
-        self.offset += gone;
         self.len -= gone;
+        self.held.skip(gone);
         self
+    }
+
+    /// The same bytes under another name; `None` when they are not as on the wire.
+    fn duplicate(&self) -> Option<Self> {
+        match &self.held {
+            Held::Wire { frame, offset } => {
+                let held = Held::Wire { frame: frame.clone(), offset: *offset };
+                Some(Self { start: self.start, len: self.len, held })
+            }
+            Held::Plain { .. } => None,
+        }
+    }
+}
+
+impl Held {
+    /// The chunk begins `count` bytes later. A record's plaintext stays whole.
+    fn skip(&mut self, count: u32) {
+        match self {
+            Self::Wire { offset, .. } => *offset += count,
+            Self::Plain { .. } => {}
+        }
     }
 }
 
@@ -179,8 +210,13 @@ impl Outbound {
 
     /// The index of the entry that holds stream offset `at`.
     pub(crate) fn entry_at(&self, at: u64) -> Option<usize> {
-        let index = self.map.partition_point(|entry| entry.end() <= at);
-        (self.map.get(index)?.start <= at).then_some(index)
+        entry_at(&self.map, at)
+    }
+
+    /// Some of `range` is at hand.
+    pub(crate) fn has_some_of(&self, range: &Range<u64>) -> bool {
+        let index = self.chunks.partition_point(|chunk| chunk.end() <= range.start);
+        self.chunks.get(index).is_some_and(|chunk| chunk.start < range.end)
     }
 
     /// Remembers where a reserved piece of the stream comes from.
@@ -228,8 +264,8 @@ impl Outbound {
             #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
             let gone = (upto - chunk.start) as u32;
             chunk.start = upto;
-            chunk.offset += gone;
             chunk.len -= gone;
+            chunk.held.skip(gone);
         }
     }
 
@@ -249,12 +285,34 @@ impl Outbound {
         }
         Some((count, first.start..end))
     }
+
+    /// The same, cut behind the last chunk that ends within `bytes_max`; never within a chunk, so that the first may be
+    /// longer.
+    pub(crate) fn run_within(
+        &self,
+        from: usize,
+        parts_max: usize,
+        bytes_max: u64,
+    ) -> Option<(usize, Range<u64>)> {
+        let (mut count, mut run) = self.run(from, parts_max)?;
+        while count > 1 && run.end - run.start > bytes_max {
+            count -= 1;
+            run.end = self.chunks[from + count].start;
+        }
+        Some((count, run))
+    }
+}
+
+/// [`Outbound::entry_at`], where the rest of the state is borrowed.
+pub(crate) fn entry_at(map: &VecDeque<Entry>, at: u64) -> Option<usize> {
+    let index = map.partition_point(|entry| entry.end() <= at);
+    (map.get(index)?.start <= at).then_some(index)
 }
 
 /// [`Outbound::insert`], where the rest of the state is borrowed.
 ///
 /// Two reads may bring the same bytes, when a loss was taken back and then came true: of the later one what is missing
-/// stays, for TCP thinks that we hold all of it and will not ask again.
+/// stays, for TCP thinks that we hold all of it and will not ask again. What is not sealed yet must not meet anything.
 pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, mut chunk: Chunk) {
     let mut index = chunks.partition_point(|other| other.end() <= chunk.start);
     while let Some(other) = chunks.get(index)
@@ -262,9 +320,12 @@ pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, mut chunk: Chunk) {
     {
         let (start, end) = (other.start, other.end());
         if chunk.start < start {
-            let before = Chunk { frame: chunk.frame.clone(), ..chunk };
-            chunks.insert(index, before.cut_at(start));
-            index += 1;
+            let before = chunk.duplicate();
+            debug_assert!(before.is_some(), "plaintext that is partly at hand");
+            if let Some(before) = before {
+                chunks.insert(index, before.cut_at(start));
+                index += 1;
+            }
         }
         if end >= chunk.end() {
             return;
@@ -281,7 +342,15 @@ mod tests {
     use dma::{Pool, PoolLayout};
 
     fn chunk(pool: &Pool, start: u64, len: u32) -> Chunk {
-        Chunk { start, len, frame: pool.acquire_small().unwrap().share(), offset: 0 }
+        let held = Held::Wire { frame: pool.acquire_small().unwrap().share(), offset: 0 };
+        Chunk { start, len, held }
+    }
+
+    fn offset(chunk: &Chunk) -> u32 {
+        match chunk.held {
+            Held::Wire { offset, .. } => offset,
+            Held::Plain { .. } => panic!("not as on the wire"),
+        }
     }
 
     fn entry(pool: &Pool, start: u64, len: u32) -> Entry {
@@ -340,6 +409,33 @@ mod tests {
     }
 
     #[test]
+    fn a_run_within_a_size_ends_between_chunks() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        for start in [0, 10, 20] {
+            outbound.insert(chunk(&pool, start, 10));
+        }
+        assert_eq!(outbound.run_within(0, 12, 30), Some((3, 0..30)));
+        assert_eq!(outbound.run_within(0, 12, 29), Some((2, 0..20)));
+        assert_eq!(outbound.run_within(0, 12, 5), Some((1, 0..10)));
+    }
+
+    #[test]
+    fn plaintext_stays_whole_when_the_front_of_its_record_is_let_go() {
+        let pool = pool();
+        let mut outbound = Outbound::default();
+        let held = Held::Plain { frame: pool.acquire_small().unwrap(), offset: 5, bytes: 8 };
+        outbound.insert(Chunk { start: 0, len: 30, held });
+        assert!(outbound.has_some_of(&(29..40)) && !outbound.has_some_of(&(30..40)));
+        outbound.release(0, 13);
+        let left = &outbound.chunks[0];
+        assert_eq!((left.start, left.len), (13, 17));
+        assert!(matches!(left.held, Held::Plain { offset: 5, bytes: 8, .. }));
+        outbound.release(0, 30);
+        assert_eq!(pool.in_use().small, 0);
+    }
+
+    #[test]
     fn what_was_sent_is_let_go_to_the_byte() {
         let pool = pool();
         let mut outbound = Outbound::default();
@@ -348,7 +444,7 @@ mod tests {
         outbound.release(0, 13);
         assert_eq!(outbound.chunks.len(), 1);
         let left = &outbound.chunks[0];
-        assert_eq!((left.start, left.len, left.offset), (13, 7, 3));
+        assert_eq!((left.start, left.len, offset(left)), (13, 7, 3));
         assert_eq!(pool.in_use().small, 1);
     }
 
@@ -371,7 +467,7 @@ mod tests {
         }
         outbound.insert(chunk(&pool, 5, 50));
         let places: Vec<_> =
-            outbound.chunks.iter().map(|chunk| (chunk.start, chunk.len, chunk.offset)).collect();
+            outbound.chunks.iter().map(|chunk| (chunk.start, chunk.len, offset(chunk))).collect();
         assert_eq!(places, [(5, 5, 0), (10, 10, 0), (20, 10, 15), (30, 10, 0), (40, 15, 35)]);
     }
 }

@@ -9,7 +9,7 @@ use stack::FlowId;
 use tls::BeforeData;
 
 use crate::flow::{Flow, Marks, Security};
-use crate::outbound::{Chunk, Content, Entry, Item, Outbound, Seal, Source, insert};
+use crate::outbound::{Chunk, Content, Entry, Held, Item, Outbound, Seal, Source, insert};
 use crate::read::{Reader, Starved, record_bytes};
 use crate::service::{End, Service};
 use crate::worker::Core;
@@ -333,7 +333,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let stream = tcp.reserve(len);
         let source = Source::Kept { frame: frame.clone(), start: offset };
         outbound.push(now, Entry { start: stream.start, len, seal: Seal::None, source });
-        outbound.insert(Chunk { start: stream.start, len, frame, offset });
+        outbound.insert(Chunk { start: stream.start, len, held: Held::Wire { frame, offset } });
         self.touch(id);
         Pulled::More
     }
@@ -482,7 +482,7 @@ fn record_credit(tcp: &tcp::Connection, now: Instant, overhead: u32) -> u32 {
 fn kept_chunk(frame: &SharedFrame, from: u32, start: u64, want: &Range<u64>) -> Chunk {
     #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
     let (offset, len) = (from + (want.start - start) as u32, (want.end - want.start) as u32);
-    Chunk { start: want.start, len, frame: frame.clone(), offset }
+    Chunk { start: want.start, len, held: Held::Wire { frame: frame.clone(), offset } }
 }
 
 /// Whether data may be reserved.

@@ -29,15 +29,22 @@ pub struct Passing<'a> {
     pub direction: Direction,
     /// From the Ethernet header on: all of a packet that arrived, and of a short one; else its headers.
     pub headers: &'a [u8],
-    /// The payload behind the headers.
+    /// The payload behind the headers, where it lies in frames.
     pub parts: &'a [Part],
+    /// The payload behind the headers, where it lies in the link's slot.
+    pub slot: &'a [u8],
 }
 
 impl Passing<'_> {
     /// How long the packet is.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.headers.len() + self.parts.iter().map(|part| part.len as usize).sum::<usize>()
+        self.headers.len() + self.pieces().map(<[u8]>::len).sum::<usize>()
+    }
+
+    /// The payload behind the headers, piece by piece.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(Part::bytes).chain((!self.slot.is_empty()).then_some(self.slot))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What is at hand for a connection leaves in runs of consecutive chunks, each as one superframe or as few as the link
 //! allows: headers, and parts of frames that stay where they are. The run's size decides the cost of a byte more than
-//! anything else does (DESIGN §6).
+//! anything else does (DESIGN §6). A link that wants payload in memory of its own gets it sealed straight into its slot.
 
 use core::ops::Range;
 use platform::{
@@ -16,7 +16,8 @@ use wire::{Checksum, Path, emit_tcp};
 
 use crate::carrier::Carrier;
 use crate::flow::{Flow, Marks};
-use crate::outbound::Outbound;
+use crate::outbound::{Held, Outbound};
+use crate::seal::end_of;
 use crate::service::Service;
 use crate::tap::{Direction, Passing};
 use crate::worker::Core;
@@ -31,6 +32,7 @@ pub(crate) struct Egress {
     checksum: bool,
     superframe_bytes_max: u32,
     parts_max: usize,
+    pub(crate) slots: bool,
 }
 
 impl Egress {
@@ -43,6 +45,18 @@ impl Egress {
                 link.superframe_bytes_max
             },
             parts_max: usize::from(link.parts_max).clamp(1, PARTS_MAX),
+            slots: link.slots,
+        }
+    }
+
+    /// The run that is looked at next. For a slot it ends where a record does: one that is cut has to be sealed where it
+    /// lies and then copied.
+    fn run(&self, outbound: &Outbound, from: usize, mss: u32) -> Option<(usize, Range<u64>)> {
+        let most = self.superframe_bytes_max / mss * mss;
+        if self.slots && most > 0 {
+            outbound.run_within(from, self.parts_max, u64::from(most))
+        } else {
+            outbound.run(from, self.parts_max)
         }
     }
 
@@ -78,11 +92,13 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             // Those touched while this list is worked off come in the next turn.
             for _ in 0..self.touched.len() {
                 let Some(id) = self.touched.pop_front() else { break };
-                busy = true;
                 if let Some(flow) = self.flows.get_mut(id) {
                     flow.marks.remove(Marks::TOUCHED);
                 }
+                let before = self.counters.packets;
                 let sent = self.transmit_flow(link, id);
+                // Whoever finds the link full and says nothing has done nothing.
+                busy |= sent == Sent::All || self.counters.packets > before;
                 if sent == Sent::LinkFull {
                     self.touch(id);
                     break;
@@ -114,7 +130,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             self.counters.packets += 1;
             if let Some(tap) = &mut self.tap {
                 let (at, direction) = (self.tap_at, Direction::Out);
-                tap.on_packet(&Passing { at, direction, headers: reply, parts: &[] });
+                tap.on_packet(&Passing { at, direction, headers: reply, parts: &[], slot: &[] });
             }
             self.replies.pop();
         }
@@ -125,14 +141,20 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     fn transmit_flow<L: Link>(&mut self, link: &mut L, id: FlowId) -> Sent {
         // Chunks before this index stay for a later turn.
         let mut from = 0;
-        while let Some(packet) = self.next_data(id, &mut from) {
-            self.show(&packet);
-            if !self.stage(link, packet) {
-                return Sent::LinkFull;
+        loop {
+            let step = if self.egress.slots {
+                self.send_in_slot(link, id, &mut from)
+            } else {
+                self.send_in_parts(link, id, &mut from)
+            };
+            match step {
+                Step::Left => {}
+                Step::Nothing => break,
+                Step::LinkFull => return Sent::LinkFull,
             }
         }
         while let Some(packet) = self.next_control(id) {
-            self.show(&packet);
+            self.show(packet.headers.bytes(), &[], &[]);
             if !self.stage(link, packet) {
                 return Sent::LinkFull;
             }
@@ -141,41 +163,99 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// Lets the tap see a packet of ours.
-    fn show(&mut self, packet: &Packet) {
+    fn show(&mut self, headers: &[u8], parts: &[Part], slot: &[u8]) {
         if let Some(tap) = &mut self.tap {
-            let (at, direction) = (self.tap_at, Direction::Out);
-            tap.on_packet(&Passing { at, direction, headers: packet.headers.bytes(), parts: &packet.parts });
+            tap.on_packet(&Passing { at: self.tap_at, direction: Direction::Out, headers, parts, slot });
         }
     }
 
-    /// The next superframe of what is at hand; `None` when nothing (more) may leave now.
-    fn next_data(&mut self, id: FlowId, from: &mut usize) -> Option<Packet> {
+    /// One superframe of what is at hand, as parts of frames that stay where they are.
+    fn send_in_parts<L: Link>(&mut self, link: &mut L, id: FlowId, from: &mut usize) -> Step {
+        let Some((outgoing, upto)) = self.next_data(id, from) else { return Step::Nothing };
+        if let Err(error) = self.make_all_ready(id, *from, &outgoing.range) {
+            self.abort(id, end_of(error));
+            return Step::Nothing;
+        }
+        let egress = self.egress;
+        let Some(flow) = self.sent(id, &outgoing) else { return Step::Nothing };
+        let Some(outbound) = flow.outbound.as_mut() else { return Step::Nothing };
+        let parts = parts_of(outbound, *from, &outgoing.range);
+        outbound.release(*from, upto);
+        let packet = packet(&egress, &flow.path, &outgoing, parts);
+        self.show(packet.headers.bytes(), &packet.parts, &[]);
+        if self.stage(link, packet) { Step::Left } else { Step::LinkFull }
+    }
+
+    /// One superframe of what is at hand, sealed or copied into the link's slot.
+    fn send_in_slot<L: Link>(&mut self, link: &mut L, id: FlowId, from: &mut usize) -> Step {
+        // Asked before TCP is: what it says leaves, leaves.
+        let outbound = self.flows.get(id).and_then(|flow| flow.outbound.as_ref());
+        if outbound.is_none_or(|outbound| outbound.chunks.len() <= *from) {
+            return Step::Nothing;
+        }
+        if link.slot().is_none() {
+            link.flush();
+            link.reclaim();
+            if link.slot().is_none() {
+                self.counters.link_waits += 1;
+                return Step::LinkFull;
+            }
+        }
+        let Some((outgoing, upto)) = self.next_data(id, from) else { return Step::Nothing };
+        let Some(room) = link.slot() else { unreachable!("a slot that was given is given again") };
+        let bytes = match self.fill(id, *from, &outgoing.range, room) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.abort(id, end_of(error));
+                return Step::Nothing;
+            }
+        };
+        let egress = self.egress;
+        let Some(flow) = self.sent(id, &outgoing) else { return Step::Nothing };
+        if let Some(outbound) = &mut flow.outbound {
+            outbound.release(*from, upto);
+        }
+        let payload = &room[..bytes];
+        let (headers, offload) = headers(&egress, &flow.path, &outgoing, || Sum::of_parts([payload]));
+        self.show(headers.bytes(), &[], payload);
+        link.stage_slot(&headers, bytes, offload);
+        Step::Left
+    }
+
+    /// Counts what leaves.
+    fn sent(&mut self, id: FlowId, outgoing: &Outgoing) -> Option<&mut Flow<S::Session>> {
+        let Self { flows, counters, .. } = self;
+        let flow = flows.get_mut(id)?;
+        let bytes = outgoing.range.end - outgoing.range.start;
+        let (total, of_flow) = if outgoing.retransmission {
+            (&mut counters.resent_bytes, &mut flow.resent_bytes)
+        } else {
+            (&mut counters.sent_bytes, &mut flow.sent_bytes)
+        };
+        *total += bytes;
+        *of_flow += bytes;
+        counters.packets += 1;
+        Some(flow)
+    }
+
+    /// What TCP lets leave next of what is at hand, and up to where chunks are then done with; `None` when nothing
+    /// (more) may leave now.
+    fn next_data(&mut self, id: FlowId, from: &mut usize) -> Option<(Outgoing, u64)> {
         let now = self.now.instant;
         let egress = self.egress;
         let Self { flows, counters, .. } = self;
-        let Flow { tcp, path, outbound, sent_bytes, resent_bytes, .. } = flows.get_mut(id)?;
+        let Flow { tcp, outbound, .. } = flows.get_mut(id)?;
         let outbound = outbound.as_mut()?;
         let mss = u32::from(tcp.mss());
         loop {
-            let (count, run) = outbound.run(*from, egress.parts_max)?;
+            let (count, run) = egress.run(outbound, *from, mss)?;
             if run.start >= tcp.sent() && waits_for_company(outbound, *from + count, &run, mss) {
                 return None;
             }
             let mut range = run.clone();
             let piece = egress.piece_bytes(run.end - run.start, mss);
             if let Some(outgoing) = tcp.transmit(now, &mut range, piece) {
-                let bytes = outgoing.range.end - outgoing.range.start;
-                let (total, of_flow) = if outgoing.retransmission {
-                    (&mut counters.resent_bytes, resent_bytes)
-                } else {
-                    (&mut counters.sent_bytes, sent_bytes)
-                };
-                *total += bytes;
-                *of_flow += bytes;
-                counters.packets += 1;
-                let parts = parts_of(outbound, *from, &outgoing.range);
-                outbound.release(*from, range.start);
-                return Some(packet(&egress, path, &outgoing, parts));
+                return Some((outgoing, range.start));
             }
             outbound.release(*from, range.start);
             if range.is_empty() {
@@ -216,6 +296,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 }
 
+/// What became of one superframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is staged.
+    Left,
+    /// There was none to send.
+    Nothing,
+    /// The link is full.
+    LinkFull,
+}
+
 /// A response head waits for the read behind it: they leave in one packet. `next` is the index after the run.
 fn waits_for_company(outbound: &Outbound, next: usize, run: &Range<u64>, mss: u32) -> bool {
     let reads_new = outbound.fetches > outbound.refetches;
@@ -233,10 +324,12 @@ fn parts_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Parts {
             break;
         }
         let (start, end) = (chunk.start.max(range.start), chunk.end().min(range.end));
-        if start < end {
+        if start < end
+            && let Held::Wire { frame, offset } = &chunk.held
+        {
             #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
             let (skip, len) = ((start - chunk.start) as u32, (end - start) as u32);
-            parts.push(Part { frame: chunk.frame.clone(), start: chunk.offset + skip, len });
+            parts.push(Part { frame: frame.clone(), start: offset + skip, len });
         }
     }
     parts
@@ -244,12 +337,20 @@ fn parts_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Parts {
 
 /// Headers around parts.
 pub(crate) fn packet(egress: &Egress, path: &Path, outgoing: &Outgoing, parts: Parts) -> Packet {
+    let sum = || Sum::of_parts(parts.iter().map(Part::bytes));
+    let (headers, offload) = headers(egress, path, outgoing, sum);
+    Packet { headers, parts, offload }
+}
+
+/// Headers before a payload, and what is left to the link. `sum` is asked for when that does not sum.
+fn headers(
+    egress: &Egress,
+    path: &Path,
+    outgoing: &Outgoing,
+    sum: impl FnOnce() -> Sum,
+) -> (Headers, Offload) {
     let payload_bytes = outgoing.payload_bytes() as usize;
-    let checksum = if egress.checksum {
-        Checksum::Offload
-    } else {
-        Checksum::Software(Sum::of_parts(parts.iter().map(Part::bytes)))
-    };
+    let checksum = if egress.checksum { Checksum::Offload } else { Checksum::Software(sum()) };
     let mut headers = Headers::new();
     let layout = emit_tcp(headers.room_mut(), path, &outgoing.header, payload_bytes, checksum);
     headers.set_len(layout.len);
@@ -260,7 +361,7 @@ pub(crate) fn packet(egress: &Egress, path: &Path, outgoing: &Outgoing, parts: P
         segmentation: (payload_bytes > usize::from(outgoing.mss))
             .then_some(Segmentation { mss: outgoing.mss, ipv6: path.source.is_ipv6() }),
     };
-    Packet { headers, parts, offload }
+    (headers, offload)
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ use disk_memory::Latency;
 use std::alloc::System;
 use world::{SECOND, Setup, World};
 
+/// How many slots the link has where a test says nothing.
+const SLOTS: u8 = 0;
+
 thread_local! {
     /// Whether this thread is within a turn that is watched, and how often it has allocated in such turns.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -113,6 +116,16 @@ fn one_tls_connection_allocates_nothing_while_it_sends() {
 #[test]
 fn many_connections_over_a_slow_disk_allocate_nothing_while_they_send() {
     let mut setup = Setup::new();
+    setup.disk.faults.read = Latency::Range(Duration::from_micros(50), Duration::from_micros(900));
+    let connect =
+        |world: &mut World, index: usize| if index.is_multiple_of(2) { world.plain() } else { world.tls() };
+    assert_steady(setup.world(), connect, 12);
+}
+
+#[test]
+fn sealing_into_slots_allocates_nothing() {
+    let mut setup = Setup::new();
+    setup.link.slots = 6;
     setup.disk.faults.read = Latency::Range(Duration::from_micros(50), Duration::from_micros(900));
     let connect =
         |world: &mut World, index: usize| if index.is_multiple_of(2) { world.plain() } else { world.tls() };

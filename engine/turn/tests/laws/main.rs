@@ -15,3 +15,6 @@ mod scarcity;
 mod strangers;
 mod visible;
 mod world;
+
+/// How many slots the link has: none, packets keep their parts. The same laws with slots are in `../slots`.
+pub(crate) const SLOTS: u8 = 0;

@@ -4,7 +4,7 @@ use crate::world::{SECOND, Setup, bytes_of};
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::net::SocketAddr;
-use platform::{Link as _, Part};
+use platform::Link as _;
 use std::collections::BTreeSet;
 use turn::{Direction, Listed, Passing, Protection, Tap};
 use wire::{Packet, parse_frame};
@@ -26,7 +26,7 @@ struct Watcher(Rc<RefCell<Vec<Taken>>>);
 
 impl Tap for Watcher {
     fn on_packet(&mut self, packet: &Passing<'_>) {
-        let payload: Vec<u8> = packet.parts.iter().flat_map(Part::bytes).copied().collect();
+        let payload: Vec<u8> = packet.pieces().flatten().copied().collect();
         assert_eq!(packet.bytes(), packet.headers.len() + payload.len());
         let Passing { at, direction, headers, .. } = *packet;
         self.0.borrow_mut().push(Taken { at, direction, headers: headers.to_vec(), payload });

@@ -6,7 +6,9 @@ use core::cell::Cell;
 use core::time::Duration;
 use disk_memory::MemoryDisk;
 use link_memory::MemoryLink;
-use platform::{Clock, Entropy, Full, Link, LinkCapabilities, LinkCounters, Packet, Platform, Received};
+use platform::{
+    Clock, Entropy, Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, Packet, Platform, Received,
+};
 use std::os::fd::BorrowedFd;
 
 /// The four choices.
@@ -93,6 +95,19 @@ impl Link for NarrowLink {
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         if self.is_full() { Err(Full(())) } else { self.inner.stage_bytes(bytes) }
+    }
+
+    fn slot(&mut self) -> Option<&mut [u8]> {
+        if self.room.get() == 0 {
+            self.refused.set(self.refused.get() + 1);
+            return None;
+        }
+        self.inner.slot()
+    }
+
+    fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
+        self.room.set(self.room.get() - 1);
+        self.inner.stage_slot(headers, payload_bytes, offload);
     }
 
     fn flush(&mut self) {

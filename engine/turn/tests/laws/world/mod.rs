@@ -72,6 +72,7 @@ impl Setup {
             config,
             link: MemoryLinkConfig {
                 macs: [SERVER_MAC.0, [2, 0, 0, 0, 0, 9]],
+                slots: crate::SLOTS,
                 ..MemoryLinkConfig::default()
             },
             disk: MemoryDiskConfig::default(),
