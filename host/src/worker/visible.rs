@@ -8,7 +8,7 @@
 use control::{CaptureSink, Connection, ListOrder, Listed};
 use core::fmt;
 use core::mem;
-use platform::{Part, Platform};
+use platform::Platform;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use tcp::State;
@@ -25,7 +25,7 @@ pub(super) struct Shown(pub(super) Box<CaptureSink>);
 
 impl Tap for Shown {
     fn on_packet(&mut self, packet: &Passing<'_>) {
-        let parts = packet.parts.iter().map(Part::bytes);
+        let parts = packet.pieces();
         let is_outgoing = packet.direction == Direction::Out;
         self.0.offer(packet.at.as_nanos(), is_outgoing, packet.bytes(), packet.headers, parts);
     }
