@@ -12,6 +12,7 @@ use clap::Parser;
 mod drain;
 mod memory;
 mod memory_peer;
+mod middlebox;
 mod nginx;
 mod records;
 mod report;
@@ -48,7 +49,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 5] = [
+const BENCHES: [(&str, &str, Bench); 7] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -70,6 +71,12 @@ const BENCHES: [(&str, &str, Bench); 5] = [
         "over TAP to a kernel client, beside nginx over veth in the same run (needs root)",
         tap::beside_nginx,
     ),
+    (
+        "middlebox",
+        "frames per second through the middlebox, beside bare forwarding loops in the same run (needs root)",
+        middlebox::beside_a_bare_loop,
+    ),
+    ("middlebox-flows", "what a delayed packet costs, with 20,000 flows beside 10", middlebox::flows),
 ];
 
 fn main() -> ExitCode {
@@ -90,11 +97,11 @@ fn main() -> ExitCode {
         if arguments.quick { Effort { seconds: 0.4, runs: 1 } } else { Effort { seconds: 3.0, runs: 5 } };
     let report = Report::new(arguments.json);
     let mut failed = false;
-    for (name, _, bench) in BENCHES {
+    for (name, about, bench) in BENCHES {
         if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {
             continue;
         }
-        let needs_root = name.starts_with("tap-");
+        let needs_root = about.contains("needs root");
         if needs_root && arguments.names.is_empty() && !rustix::process::geteuid().is_root() {
             report::complain(&format!(
                 "{name}: not run: it makes devices and namespaces, which only root may"

@@ -20,8 +20,17 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// The bench that starts a program, which must lie beside it.
+const MIDDLEBOX: &str = "middlebox";
+
 /// Runs benches in the foreground.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
+    if options.names.is_empty() || options.names.iter().any(|name| name == MIDDLEBOX) {
+        let built = foreground(middlebox(workspace));
+        if built != ExitCode::SUCCESS {
+            return built;
+        }
+    }
     let mut command = benches(workspace);
     command.args(&options.names);
     command.args(options.quick.then_some("--quick")).args(options.json.then_some("--json"));
@@ -34,9 +43,10 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
         report.step("benches", |_| Outcome::not_run(1, "the workspace has no benches"));
         return;
     }
-    if !report
-        .command("build the benches", workspace.cargo(&["build", "--release", "-p", "bench", "--locked"]))
-    {
+    if !report.command(
+        "build the benches",
+        workspace.cargo(&["build", "--release", "-p", "bench", "-p", MIDDLEBOX, "--locked"]),
+    ) {
         return;
     }
     let mut list = benches(workspace);
@@ -81,6 +91,10 @@ fn is_result(line: &str) -> bool {
         && object.get("value").is_some_and(serde_json::Value::is_number)
         && object.get("unit").is_some_and(serde_json::Value::is_string)
         && object.contains_key("detail")
+}
+
+fn middlebox(workspace: &Workspace) -> Command {
+    workspace.cargo(&["build", "--quiet", "--release", "--locked", "-p", MIDDLEBOX, "--bins"])
 }
 
 fn benches(workspace: &Workspace) -> Command {

@@ -102,6 +102,7 @@ const ENGINE_ON_A_MACHINE: &[&str] = &[
     "turn",
     "atlas",
     "sim",
+    "middlebox",
     "testbed",
 ];
 
