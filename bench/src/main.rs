@@ -14,7 +14,6 @@ mod memory;
 mod memory_peer;
 mod middlebox;
 mod nginx;
-mod records;
 mod report;
 mod tap;
 mod world;

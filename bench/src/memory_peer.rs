@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use aead::AwsLc;
 use handshake::{ClientHandshake, ClientOptions, ClientSettings, Progress, Trust};
+use lab::load::records::RecordCounter;
 use link_memory::{Delivery, MemoryLink};
 use platform::Link as _;
 use tls::{ContentType, ExpandedKeys, Message, Opener, Scratch, Sealer};
@@ -16,7 +17,6 @@ use wire::tcp::{Flags, Header, Options, SeqNum};
 use wire::{Checksum, MacAddr, Path, emit_tcp};
 
 use crate::drain::Complaint;
-use crate::records::RecordCounter;
 
 /// Ethernet and IPv4 without options: where TCP begins in every packet on this link.
 const TCP_AT: usize = 34;
@@ -115,7 +115,7 @@ impl MemoryPeer {
             ack: SeqNum(0),
             sealer: None,
             opener: None,
-            counter: RecordCounter::default(),
+            counter: RecordCounter::new(tls::Version::Tls13, tls::Suite::Aes128Gcm),
             response_bytes: 0,
             came: 0,
             head: Vec::new(),

@@ -26,7 +26,7 @@ use testbed::{Namespace, path};
 use vnet::VnetConfig;
 
 use crate::Effort;
-use crate::drain::{Complaint, Drain, Load};
+use crate::drain::{Complaint, Drain, Expected, Load};
 use crate::nginx::{Nginx, Reading, chroot, configuration};
 use crate::report::{Report, Spread};
 use crate::world::{self, BenchEngine, OBJECT_BYTES};
@@ -81,6 +81,15 @@ impl Score {
 
 fn object_path(index: usize) -> String {
     format!("/{index:06}.m4s")
+}
+
+/// The number in an object's path.
+fn object_index(path: &str) -> usize {
+    path.trim_matches(|c: char| !c.is_ascii_digit())
+        .split('.')
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .expect("a path of ours")
 }
 
 /// Bytes of an object, from its number: cheap, and different for each.
@@ -180,15 +189,15 @@ fn measure(
         object_bytes: OBJECT_BYTES,
         connections: CONNECTIONS,
     };
-    let expect = |index: usize, bytes: &[u8]| match source {
-        Source::Files => bytes == object(index),
-        Source::Memory => {
-            let mut expected = vec![0; bytes.len()];
-            fill(0, 0, &mut expected);
-            bytes == expected
-        }
+    let expected: Expected = match source {
+        Source::Files => Arc::new(|path: &str| object(object_index(path))),
+        Source::Memory => Arc::new(|_: &str| {
+            let mut bytes = vec![0; usize::try_from(OBJECT_BYTES).expect("300 KiB")];
+            fill(0, 0, &mut bytes);
+            bytes
+        }),
     };
-    let mut drain = Drain::connect(load, &expect)?;
+    let mut drain = Drain::connect(&load, expected)?;
     drain.run(Duration::from_secs_f64(effort.seconds / 4.0))?;
     let busy = Busy::read(SERVER_CORE);
     let drained = drain.run(Duration::from_secs_f64(effort.seconds))?;

@@ -1,0 +1,208 @@
+//! The command line, and its manual.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use core::net::IpAddr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use lab::ground::Ground;
+use lab::load::catalogue::Part;
+use lab::load::choice::Mix;
+use lab::values::{self, Cores};
+
+const ABOUT: &str = "Load on a server, and what it measures";
+
+const LOAD_EXAMPLES: &str = "\
+EXAMPLES
+  Ten thousand connections for a minute, one response in a hundred compared with the files:
+    lab load https://192.0.2.1/a.m4s -c 10000 -d 60s --ramp 5s --verify 1% --root /srv/video
+
+  Viewers of 5 Mb/s who fetch chunks of 300 KB one after the other:
+    lab load --urls films.txt --mix zipf:0.8 --part sequential:300KB --viewers 5mbit --buffer 30s --start 2s
+
+  A server of its own, in namespaces that end with the run:
+    lab load http://198.18.1.2/ --serve 'nginx -g \"daemon off;\"'
+
+RESULT
+  A table, or with --json one object on one line, described in docs/lab.md.
+
+SIGNALS
+  SIGINT, SIGTERM     Stop now, and report what there is. A second one leaves at once.
+
+EXIT STATUS
+  0   Everything that was asked for came, and was right.
+  1   Something failed or did not match: the result says what, and whose fault it is.
+  2   Nothing was measured: one line says why and what to do about it.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, about = ABOUT, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Requests over many connections: closed loop, or paced as viewers are
+    #[command(after_long_help = LOAD_EXAMPLES)]
+    Load(Load),
+    /// Short connections: a new one for every request
+    #[command(after_long_help = LOAD_EXAMPLES)]
+    Web(Web),
+    /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
+    Files(Files),
+}
+
+/// `lab load`
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// A new connection after so many requests [never]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests_per_connection: Option<u32>,
+    /// Pause between a response and the next request
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0", conflicts_with = "viewers")]
+    pub(crate) think: Duration,
+    /// Every connection is a viewer who watches at this bitrate, and asks when there is room in the buffer
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    pub(crate) viewers: Option<u64>,
+    /// A viewer buffers so much media
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    pub(crate) buffer: Duration,
+    /// Playback begins, and begins again after a stall, with so much buffered
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "2s")]
+    pub(crate) start: Duration,
+}
+
+/// `lab web`
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `lab files`
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Where to put them
+    pub(crate) directory: PathBuf,
+    /// How many
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// What their URLs begin with
+    #[arg(long, value_name = "URL", default_value = "http://198.18.1.2")]
+    pub(crate) base: String,
+}
+
+/// What every load needs.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// What to ask for: http:// or https://
+    pub(crate) urls: Vec<String>,
+    /// A file with a URL on each line, perhaps its size in bytes behind it
+    #[arg(long = "urls", value_name = "FILE")]
+    pub(crate) list: Option<PathBuf>,
+    /// How URLs are chosen: sequential, uniform, zipf[:S], cdn (by size, as a CDN's requests are)
+    #[arg(long, value_parser = values::mix, default_value = "sequential")]
+    pub(crate) mix: Mix,
+    /// How much of an object: whole, FIRST-LAST, random:BYTES, sequential:BYTES
+    #[arg(long, value_parser = values::part, default_value = "whole")]
+    pub(crate) part: Part,
+    /// Connections at a time
+    #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: u32,
+    /// How long is measured
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// End after so many requests, if that is sooner; everything then counts
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) requests: Option<u64>,
+    /// Connections begin within this time, which does not count
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s")]
+    pub(crate) ramp: Duration,
+    /// Then so long passes before anything counts
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0")]
+    pub(crate) warm_up: Duration,
+    /// A connection, a handshake or a response that takes longer has failed
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub(crate) timeout: Duration,
+    /// One thread on each of these [all that this process may use]
+    #[arg(long, value_name = "LIST", value_parser = values::cores)]
+    pub(crate) cores: Option<Cores>,
+    /// Addresses that connections come from, in turn: one, or FROM-TO; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_parser = sources)]
+    pub(crate) source: Vec<Sources>,
+    /// Share of responses that are decrypted and compared with the files of --root
+    #[arg(long, value_name = "SHARE", value_parser = values::share, requires = "root")]
+    pub(crate) verify: Option<f64>,
+    /// Where the files are that the server serves
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// TLS versions that are offered
+    #[arg(long, value_enum, default_value_t = TlsVersions::Both)]
+    pub(crate) tls: TlsVersions,
+    /// Believe only certificates issued by these roots (PEM); otherwise anybody's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Choices are drawn from this number
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Start this server first, in namespaces that end with the run
+    #[arg(long, value_name = "COMMAND", help_heading = "A server of its own")]
+    pub(crate) serve: Option<String>,
+    /// The networks to run in
+    #[arg(long, value_enum, default_value_t = Ground::Veth, requires = "serve", help_heading = "A server of its own")]
+    pub(crate) ground: Ground,
+    /// Congestion control of both ends: BBR would halve a server's throughput on a path without delay
+    #[arg(long, default_value = "reno", requires = "serve", help_heading = "A server of its own")]
+    pub(crate) congestion_control: String,
+    /// Receive processing of the load's end goes to one core and of the server's to another
+    #[arg(long, value_name = "LOAD,SERVER", value_parser = values::cores, requires = "serve", help_heading = "A server of its own")]
+    pub(crate) steer: Option<Cores>,
+}
+
+/// Which versions of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsVersions {
+    /// 1.3, or 1.2 where the server wants it
+    Both,
+    /// 1.3 only
+    #[value(name = "1.3")]
+    Tls13,
+    /// 1.2 only
+    #[value(name = "1.2")]
+    Tls12,
+}
+
+/// Some addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources(pub(crate) Vec<IpAddr>);
+
+fn sources(text: &str) -> Result<Sources, String> {
+    values::addresses(text).map(Sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn comparing_needs_something_to_compare_with() {
+        assert!(Cli::try_parse_from(["lab", "load", "http://127.0.0.1/", "--verify", "1%"]).is_err());
+        let cli = Cli::try_parse_from(["lab", "load", "http://127.0.0.1/", "--verify", "1%", "--root", "x"]);
+        let Ok(Cli { command: Command::Load(load) }) = cli else { panic!("it is a load") };
+        assert_eq!(load.common.verify, Some(0.01));
+    }
+}

@@ -1,0 +1,14 @@
+//! The lab: load on a server, and what it measures.
+//!
+//! ```text
+//!   lab load   persistent connections, paced viewers, every distribution     load
+//!   lab web    a connection for every request                                load
+//!   --serve    the server too, in namespaces that end with the run           ground
+//! ```
+//!
+//! A library, so that benches ask with the same clients.
+
+pub mod error;
+pub mod ground;
+pub mod load;
+pub mod values;

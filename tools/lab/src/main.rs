@@ -1,0 +1,87 @@
+//! The `lab` program.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod console;
+mod files;
+mod prepare;
+
+use clap::Parser as _;
+use core::sync::atomic::AtomicBool;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lab::error::ProgramError;
+use lab::ground::{self, Served};
+use lab::load::plan::Demand;
+use lab::load::run::run;
+use lab::load::viewer::Habit;
+
+use cli::{Cli, Command, Common, Load, Web};
+use console::Console;
+
+/// Something failed or did not match.
+const FAILED: u8 = 1;
+/// Nothing was measured.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match &cli.command {
+        Command::Load(load) => measure(&load.common, demand(load)),
+        Command::Web(Web { common }) => {
+            measure(common, Demand { requests_per_connection: Some(1), ..Demand::CLOSED_LOOP })
+        }
+        Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        let line = error.to_string().lines().collect::<Vec<_>>().join(" ");
+        // With standard error gone, the status says it.
+        let _ = writeln!(std::io::stderr(), "lab: {line}");
+        ExitCode::from(NOT_STARTED)
+    })
+}
+
+fn demand(load: &Load) -> Demand {
+    let habit = load.viewers.map(|bits_per_s| Habit { bits_per_s, buffer: load.buffer, start: load.start });
+    Demand { requests_per_connection: load.requests_per_connection, think: load.think, habit }
+}
+
+fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
+    if common.serve.is_some() && !ground::is_inside() {
+        // What can be said without namespaces is said without them.
+        prepare::plan(common, demand)?;
+        return ground::enter();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the first one asks, the second one insists.
+        signal_hook::flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(ProgramError::Signals)?;
+    }
+    let plan = Arc::new(prepare::plan(common, demand)?);
+    let cores = prepare::cores(common)?;
+    let effort = prepare::effort(common);
+    let served = match &common.serve {
+        None => None,
+        Some(command) => {
+            ground::heed_outside(&stop);
+            let order = prepare::order(common, command, &plan)?;
+            Some(Served::start(&order, plan.catalogue.servers[0].address, &stop)?)
+        }
+    };
+    let mut console = Console::new(&plan, &effort, &cores);
+    let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
+    let outcome = run(&plan, &cores, &effort, &stop, &enter, &mut |gauges, measuring| {
+        console.show(gauges, measuring);
+    });
+    console.finish();
+    // The server is stopped before anything is said: nobody waits for a result and then for the rest.
+    drop(served);
+    let outcome = outcome.map_err(ProgramError::Run)?;
+    console::report(&outcome, common.json).map_err(ProgramError::Output)?;
+    Ok(if outcome.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
