@@ -432,4 +432,4 @@ fn tap(survey: &Survey, asked: &Asked<'_>) -> Result<(), Obstacle> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

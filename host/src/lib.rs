@@ -12,6 +12,7 @@
 //! The values an operator writes for these things ([`values`]) are here too, so that every server spells them alike.
 
 pub mod choice;
+mod doctor;
 mod forward;
 mod holders;
 mod link;
@@ -23,6 +24,7 @@ pub mod values;
 mod worker;
 
 pub use choice::{Asked, Candidate, Choice, Obstacle};
+pub use doctor::Report;
 pub use forward::{Forwarder, Route};
 pub use holders::{HolderError, Holders, Owner, Transport};
 pub use link::HostLink;

@@ -135,6 +135,11 @@ const fn layout(large_count: u32) -> PoolLayout {
     PoolLayout { large_count, small_count: large_count * SMALL_FOR_EACH_LARGE }
 }
 
+/// The memory of a worker's pool, unless chosen otherwise.
+pub(crate) const fn default_pool_bytes() -> u64 {
+    (layout(FRAMES).bytes() as u64).next_multiple_of(HUGE_PAGE_BYTES)
+}
+
 /// What one more large frame costs, small ones included.
 const LAYOUT_BYTES_OF_ONE: u64 = (layout(2).bytes() - layout(1).bytes()) as u64;
 /// Frames are numbered in 32 bits.

@@ -91,7 +91,7 @@ impl Generic {
         match ended {
             Ok(()) => Ok(answer),
             // No such family, no such command, or nothing that the device could tell.
-            Err(Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL) => Ok(None),
+            Err(Errno::NOENT | Errno::OPNOTSUPP) => Ok(None),
             Err(errno) => Err(NetlinkError { attempt: attempt.to_owned(), errno }),
         }
     }

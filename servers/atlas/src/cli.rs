@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use core::time::Duration;
 use std::path::PathBuf;
 
-use crate::config::Options;
+use crate::config::{AddressMode, InterfaceName, LinkChoice, Options};
 
 const ABOUT: &str = "Video from disk, clocked by TCP";
 
@@ -17,6 +17,13 @@ It has an address of its own, beside the kernel's: on a TAP device that it creat
 a packet socket. `atlas serve DIR` is all that is needed to see it work.";
 
 const AFTER_LONG: &str = "The manual of each command: `atlas serve --help`, and so on.";
+
+const DOCTOR_LONG: &str = "\
+Looks at the kernel, its limits, memory, disks and privileges and, with --dev, at a network interface: driver, XDP, \
+queues, offloads. Says which link `serve` would choose and why not a better one, and for each thing in the way the \
+command that removes it. Changes nothing. Needs no privilege, but sees most with those that `serve` will have.
+
+The exit status is 0 if what was asked for can be had, and 1 if not.";
 
 const SERVE_LONG: &str = "\
 Serves DIR until SIGINT or SIGTERM. Prints what it found and chose on standard error and, when it is ready, one line \
@@ -41,6 +48,10 @@ EXAMPLES
         --addr 203.0.113.10/24 --addr 2001:db8::10/64 \\
         --cert /etc/atlas/chain.pem --key /etc/atlas/key.pem \\
         --access-log /var/log/atlas.log
+
+  The same at the kernel's own addresses, over the best link that eth1
+  allows (`atlas doctor --dev eth1` says which):
+    atlas serve /srv/video --dev eth1 --cert chain.pem --key key.pem
 
   From a configuration file, one option differently:
     atlas serve --config /etc/atlas.toml --workers 4
@@ -110,6 +121,9 @@ pub(crate) enum Command {
 Reads everything that `serve` would read, checks it, and says what would be served and where. Creates nothing and needs \
 no privilege. Takes the options of `serve`.")]
     Check(Box<ServeArgs>),
+    /// Say what this machine offers, which link would be chosen and why, and what stands in the way
+    #[command(long_about = DOCTOR_LONG)]
+    Doctor(DoctorArgs),
     /// Make a signed URL
     #[command(long_about = "\
 Prints the path and query of a URL that a server with the same key lets through until it expires. With --directory the \
@@ -125,6 +139,26 @@ pub(crate) struct ServeArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: Options,
+}
+
+/// What `doctor` takes.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// The interface to look at: eth1
+    #[arg(long, value_name = "INTERFACE")]
+    pub(crate) dev: Option<InterfaceName>,
+    /// The link to be had, as for `serve` [default: auto with --dev, else tap]
+    #[arg(long, value_name = "LINK")]
+    pub(crate) link: Option<LinkChoice>,
+    /// Whose the addresses are to be: own or shared [default: shared on an interface, else own]
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) address_mode: Option<AddressMode>,
+    /// Worker threads, as for `serve`
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<u16>,
+    /// As a document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What `sign` takes.

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
-use cli::{Cli, Command, ServeArgs};
+use cli::{Cli, Command, DoctorArgs, ServeArgs};
 use config::{Config, LogLevel};
 use control::Outcome;
 use server::Atlas;
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Serve(arguments) => serve(*arguments),
         Command::Check(arguments) => check(*arguments),
+        Command::Doctor(arguments) => doctor(arguments),
         Command::Sign(arguments) => match sign::sign(&arguments) {
             Ok(url) => print(&url),
             Err(error) => refuse(&error, NOT_STARTED),
@@ -124,6 +125,20 @@ fn check(arguments: ServeArgs) -> ExitCode {
             print(&lines.join("\n"))
         }
         Err(error) => refuse(&error, NOT_STARTED),
+    }
+}
+
+fn doctor(arguments: DoctorArgs) -> ExitCode {
+    let json = arguments.json;
+    let report = match start::doctor(arguments) {
+        Ok(report) => report,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    let text = if json { report.json() } else { report.to_string() };
+    let blocked = report.is_blocked();
+    match print(text.trim_end()) {
+        ExitCode::SUCCESS if blocked => ExitCode::from(FAILED),
+        status => status,
     }
 }
 

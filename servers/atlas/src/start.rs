@@ -19,8 +19,8 @@ use control::{
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use host::{
-    Asked, Choice, Choices, Facts, Forwarder, Keep, Machine, NamespaceError, Network, NetworkError, Route,
-    TooLittle, Transport, Wanted, namespace,
+    Asked, Choice, Choices, Facts, Forwarder, Keep, Machine, NamespaceError, Network, NetworkError, Report,
+    Route, TooLittle, Transport, Wanted, namespace,
 };
 use std::io;
 use std::net::TcpListener;
@@ -29,6 +29,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use survey::{Survey, Tree};
 
+use crate::cli::DoctorArgs;
 use crate::config::{
     ADMIN_PORT, AddressMode, AdminChoice, CaptureChoice, Cidr, Config, ConfigError, Congestion, LinkChoice,
     LogChoice, Namespace, PortChoice,
@@ -354,6 +355,20 @@ pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, Star
     }
     report.extend(content.catalogue().problems.iter().map(|problem| ("unreadable", problem.to_string())));
     Ok(report)
+}
+
+/// What `doctor` has to say.
+pub(crate) fn doctor(arguments: DoctorArgs) -> Result<Report, StartError> {
+    let DoctorArgs { dev, link, address_mode, workers, json: _ } = arguments;
+    let link = LinkChoice::of(link, dev)
+        .map_err(|error| StartError::Config(ConfigError::Contradiction(error.to_string())))?;
+    let interface = link.interface();
+    let shared = if interface.is_some() { AddressMode::Shared } else { AddressMode::Own };
+    let survey = Survey::take(&Tree::host(), interface).map_err(NetworkError::Netlink)?;
+    // As `serve` would: a TAP device is made in a namespace by whoever may not make one outside.
+    let inside = interface.is_none() && !Machine::look().net_admin && survey.privileges.user_namespaces;
+    let asked = Asked { link: &link, mode: address_mode.unwrap_or(shared), workers, inside };
+    Ok(Report::new(survey, &asked))
 }
 
 /// What is asked of the machine.

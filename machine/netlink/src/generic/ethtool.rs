@@ -10,6 +10,8 @@ const RINGS_GET: u8 = 15;
 const CHANNELS_GET: u8 = 17;
 const RSS_GET: u8 = 38;
 
+/// Attributes that hold others say so; this family insists.
+const NESTED: u16 = 0x8000;
 /// Every question begins with it.
 const A_HEADER: u16 = 1;
 const A_HEADER_DEV_INDEX: u16 = 1;
@@ -137,7 +139,7 @@ impl Generic {
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, NetlinkError> {
         let header = |question: Message| {
-            question.nested(A_HEADER, &[], |header| header.attribute_u32(A_HEADER_DEV_INDEX, index))
+            question.nested(NESTED | A_HEADER, &[], |header| header.attribute_u32(A_HEADER_DEV_INDEX, index))
         };
         self.ask(FAMILY, command, attempt, header, parse)
     }

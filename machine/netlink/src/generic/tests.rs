@@ -78,8 +78,11 @@ fn this_kernel_tells_of_its_loopback_or_says_that_it_cannot() {
         assert!(!features.xdp.zero_copy());
     }
     assert_eq!(generic.channels(1).unwrap(), None);
-    if let Some(offloads) = generic.offloads(1).unwrap() {
-        assert!(offloads.scatter_gather, "the loopback interface always does");
+    match generic.offloads(1).unwrap() {
+        Some(offloads) => assert!(offloads.scatter_gather, "the loopback interface always does"),
+        None => {
+            assert_eq!(generic.family("ethtool").unwrap(), None, "only without the family nothing is told")
+        }
     }
 }
 
