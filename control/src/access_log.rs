@@ -6,10 +6,12 @@
 
 use core::fmt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+
+use crate::{Directly, Opener, Purpose};
 
 /// Lines that wait for a slow destination.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
@@ -52,7 +54,7 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending.
     pub fn open(destination: Destination) -> io::Result<Self> {
-        let (file, pipe) = open(&destination)?;
+        let (file, pipe) = open(&destination, &Directly)?;
         Ok(Self { destination, file, pipe, waiting: Vec::new(), dropped: 0, failing: false })
     }
 
@@ -100,13 +102,13 @@ impl AccessLog {
         }
     }
 
-    /// Flushes, then opens the file again by its name. The old file stays in use when that fails.
+    /// Flushes, then has the file opened again by its name. The old file stays in use when that fails.
     ///
     /// # Errors
     /// The file cannot be opened for appending.
-    pub fn reopen(&mut self) -> io::Result<()> {
+    pub fn reopen(&mut self, opener: &dyn Opener) -> io::Result<()> {
         self.flush();
-        (self.file, self.pipe) = open(&self.destination)?;
+        (self.file, self.pipe) = open(&self.destination, opener)?;
         Ok(())
     }
 
@@ -129,10 +131,10 @@ impl Drop for AccessLog {
     }
 }
 
-fn open(destination: &Destination) -> io::Result<(File, bool)> {
+fn open(destination: &Destination, opener: &dyn Opener) -> io::Result<(File, bool)> {
     let file = match destination {
         Destination::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        Destination::File(path) => OpenOptions::new().append(true).create(true).open(path)?,
+        Destination::File(path) => opener.open(path, Purpose::Append)?,
     };
     let pipe = !file.metadata()?.is_file();
     Ok((file, pipe))
@@ -168,7 +170,7 @@ mod tests {
         let mut log = AccessLog::open(Destination::File(path.clone())).unwrap();
         say(&mut log, "one");
         fs::rename(&path, dir.join("access.log.1")).unwrap();
-        log.reopen().unwrap();
+        log.reopen(&Directly).unwrap();
         say(&mut log, "two");
         log.flush();
         assert_eq!(fs::read_to_string(dir.join("access.log.1")).unwrap(), "one\n");
@@ -183,7 +185,7 @@ mod tests {
         let mut log = AccessLog::open(Destination::File(path.clone())).unwrap();
         fs::rename(&path, dir.join("moved")).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(log.reopen().is_err());
+        assert!(log.reopen(&Directly).is_err());
         say(&mut log, "still here");
         log.flush();
         assert_eq!(fs::read_to_string(dir.join("moved")).unwrap(), "still here\n");

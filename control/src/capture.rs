@@ -129,11 +129,15 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens the files, for the owner alone. What was in them is gone.
+    /// Opens the files, for the owner alone. What was in them is gone. `prepare` is called by the thread that writes, before
+    /// it does; without its consent nothing is written.
     ///
     /// # Errors
     /// A file cannot be opened, or there is no thread to be had.
-    pub fn open(plan: CapturePlan) -> Result<Self, CaptureError> {
+    pub fn open(
+        plan: CapturePlan,
+        prepare: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> Result<Self, CaptureError> {
         let paths = [plan.file.clone(), second(&plan.file)];
         let [first, second] = [open(&paths[0])?, open(&paths[1])?];
         let bell = Wake::new().map_err(CaptureError::System)?;
@@ -143,7 +147,13 @@ impl Capture {
         let (its_bell, its_totals) = (bell.clone(), Arc::clone(&totals));
         let thread = thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || writer::run(files, &taken, &its_bell, &its_totals))
+            .spawn(move || match prepare() {
+                Ok(()) => writer::run(files, &taken, &its_bell, &its_totals),
+                Err(line) => {
+                    its_totals.failed.store(true, Ordering::Relaxed);
+                    tracing::error!("capture: {line}");
+                }
+            })
             .map_err(CaptureError::System)?;
         let now = (plan.filter, plan.snap);
         Ok(Self { plan, orders: Some(orders), bell, totals, thread: Some(thread), now })

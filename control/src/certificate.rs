@@ -18,9 +18,13 @@ use std::time::SystemTime;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate, X509Version};
 
+use crate::Opener;
+
 /// How long a certificate that we made is valid; browsers refuse longer ones.
 const SELF_SIGNED_DAYS: i64 = 397;
 const DAY_SECONDS: i64 = 86_400;
+/// A file of more than this is no chain and no key.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// A chain with its private key, known to belong together and to be valid.
 pub struct Certificate {
@@ -145,17 +149,18 @@ impl Certificate {
     /// # Errors
     /// Every way in which a client would be disappointed.
     pub fn load(
+        opener: &dyn Opener,
         certificate: &Path,
         key: &Path,
         now: SystemTime,
         provider: &CryptoProvider,
     ) -> Result<Self, CertificateError> {
-        let chain = read_chain(certificate)?;
+        let chain = read_chain(opener, certificate)?;
         // Asked first: rustls would only say that it knows no such version.
         if let Some(version) = old_version(&chain) {
             return Err(CertificateError::OldVersion { path: certificate.into(), version });
         }
-        let key_der = read_key(key)?;
+        let key_der = read_key(opener, key)?;
         let certified =
             CertifiedKey::from_der(chain, key_der.clone_key(), provider).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -310,13 +315,18 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let refused = |error| match error {
-        pem::Error::Io(source) => CertificateError::Unreadable { path: path.into(), source },
-        other => CertificateError::NoCertificate { path: path.into(), why: other.to_string() },
-    };
-    let chain = CertificateDer::pem_file_iter(path).map_err(refused)?;
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(refused)?;
+/// Reads a PEM file.
+fn read(opener: &dyn Opener, path: &Path) -> Result<Vec<u8>, CertificateError> {
+    opener
+        .read(path, PEM_BYTES_MAX)
+        .map_err(|source| CertificateError::Unreadable { path: path.into(), source })
+}
+
+fn read_chain(opener: &dyn Opener, path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let refused =
+        |error: pem::Error| CertificateError::NoCertificate { path: path.into(), why: error.to_string() };
+    let bytes = read(opener, path)?;
+    let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(refused)?;
     if chain.is_empty() {
         return Err(refused(pem::Error::NoItemsFound));
     }
@@ -329,9 +339,8 @@ fn old_version(chain: &[CertificateDer<'_>]) -> Option<u32> {
     (leaf.version() != X509Version::V3).then(|| leaf.version().0.saturating_add(1))
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.into(), source })?;
+fn read_key(opener: &dyn Opener, path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    let bytes = read(opener, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
         let encrypted = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"]
             .iter()

@@ -26,6 +26,7 @@ mod admin;
 mod capture;
 mod certificate;
 mod figures;
+mod files;
 mod latency;
 mod listing;
 mod mailbox;
@@ -42,6 +43,7 @@ pub use capture::{
 };
 pub use certificate::{Certificate, CertificateError};
 pub use figures::{Figure, Figures, Kind};
+pub use files::{Directly, Opener, Purpose};
 pub use latency::Latency;
 pub use listing::{Connection, ListOrder, Listed, PAGE_CONNECTIONS, Page};
 pub use mailbox::{Command, ControlPort, Ends, Event, Refused, Report, WorkerPort, mailbox};

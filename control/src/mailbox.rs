@@ -188,6 +188,12 @@ impl<S, C, R> ControlPort<S, C, R> {
         sent
     }
 
+    /// What wakes the worker, for those who leave something for it elsewhere.
+    #[must_use]
+    pub fn bell(&self) -> Wake {
+        self.worker.clone()
+    }
+
     /// The next report, if there is one.
     pub fn report(&mut self) -> Option<Report<C, R>> {
         self.reports.pop().ok()

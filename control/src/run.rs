@@ -11,7 +11,7 @@ use core::fmt;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 use tracing::Level;
 
@@ -21,7 +21,7 @@ use crate::metrics::{self, Samples};
 use crate::signals::Signal;
 use crate::{
     AccessLog, Admin, CAPTURE_SNAP_MAX, CAPTURE_SNAP_MIN, Capture, CaptureFilter, Command, ControlPort,
-    Event, Figure, Figures, Report, Signals, Wake,
+    Directly, Event, Figure, Figures, Opener, Report, Signals, Wake,
 };
 
 /// How long control sleeps between looks at the rings while records come in, and while none do.
@@ -60,6 +60,24 @@ pub trait Server {
 
     /// Figures of the process rather than of a worker.
     fn figures(&self) -> Vec<Figure>;
+
+    /// Who opens the files that the operator names.
+    fn opener(&self) -> &dyn Opener {
+        &Directly
+    }
+
+    /// What control is woken by besides: it sleeps until one of these is readable.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    /// Called whenever control is awake, at least a few times a second.
+    ///
+    /// # Errors
+    /// Something broke without which the server is not what the operator started: one line. It drains, and fails.
+    fn on_wake(&mut self, _status: Status, _now: Instant) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What there is at the admin port.
@@ -244,6 +262,7 @@ impl<'a, S: Server> Loop<'a, S> {
             for signal in self.signals.take() {
                 self.desk.on_signal(signal, now);
             }
+            self.desk.wake(now);
             let records_before = self.desk.records;
             self.desk.take_reports(now);
             let busy = self.desk.records > records_before;
@@ -277,6 +296,8 @@ impl<'a, S: Server> Loop<'a, S> {
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
         ];
+        let others = self.desk.server.descriptors();
+        fds.extend(others.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.admin.iter().flat_map(Admin::descriptors).map(|(fd, to_write)| {
             PollFd::from_borrowed_fd(fd, if to_write { PollFlags::OUT } else { PollFlags::IN })
         }));
@@ -303,6 +324,15 @@ impl<S: Server> Desk<'_, S> {
                 self.reload();
             }
             (Signal::Reopen, _) => self.reopen(),
+        }
+    }
+
+    /// Lets the server look at what only it knows of.
+    fn wake(&mut self, now: Instant) {
+        if let Err(line) = self.server.on_wake(self.status, now) {
+            tracing::error!("{line}");
+            self.failure.get_or_insert(Outcome::Failed { at_start: false, line });
+            self.drain("failure", now);
         }
     }
 
@@ -368,7 +398,7 @@ impl<S: Server> Desk<'_, S> {
 
     fn reopen(&mut self) {
         if let Some(access_log) = &mut self.access_log
-            && let Err(error) = access_log.reopen()
+            && let Err(error) = access_log.reopen(self.server.opener())
         {
             tracing::error!("access log: cannot open {}: {error}", access_log.destination());
         }

@@ -22,6 +22,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use crate::confinement::Policy;
+use confine::{Files, Kind};
 use control::Wake;
 use relay::{Pipes, Relay};
 
@@ -65,12 +67,16 @@ const STOP: u8 = 2;
 
 impl Forwarder {
     /// Starts the thread. The targets are reached from the caller's network namespace.
-    pub fn start(routes: Vec<Route>) -> io::Result<Self> {
+    pub fn start(routes: Vec<Route>, policy: Policy) -> io::Result<Self> {
         let bell = Wake::new()?;
         let shared = Arc::new(Shared::default());
+        let targets = routes.iter().map(|route| route.target.port()).collect();
         let mut forward = Forward::new(routes, bell.clone(), Arc::clone(&shared))?;
         let thread = thread::Builder::new().name("forward".to_owned()).spawn(move || {
-            if let Err(error) = forward.run() {
+            let files = Files { network: confine::Network::Connect(targets), ..Files::default() };
+            if let Err(error) = policy.apply(Kind::Forwarder, files) {
+                tracing::error!("the forwarder did not start: {error}");
+            } else if let Err(error) = forward.run() {
                 tracing::error!("the forwarder stopped: {error}");
             }
         })?;

@@ -12,11 +12,14 @@
 //! The values an operator writes for these things ([`values`]) are here too, so that every server spells them alike.
 
 pub mod choice;
+mod confinement;
 mod doctor;
 mod forward;
 mod holders;
+mod keeper;
 mod link;
 mod machine;
+mod monitor;
 pub mod namespace;
 mod network;
 mod sys;
@@ -24,11 +27,14 @@ pub mod values;
 mod worker;
 
 pub use choice::{Asked, Candidate, Choice, Obstacle};
+pub use confinement::{Policy, Seccomp};
 pub use doctor::Report;
 pub use forward::{Forwarder, Route};
 pub use holders::{HolderError, Holders, Owner, Transport};
+pub use keeper::{Keeper, Orders};
 pub use link::HostLink;
 pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, raise_file_limit};
+pub use monitor::{Monitor, MonitorError, Named, attend};
 pub use namespace::NamespaceError;
-pub use network::{Keep, Network, NetworkError, Queue, Wanted};
+pub use network::{Device, Keep, Network, NetworkError, Queue, Reopened, Wanted};
 pub use worker::{Choices, Counters, Facts, Plan, Port, Snapshot, Tenant, spawn};

@@ -1,7 +1,8 @@
 //! One link, whichever it is: the engine is compiled once, and one kind may take the place of another while it runs.
 
 use platform::{Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, Packet, Received};
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A link of this machine.
 ///
@@ -78,6 +79,26 @@ impl Link for HostLink {
 }
 
 impl HostLink {
+    /// Goes on with other descriptors, of a device that has come back, as [`Device`](crate::Device) gives them to one worker.
+    /// Needs no privilege and makes no ring of io_uring's.
+    ///
+    /// # Errors
+    /// They are not what this link is made of, or the kernel maps no rings; the link is then as it was.
+    pub(crate) fn reopen(&mut self, descriptors: Vec<OwnedFd>, mtu: u16) -> io::Result<()> {
+        let wrong = || io::Error::other("it is made of something else");
+        match self {
+            Self::Vnet(link) => match <[OwnedFd; 1]>::try_from(descriptors) {
+                Ok([descriptor]) => link.reopen(descriptor, mtu),
+                Err(_) => Err(wrong()),
+            },
+            Self::Packet(link) => match <[OwnedFd; 2]>::try_from(descriptors) {
+                Ok(descriptors) => link.reopen(descriptors, mtu).map_err(io::Error::other),
+                Err(_) => Err(wrong()),
+            },
+            Self::Afxdp(_) => Err(wrong()),
+        }
+    }
+
     /// How packets go to the kernel, for people.
     #[must_use]
     pub fn manner(&self) -> String {

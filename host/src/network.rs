@@ -8,6 +8,7 @@
 //! ```
 
 mod addresses;
+mod device;
 
 use core::fmt;
 use core::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::holders::{HolderError, Holders, Transport};
 use crate::link::HostLink;
 use crate::values::{AddressMode, Cidr, LinkChoice};
 use addresses::{Host, Turnstile};
+pub use device::{Device, Reopened};
 
 /// The two ends of the veth pair in a namespace where nobody else has names.
 const VETH_KERNEL: &str = "atlas0";
@@ -233,6 +235,8 @@ pub struct Network {
     pub description: String,
     /// The interface that packets pass.
     pub interface: String,
+    /// What it is made of, to be made again.
+    pub device: Device,
     /// How it was chosen.
     pub choice: Choice,
     /// What must live as long as the network is to.
@@ -305,7 +309,9 @@ impl Network {
                 // The interface first: without it an address means nothing.
                 let queues = link_packet::open(interface, choice.workers)?;
                 let addresses = own(host, addresses)?;
+                let mac = queues.first().map_or([0; 6], PacketQueue::mac);
                 Ok(Self {
+                    device: Device::Packet { interface: interface.to_owned(), mac },
                     queues: queues.into_iter().map(Queue::Packet).collect(),
                     description: format!(
                         "packet socket on {interface}, {} beside the kernel's own addresses",
@@ -385,6 +391,7 @@ impl Network {
         Ok(Self {
             queues,
             addresses,
+            device: Device::Afxdp { interface: name.to_owned() },
             interface: name.to_owned(),
             description: format!("AF_XDP on {name}, {copies}, the program {place}; {whose}"),
             choice: choice.clone(),
@@ -413,6 +420,11 @@ impl Network {
             addresses: addresses.to_vec(),
             description,
             interface: device.name().to_owned(),
+            device: Device::Tap {
+                name: device.name().to_owned(),
+                kernel_mac: device.kernel_mac(),
+                kernel: kernel.iter().map(|cidr| (cidr.address, cidr.prefix)).collect(),
+            },
             choice: choice.clone(),
             keep: Keep { _device: Some(device), ..Keep::default() },
         })
@@ -442,6 +454,7 @@ impl Network {
                 list(&kernel)
             ),
             interface: VETH_OURS.to_owned(),
+            device: Device::Socket { interface: VETH_OURS.to_owned() },
             choice: choice.clone(),
             keep: Keep::default(),
         })

@@ -6,6 +6,8 @@ use core::str::FromStr;
 use serde::de::{self, Deserializer, Visitor};
 use std::path::PathBuf;
 
+use crate::confinement::Seccomp;
+
 /// Lets a value be written in TOML as it is on the command line: as a string, or as a number where it is one.
 macro_rules! from_text {
     ($($value:ty),+) => {$(
@@ -46,7 +48,8 @@ from_text!(
     Namespace,
     Bytes,
     LogLevel,
-    PacketFilter
+    PacketFilter,
+    Seccomp
 );
 
 /// A value that is not one: the operator's, in one sentence.

@@ -17,6 +17,7 @@ mod spin;
 mod visible;
 
 use ::platform::{Disk, Link};
+use confine::{ConfineError, Confinement, Files, Kind};
 use control::Figures;
 use core::fmt;
 use core::time::Duration;
@@ -28,8 +29,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
-use turn::{Engine, EngineParts, Service};
+use turn::{Carrier, Engine, EngineParts, Service};
 
+use crate::confinement::Policy;
+use crate::keeper::{Order, Orders};
 use crate::network::{NetworkError, Queue};
 pub use counters::Counters;
 use platform::{Here, Monotonic, Random};
@@ -97,6 +100,10 @@ pub struct Plan<T: Tenant> {
     pub snapshot: Snapshot<Given<T>>,
     /// Its mailbox.
     pub port: Port<T>,
+    /// What it is told about its link.
+    pub orders: Orders,
+    /// What it gives up once everything is open.
+    pub policy: Policy,
     /// Who wants to know what it got.
     pub facts: Sender<Facts>,
 }
@@ -129,6 +136,8 @@ pub struct Facts {
     pub ring: Features,
     /// How packets go to the kernel.
     pub packets: String,
+    /// What it gave up; `None` when the operator wants none of it.
+    pub confinement: Option<Confinement>,
 }
 
 /// Why a worker could not start. One line each, with what to do.
@@ -140,6 +149,8 @@ enum WorkerError {
     Config(turn::ConfigError),
     Random(io::Error),
     Poll(io::Error),
+    Roots(io::Error),
+    Confine(ConfineError),
 }
 
 impl fmt::Display for WorkerError {
@@ -151,6 +162,8 @@ impl fmt::Display for WorkerError {
             Self::Config(error) => error.fmt(f),
             Self::Random(error) => write!(f, "the kernel gives no randomness: {error}"),
             Self::Poll(error) => write!(f, "cannot wait for packets: {error}"),
+            Self::Roots(error) => write!(f, "cannot share the directory: {error}"),
+            Self::Confine(error) => error.fmt(f),
         }
     }
 }
@@ -164,9 +177,26 @@ pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
         if let Some(core) = plan.core {
             stay_on(core, plan.index);
         }
-        let Plan { index: _, queue, roots, pool, core: _, choices, snapshot, mut port, facts } = plan;
-        let end = match Worker::<T>::build(queue, roots, pool, choices, snapshot, &facts) {
-            Ok(mut worker) => {
+        let Plan {
+            index: _,
+            queue,
+            roots,
+            pool,
+            core: _,
+            choices,
+            snapshot,
+            mut port,
+            orders,
+            policy,
+            facts,
+        } = plan;
+        let built = Worker::<T>::build(queue, &roots, pool, choices, snapshot, orders)
+            .and_then(|(worker, told)| confine(policy, &roots).map(|held| (worker, told, held)));
+        drop(roots);
+        let end = match built {
+            Ok((mut worker, told, confinement)) => {
+                // Whoever wanted to know may have given up meanwhile.
+                let _ = facts.send(Facts { confinement, ..told });
                 drop(facts);
                 port.report(control::Report::Ready);
                 let end = worker.run(&mut port);
@@ -180,6 +210,12 @@ pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
             Err(error) => control::Report::Failed(error.to_string().into()),
         });
     })
+}
+
+/// Gives up what the worker does not need: everything it works with is open, and its rings are restricted.
+fn confine(policy: Policy, roots: &[OwnedFd]) -> Result<Option<Confinement>, WorkerError> {
+    let files = Files { read: roots.iter().map(AsFd::as_fd).collect(), ..Files::default() };
+    policy.apply(Kind::Worker, files).map_err(WorkerError::Confine)
 }
 
 /// Keeps the calling thread on one core. Where that is refused the worker runs anywhere, which is no reason to fail.
@@ -208,22 +244,26 @@ struct Worker<T: Tenant> {
     draining: bool,
     drained: bool,
     lists: Lists,
+    orders: Orders,
 }
 
 impl<T: Tenant> Worker<T> {
     fn build(
         queue: Queue,
-        roots: Vec<OwnedFd>,
+        roots: &[OwnedFd],
         layout: PoolLayout,
         choices: Choices,
         snapshot: Snapshot<Given<T>>,
-        facts: &Sender<Facts>,
-    ) -> Result<Self, WorkerError> {
+        orders: Orders,
+    ) -> Result<(Self, Facts), WorkerError> {
+        let roots: io::Result<Vec<_>> = roots.iter().map(OwnedFd::try_clone).collect();
+        let roots = roots.map_err(WorkerError::Roots)?;
         let pool = Pool::with_chunks(layout, queue.chunk_count()).map_err(WorkerError::Memory)?;
         let disk =
             DiskUring::open(UringConfig::default(), roots, pool.region()).map_err(WorkerError::Disk)?;
         let link = queue.open(&pool).map_err(WorkerError::Link)?;
-        let told = Facts { pages: pool.pages(), ring: disk.features(), packets: link.manner() };
+        let told =
+            Facts { pages: pool.pages(), ring: disk.features(), packets: link.manner(), confinement: None };
         let config = config(&choices, &link.capabilities());
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
@@ -238,9 +278,7 @@ impl<T: Tenant> Worker<T> {
             secure,
         };
         let engine = Engine::new(config, parts).map_err(WorkerError::Config)?;
-        // Whoever wanted to know may have given up meanwhile.
-        let _ = facts.send(told);
-        Ok(Self {
+        let worker = Self {
             engine,
             pool,
             clock,
@@ -253,7 +291,9 @@ impl<T: Tenant> Worker<T> {
             draining: false,
             drained: false,
             lists: Lists::default(),
-        })
+            orders,
+        };
+        Ok((worker, told))
     }
 
     /// Turns until control says stop, or is gone.
@@ -277,6 +317,9 @@ impl<T: Tenant> Worker<T> {
                     }
                     control::Command::List(order) => self.lists.add(order),
                 }
+            }
+            while let Some(order) = self.orders.next() {
+                self.on_order(order, port);
             }
             if port.is_alone() {
                 return Ok(());
@@ -309,13 +352,36 @@ impl<T: Tenant> Worker<T> {
         }
     }
 
+    /// Something happened to the link.
+    fn on_order(&mut self, order: Order, port: &mut Port<T>) {
+        match order {
+            Order::Carrier(carrier) => self.engine.set_carrier(carrier),
+            Order::Mtu(mtu) => self.engine.set_mtu(mtu),
+            Order::Reopen { descriptors, mtu } => {
+                match self.engine.reopen_link(|link| link.reopen(descriptors, mtu)) {
+                    Ok(()) => {
+                        self.engine.set_mtu(mtu);
+                        self.engine.set_carrier(Carrier::Up);
+                    }
+                    Err(error) => port.report(control::Report::Event(control::Event {
+                        level: tracing::Level::ERROR,
+                        text: format!("link: the device that came back cannot be used: {error}").into(),
+                    })),
+                }
+            }
+        }
+        self.dirty = true;
+    }
+
     /// Until a packet or a completion comes, control rings, or a timer is due.
     fn sleep(&mut self, port: &Port<T>, now: clock::Instant) -> Result<(), WorkerError> {
         let mut until = self.engine.deadline().unwrap_or(clock::Instant::NEVER);
         if self.dirty {
             until = until.min(self.published + PUBLISH_EVERY);
         }
-        if self.engine.link().in_flight() > 0 {
+        // A link that carries nothing may be readable for ever, and what it holds is not on its way.
+        let carries = self.engine.carrier() == Carrier::Up && !self.engine.link().is_lost();
+        if carries && self.engine.link().in_flight() > 0 {
             until = until.min(now + FULL_LINK_NAP);
         }
         let left = until.since(now);
@@ -329,7 +395,8 @@ impl<T: Tenant> Worker<T> {
         let control = port.as_fd();
         let mut fds = arrayvec::ArrayVec::<PollFd<'_>, 3>::new();
         fds.push(PollFd::from_borrowed_fd(control, PollFlags::IN));
-        let devices = [self.engine.link().descriptor(), self.engine.disk().descriptor()];
+        let link = self.engine.link().descriptor().filter(|_| carries);
+        let devices = [link, self.engine.disk().descriptor()];
         fds.extend(devices.into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

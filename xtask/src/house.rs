@@ -188,6 +188,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "handshake",
             "turn",
             "control",
+            "confine",
         ],
         &[],
         // Entering a namespace cannot be expressed safely: other threads would see it happen.
@@ -208,6 +209,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "handshake",
             "turn",
             "control",
+            "confine",
             "host",
         ],
         &["link-memory"],

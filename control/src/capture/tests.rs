@@ -38,7 +38,7 @@ fn remove(path: &Path) {
 
 #[test]
 fn what_two_workers_see_is_in_one_file_with_an_interface_for_each() {
-    let mut capture = Capture::open(plan("two", 2)).unwrap();
+    let mut capture = Capture::open(plan("two", 2), || Ok(())).unwrap();
     let path = capture.plan().file.clone();
     let mut sinks = capture.start(CaptureFilter::default(), 128);
     assert!(capture.is_active());
@@ -72,7 +72,7 @@ fn what_two_workers_see_is_in_one_file_with_an_interface_for_each() {
 fn a_full_file_makes_room_in_the_other_and_the_newest_packets_are_kept() {
     let mut plan = plan("full", 1);
     plan.snap = 1_024;
-    let mut capture = Capture::open(plan).unwrap();
+    let mut capture = Capture::open(plan, || Ok(())).unwrap();
     let path = capture.plan().file.clone();
     let mut sinks = capture.start(CaptureFilter::default(), 1_024);
     let count = 5_000_u64;
@@ -106,7 +106,7 @@ fn a_full_file_makes_room_in_the_other_and_the_newest_packets_are_kept() {
 
 #[test]
 fn a_second_capture_begins_a_file_of_its_own_with_its_own_filter() {
-    let mut capture = Capture::open(plan("again", 1)).unwrap();
+    let mut capture = Capture::open(plan("again", 1), || Ok(())).unwrap();
     let path = capture.plan().file.clone();
     let mut sinks = capture.start(CaptureFilter::default(), 128);
     sinks[0].offer(1, true, 60, &[0; 60], core::iter::empty());
@@ -126,11 +126,14 @@ fn a_second_capture_begins_a_file_of_its_own_with_its_own_filter() {
 fn a_link_or_a_directory_in_the_files_place_is_refused_with_a_remedy() {
     let link = file("link");
     std::os::unix::fs::symlink("/nonexistent/elsewhere", &link).unwrap();
-    let line = Capture::open(CapturePlan { file: link.clone(), ..plan("link", 1) }).unwrap_err().to_string();
+    let line = Capture::open(CapturePlan { file: link.clone(), ..plan("link", 1) }, || Ok(()))
+        .unwrap_err()
+        .to_string();
     assert!(line.contains("link") && line.contains("--pcap"), "{line}");
     std::fs::remove_file(link).unwrap();
     for path in [std::env::temp_dir(), "/dev/null".into()] {
-        let line = Capture::open(CapturePlan { file: path, ..plan("dir", 1) }).unwrap_err().to_string();
+        let line =
+            Capture::open(CapturePlan { file: path, ..plan("dir", 1) }, || Ok(())).unwrap_err().to_string();
         assert!(line.contains("--pcap") && !line.contains('\n'), "{line}");
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Directly;
 use std::fs;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -45,7 +46,7 @@ fn today() -> SystemTime {
 }
 
 fn load(certificate: &Path, key: &Path) -> Result<Certificate, CertificateError> {
-    Certificate::load(certificate, key, today(), &provider())
+    Certificate::load(&Directly, certificate, key, today(), &provider())
 }
 
 /// Made with `openssl x509 -req` without extensions; only its version matters.

@@ -336,7 +336,7 @@ fn a_capture_is_switched_on_and_off_while_the_server_runs() {
         program: "test".to_owned(),
         links: vec!["dev".to_owned()],
     };
-    let capture = Capture::open(plan).unwrap();
+    let capture = Capture::open(plan, || Ok(())).unwrap();
     let mut world = world_with("capture", 1, Duration::from_secs(1), Fake::default(), Some(capture)).ready();
     for bad in ["port=0", "host=a.example", "snap=10", "prot=80"] {
         assert_eq!(world.status(&format!("POST /capture/start?{bad}")), 400, "{bad}");

@@ -9,7 +9,7 @@ fn forward() -> (TcpListener, SocketAddr, Forwarder) {
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = outside.local_addr().unwrap();
     let route = Route { listener: outside, target: inside.local_addr().unwrap() };
-    let forwarder = Forwarder::start(vec![route]).unwrap();
+    let forwarder = Forwarder::start(vec![route], Policy::NOTHING).unwrap();
     (inside, address, forwarder)
 }
 

@@ -153,6 +153,12 @@ impl Channel {
         }
     }
 
+    /// Ends the conversation, for both sides.
+    pub fn shutdown(&self) {
+        // Of a socket whose other side is gone there is nothing left to end.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
     fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(ChannelError::Malformed);

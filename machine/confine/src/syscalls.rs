@@ -89,6 +89,9 @@ const fn bits(value: i32) -> u32 {
     value.cast_unsigned()
 }
 
+/// PR_GET_AUXV (linux/prctl.h), which libc does not name: "AUXV".
+const PR_GET_AUXV: u32 = 0x4155_5856;
+
 /// No memory that was written to is executed.
 const NOT_EXECUTABLE: &[Condition] = &[Condition::Without { argument: 2, bits: bits(libc::PROT_EXEC) }];
 
@@ -113,7 +116,14 @@ const EVERYBODY: &[Allowed] = &[
     any(libc::SYS_restart_syscall),
     // To itself, in abort(); other processes' threads are out of Landlock's scope.
     any(libc::SYS_tgkill),
-    only(libc::SYS_prctl, &[Condition::Is { argument: 0, value: bits(libc::PR_SET_NAME) }]),
+    only(
+        libc::SYS_prctl,
+        &[
+            Condition::Is { argument: 0, value: bits(libc::PR_SET_NAME) },
+            // rustix looks for the vDSO when the time is first asked for.
+            Condition::Is { argument: 0, value: PR_GET_AUXV },
+        ],
+    ),
     any(libc::SYS_set_robust_list),
     any(libc::SYS_rseq),
     any(libc::SYS_exit),
@@ -260,7 +270,15 @@ const FORWARDER: &[Allowed] = &[
 ];
 
 /// Nothing but what everybody has, and what a disk needs to have it for good.
-const WRITER: &[Allowed] = &[any(libc::SYS_fsync), any(libc::SYS_fdatasync), any(libc::SYS_ftruncate)];
+const WRITER: &[Allowed] = &[
+    // A capture says on what it was made.
+    any(libc::SYS_uname),
+    any(libc::SYS_fsync),
+    any(libc::SYS_fdatasync),
+    any(libc::SYS_ftruncate),
+    // How long the file is that is open.
+    only(libc::SYS_statx, &[Condition::Is { argument: 2, value: bits(libc::AT_EMPTY_PATH) }]),
+];
 
 /// Devices, sockets of any kind, files.
 const MONITOR: &[Allowed] = &[

@@ -27,6 +27,6 @@ mod sys;
 mod tx;
 
 pub use error::PacketError;
-pub use link::{PacketConfig, PacketLink, PacketQueue, Rings, open, open_with};
+pub use link::{PacketConfig, PacketLink, PacketQueue, Rings, open, open_as, open_with};
 pub use socket::{PacketSocket, sockets};
 pub use tx::RingCounters;

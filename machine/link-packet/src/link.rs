@@ -91,7 +91,24 @@ pub fn open(interface: &str, queues: u16) -> Result<Vec<PacketQueue>, PacketErro
 /// # Panics
 /// Sizes that are no powers of two.
 pub fn open_with(interface: &str, queues: u16, rings: Rings) -> Result<Vec<PacketQueue>, PacketError> {
+    open_as(interface, queues, rings, None)
+}
+
+/// The same with a hardware address that we had before, when the interface comes back with another one of its own.
+///
+/// # Errors
+/// As [`open`].
+///
+/// # Panics
+/// As [`open_with`].
+pub fn open_as(
+    interface: &str,
+    queues: u16,
+    rings: Rings,
+    mac: Option<[u8; 6]>,
+) -> Result<Vec<PacketQueue>, PacketError> {
     let interface = Interface::find(interface)?;
+    let mac = mac.unwrap_or_else(|| interface.own_mac());
     let mut group = None;
     let mut opened = Vec::new();
     for _ in 0..queues {
@@ -102,14 +119,14 @@ pub fn open_with(interface: &str, queues: u16, rings: Rings) -> Result<Vec<Packe
 
         let receiver = socket()?;
         sys::rx_ring(receiver.as_fd(), frames(rings)).map_err(refused("make a ring to receive into"))?;
-        sys::only_for(receiver.as_fd(), interface.own_mac())
+        sys::only_for(receiver.as_fd(), mac)
             .map_err(refused("pass over packets for other hardware addresses"))?;
         interface.listen(receiver.as_fd())?;
         if queues > 1 {
             let joined = sys::join(receiver.as_fd(), group);
             group = Some(joined.map_err(refused("spread flows over sockets"))?);
         }
-        opened.push(PacketQueue { sender, receiver, rings, mac: interface.own_mac(), mtu: interface.mtu });
+        opened.push(PacketQueue { sender, receiver, rings, mac, mtu: interface.mtu });
     }
     Ok(opened)
 }
@@ -135,6 +152,12 @@ impl PacketQueue {
         self.mtu
     }
 
+    /// The two sockets, the one that sends first: for [`PacketLink::reopen`], in another process perhaps.
+    #[must_use]
+    pub fn into_descriptors(self) -> [OwnedFd; 2] {
+        [self.sender, self.receiver]
+    }
+
     /// Opens the queue in the calling thread, which keeps it.
     ///
     /// # Errors
@@ -158,6 +181,7 @@ impl PacketQueue {
             tx: TxRing::new(tx, sender),
             rx: RxRing::new(rx, receiver),
             config,
+            rings,
             mac,
             mtu,
             counters: LinkCounters::default(),
@@ -170,12 +194,25 @@ pub struct PacketLink {
     tx: TxRing<OwnedFd>,
     rx: RxRing,
     config: PacketConfig,
+    rings: Rings,
     mac: [u8; 6],
     mtu: u16,
     counters: LinkCounters,
 }
 
 impl PacketLink {
+    /// Puts other sockets behind the link, of a [`PacketQueue`] with rings of the same size and the same hardware address,
+    /// on an interface that came back. What waited in the old rings is gone; counters go on.
+    ///
+    /// # Errors
+    /// The kernel maps no rings; the link is then as it was.
+    pub fn reopen(&mut self, [sender, receiver]: [OwnedFd; 2], mtu: u16) -> Result<(), PacketError> {
+        let queue = PacketQueue { sender, receiver, rings: self.rings, mac: self.mac, mtu };
+        let counters = self.counters;
+        *self = Self { counters, ..queue.open(self.config)? };
+        Ok(())
+    }
+
     /// What was asked of the kernel so far.
     #[must_use]
     pub fn calls(&self) -> RingCounters {

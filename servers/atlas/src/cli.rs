@@ -124,6 +124,9 @@ no privilege. Takes the options of `serve`.")]
     /// Say what this machine offers, which link would be chosen and why, and what stands in the way
     #[command(long_about = DOCTOR_LONG)]
     Doctor(DoctorArgs),
+    /// What a server starts beside itself
+    #[command(hide = true)]
+    Monitor(Box<ServeArgs>),
     /// Make a signed URL
     #[command(long_about = "\
 Prints the path and query of a URL that a server with the same key lets through until it expires. With --directory the \

@@ -13,9 +13,10 @@ mod file;
 
 use atlas::Settings;
 use clap::Args;
+use control::Opener;
 use core::fmt;
 use core::time::Duration;
-use host::{FRAMES_MIN, PoolChoice};
+use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -153,6 +154,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", help_heading = "Operation")]
     pub(crate) signing_key: Vec<PathBuf>,
 
+    /// Give up privileges once everything is open, and leave opening to a small monitor: on or off [default: on]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
+          value_parser = switch, help_heading = "Privileges")]
+    #[serde(deserialize_with = "file::switch")]
+    pub(crate) confine: Option<bool>,
+    /// What becomes of a system call that a thread has no use for: enforce (it ends the process), log or off
+    /// [default: enforce]
+    #[arg(long, value_name = "MODE", help_heading = "Privileges")]
+    pub(crate) seccomp: Option<Seccomp>,
+
     /// Run inside a user and network namespace: auto, always or never [default: auto, when not root]
     ///
     /// Needs no privilege. Ports of the loopback interface outside are forwarded to the server inside.
@@ -209,6 +220,8 @@ impl Options {
             drain_seconds,
             rescan_seconds,
             signing_key,
+            confine,
+            seccomp,
             namespace,
             forward_http,
             forward_https,
@@ -251,6 +264,8 @@ impl Options {
             drain_seconds: drain_seconds.or(below.drain_seconds),
             rescan_seconds: rescan_seconds.or(below.rescan_seconds),
             signing_key: if signing_key.is_empty() { below.signing_key } else { signing_key },
+            confine: confine.or(below.confine),
+            seccomp: seccomp.or(below.seccomp),
             namespace: namespace.or(below.namespace),
             forward_http: forward_http.or(below.forward_http),
             forward_https: forward_https.or(below.forward_https),
@@ -308,6 +323,8 @@ pub(crate) struct Config {
     pub(crate) rescan: Option<Duration>,
     /// Keys for signed URLs.
     pub(crate) signing_keys: Vec<PathBuf>,
+    /// What is given up once everything is open.
+    pub(crate) policy: Policy,
     /// Whether to run inside a namespace.
     pub(crate) namespace: Namespace,
     /// The loopback port for HTTP; `None`: the default, or a free one.
@@ -370,9 +387,13 @@ impl core::error::Error for ConfigError {
 
 impl Config {
     /// What the command line and the file, if there is one, amount to.
-    pub(crate) fn load(options: Options, file: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(
+        options: Options,
+        file: Option<&Path>,
+        opener: &dyn Opener,
+    ) -> Result<Self, ConfigError> {
         let options = match file {
-            Some(path) => options.over(file::read(path)?),
+            Some(path) => options.over(file::read(path, opener)?),
             None => options,
         };
         Self::resolve(options)
@@ -473,11 +494,25 @@ impl Config {
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
             signing_keys: options.signing_key,
+            policy: Policy {
+                confine: options.confine.unwrap_or(true),
+                seccomp: options.seccomp.unwrap_or_default(),
+            },
             namespace: options.namespace.unwrap_or(Namespace::Auto),
             forward_http: options.forward_http,
             forward_https: options.forward_https,
             service: options.service.unwrap_or_default(),
         })
+    }
+
+    /// The files that these options name, beside the configuration file itself.
+    pub(crate) fn named(&self) -> Named {
+        let certificate = self.certificate.iter().flat_map(|files| [&files.chain, &files.key]);
+        let append = match &self.access_log {
+            LogChoice::File(path) => vec![path.clone()],
+            LogChoice::Off | LogChoice::Stdout => Vec::new(),
+        };
+        Named { read: certificate.chain(&self.signing_keys).cloned().collect(), append }
     }
 
     /// The options in which `new` differs and which only a restart changes.
@@ -505,6 +540,7 @@ impl Config {
         compare("pcap", self.capture == new.capture);
         compare("log-level", self.log_level == new.log_level);
         compare("rescan-seconds", self.rescan == new.rescan);
+        compare("confine or seccomp", self.policy == new.policy);
         compare("namespace", self.namespace == new.namespace);
         compare("forward-http", self.forward_http == new.forward_http);
         compare("forward-https", self.forward_https == new.forward_https);

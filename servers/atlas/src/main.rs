@@ -18,13 +18,16 @@ mod stats;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
 use cli::{Cli, Command, DoctorArgs, ServeArgs};
 use config::{Config, LogLevel};
-use control::Outcome;
+use confine::{Files, Kind};
+use control::{Directly, Outcome};
+use host::Named;
 use server::Atlas;
 use start::{StartError, Started};
 use stats::Stats;
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve(*arguments),
         Command::Check(arguments) => check(*arguments),
         Command::Doctor(arguments) => doctor(arguments),
+        Command::Monitor(arguments) => monitor(*arguments),
         Command::Sign(arguments) => match sign::sign(&arguments) {
             Ok(url) => print(&url),
             Err(error) => refuse(&error, NOT_STARTED),
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
 
 fn serve(arguments: ServeArgs) -> ExitCode {
     let ServeArgs { config: file, options } = arguments;
-    let config = match Config::load(options.clone(), file.as_deref()) {
+    let config = match Config::load(options.clone(), file.as_deref(), &Directly) {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
@@ -79,11 +83,19 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         secure,
         forwarder,
         keep,
+        keeper,
+        monitor,
         facts,
         urls,
         report,
         site,
     } = started;
+    // This thread's own turn: everything that needs a privilege is open, and whoever is to keep one has been started.
+    let files = Files { read: vec![content.as_fd()], ..Files::default() };
+    let confinement = match config.policy.apply(Kind::Control, files) {
+        Ok(confinement) => confinement,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
     let plan = control::Plan {
         signals,
         bell,
@@ -94,8 +106,22 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         rescan: config.rescan,
     };
     let stats = config.stats.then(|| Stats::new(Instant::now()));
-    let mut atlas =
-        Atlas { options, file, config, content, secure, site, forwarder, facts, urls, report, stats };
+    let mut atlas = Atlas {
+        options,
+        file,
+        config,
+        content,
+        secure,
+        site,
+        forwarder,
+        keeper,
+        monitor,
+        confinement,
+        facts,
+        urls,
+        report,
+        stats,
+    };
     let outcome = control::run(plan, ports, &mut atlas);
     // The forwarder first: it has clients of workers that are gone.
     drop(atlas);
@@ -114,8 +140,29 @@ fn serve(arguments: ServeArgs) -> ExitCode {
     }
 }
 
+/// Opens what the server has given up the right to open. Started by a server, and of no use to anybody else.
+fn monitor(arguments: ServeArgs) -> ExitCode {
+    let ServeArgs { config: file, options } = arguments;
+    let load = || Config::load(options.clone(), file.as_deref(), &Directly);
+    let config = match load() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    log_to_stderr(config.log_level);
+    let attended = host::attend(config.policy, || {
+        // Of a file that is broken the server reads what is wrong with it.
+        let mut named = load().map_or_else(|_| Named::default(), |config| config.named());
+        named.read.extend(file.clone());
+        named
+    });
+    match attended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error, FAILED),
+    }
+}
+
 fn check(arguments: ServeArgs) -> ExitCode {
-    let checked = Config::load(arguments.options, arguments.config.as_deref())
+    let checked = Config::load(arguments.options, arguments.config.as_deref(), &Directly)
         .map_err(StartError::from)
         .and_then(|config| start::check(&config));
     match checked {

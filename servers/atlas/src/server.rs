@@ -1,10 +1,12 @@
 //! Atlas, as control sees it: what is told when it is ready, what a reload reads, what a line of a log is.
 
 use atlas::{AccessRecord, AtlasService, LogFormat};
-use control::{Event, Figure, Reloaded, Server, Status};
+use confine::Confinement;
+use control::{Directly, Event, Figure, Opener, Reloaded, Server, Status};
 use dma::Pages;
-use host::{Facts, Forwarder, Tenant};
+use host::{Facts, Forwarder, Keeper, Monitor, Tenant};
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
@@ -40,6 +42,12 @@ pub(crate) struct Atlas {
     pub(crate) site: atlas::Snapshot,
     /// From the loopback interface, when we are inside a namespace.
     pub(crate) forwarder: Option<Forwarder>,
+    /// Who looks after the link.
+    pub(crate) keeper: Keeper,
+    /// Who opens what we no longer may.
+    pub(crate) monitor: Option<Monitor>,
+    /// What control itself gave up.
+    pub(crate) confinement: Option<Confinement>,
     /// What the workers got.
     pub(crate) facts: Receiver<Facts>,
     /// Where clients find us.
@@ -78,7 +86,8 @@ impl Server for Atlas {
     fn on_ready(&mut self) {
         let facts: Vec<_> = self.facts.try_iter().collect();
         let mut text = format!("atlas {} on Linux {}\n", env!("CARGO_PKG_VERSION"), kernel());
-        for (heading, line) in self.report.drain(..).chain(describe(&facts)) {
+        let privileges = self.privileges(&facts);
+        for (heading, line) in self.report.drain(..).chain(describe(&facts)).chain([privileges]) {
             text.push_str(&format!("  {heading:<11} {line}\n"));
         }
         for problem in &self.content.catalogue().problems {
@@ -101,7 +110,7 @@ impl Server for Atlas {
 
     fn reload(&mut self) -> Reloaded<Snapshot> {
         let mut events = Events::default();
-        match Config::load(self.options.clone(), self.file.as_deref()) {
+        match Config::load(self.options.clone(), self.file.as_deref(), self.opener()) {
             Ok(config) => {
                 let fixed = self.config.fixed_differences(&config);
                 if !fixed.is_empty() {
@@ -172,6 +181,27 @@ impl Server for Atlas {
         }
     }
 
+    fn opener(&self) -> &dyn Opener {
+        self.monitor.as_ref().map_or(&Directly, |monitor| monitor)
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.monitor.iter().map(AsFd::as_fd).chain([self.keeper.as_fd()]).collect()
+    }
+
+    fn on_wake(&mut self, status: Status, now: Instant) -> Result<(), String> {
+        if status == Status::Stopping {
+            // The device goes with the workers, as it should.
+            return Ok(());
+        }
+        if self.monitor.as_mut().is_some_and(|monitor| !monitor.is_alive()) {
+            self.monitor = None;
+            return Err("the monitor is gone: nothing could be reloaded, and no link recovered".to_owned());
+        }
+        self.keeper.look(self.monitor.as_ref(), now);
+        Ok(())
+    }
+
     fn figures(&self) -> Vec<Figure> {
         let catalogue = self.content.catalogue();
         let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
@@ -204,9 +234,24 @@ impl Server for Atlas {
 }
 
 impl Atlas {
+    /// What holds, for people.
+    fn privileges(&self, facts: &[Facts]) -> (&'static str, String) {
+        let (Some(control), Some(monitor)) = (self.confinement, &self.monitor) else {
+            return ("privileges", "kept: --confine is off".to_owned());
+        };
+        let workers = facts.first().and_then(|facts| facts.confinement);
+        let mut line = format!("workers and control {control}");
+        if let Some(workers) = workers.filter(|workers| *workers != control) {
+            line = format!("control {control}; workers {workers}");
+        }
+        line.push_str(&format!("; monitor {} opens links and named files", monitor.id()));
+        ("privileges", line)
+    }
+
     fn reload_certificate(&mut self, events: &mut Events) {
+        let opener: &dyn Opener = self.monitor.as_ref().map_or(&Directly, |monitor| monitor);
         let (Some(secure), Some(files)) = (&mut self.secure, &self.config.certificate) else { return };
-        match secure.reload(files) {
+        match secure.reload(files, opener) {
             Ok(true) => events.info(format!("tls: {}", secure.description())),
             Ok(false) => {}
             Err(error) => events.error(format!("tls: {error}; the certificate in force stays")),
@@ -220,7 +265,7 @@ impl Atlas {
 
     fn renew_site(&mut self, events: &mut Events) {
         let logged = self.config.access_log != LogChoice::Off;
-        let site = content::settings(&self.config.service, &self.config.signing_keys, logged)
+        let site = content::settings(&self.config.service, &self.config.signing_keys, logged, self.opener())
             .and_then(|settings| self.content.site(settings));
         match site {
             Ok(site) => self.site = site,
@@ -271,7 +316,7 @@ fn kernel() -> String {
 
 /// What the machine gave the workers. They are all alike, so one speaks for all.
 fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
-    let Some(Facts { pages, ring, packets }) = facts.first() else { return Vec::new() };
+    let Some(Facts { pages, ring, packets, confinement: _ }) = facts.first() else { return Vec::new() };
     let pages = match pages {
         Pages::Huge => "reserved huge pages",
         Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",

@@ -12,16 +12,18 @@
 pub(crate) mod content;
 pub(crate) mod secure;
 
+use confine::{ConfineError, Files, Kind};
 use control::{
-    AccessLog, Admin, AdminError, Capture, CaptureError, CapturePlan, ControlPort, Destination, SignalError,
-    Signals, Wake, mailbox,
+    AccessLog, Admin, AdminError, Capture, CaptureError, CapturePlan, ControlPort, Destination, Directly,
+    SignalError, Signals, Wake, mailbox,
 };
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use host::{
-    Asked, Choice, Choices, Facts, Forwarder, Keep, Machine, NamespaceError, Network, NetworkError, Report,
-    Route, TooLittle, Transport, Wanted, namespace,
+    Asked, Choice, Choices, Facts, Forwarder, Keep, Keeper, Machine, Monitor, MonitorError, NamespaceError,
+    Network, NetworkError, Policy, Report, Route, TooLittle, Transport, Wanted, namespace,
 };
+use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ const REPORTS: usize = 4_096;
 /// The loopback ports that are forwarded, unless chosen otherwise.
 const FORWARD_HTTP: u16 = 8_080;
 const FORWARD_HTTPS: u16 = 8_443;
+/// What the monitor is called in a list of processes.
+const MONITOR_NAME: &str = "atlas-monitor";
 
 /// Why the server could not start: one line that says why and what to do.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub(crate) enum StartError {
     Signals(SignalError),
     Memory(TooLittle),
     Capture(CaptureError),
+    Monitor(MonitorError),
+    Confine(ConfineError),
     /// A port of the loopback interface is taken.
     Forward {
         address: SocketAddr,
@@ -89,6 +95,8 @@ impl fmt::Display for StartError {
             Self::Signals(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Capture(error) => error.fmt(f),
+            Self::Monitor(error) => error.fmt(f),
+            Self::Confine(error) => error.fmt(f),
             Self::Forward { address, option, source } => {
                 write!(f, "cannot open {address}: {source}; choose another port with {option}")
             }
@@ -122,6 +130,8 @@ impl core::error::Error for StartError {
             Self::Signals(error) => Some(error),
             Self::Memory(error) => Some(error),
             Self::Capture(error) => Some(error),
+            Self::Monitor(error) => Some(error),
+            Self::Confine(error) => Some(error),
             Self::Forward { source, .. } | Self::AccessLog { source, .. } | Self::System { source, .. } => {
                 Some(source)
             }
@@ -154,6 +164,8 @@ from_error!(
     Signals(SignalError),
     Memory(TooLittle),
     Capture(CaptureError),
+    Monitor(MonitorError),
+    Confine(ConfineError),
 );
 
 /// Control's end of a worker's mailbox.
@@ -175,6 +187,10 @@ pub(crate) struct Started {
     pub(crate) forwarder: Option<Forwarder>,
     /// The device, the program and the ports: as long as anything is served.
     pub(crate) keep: Keep,
+    /// Who looks after the link.
+    pub(crate) keeper: Keeper,
+    /// Who opens what we no longer may.
+    pub(crate) monitor: Option<Monitor>,
     /// What the workers got; one message each.
     pub(crate) facts: Receiver<Facts>,
     /// Where clients find us.
@@ -187,15 +203,20 @@ pub(crate) struct Started {
 pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     let machine = Machine::look();
     host::raise_file_limit();
-    let content = Content::open(&config.dir)?;
+    let policy = config.policy;
+    let content = policy.with_what_is_left(|| Content::open(&config.dir))??;
     // With addresses that are known, or a certificate that names its own, everything about TLS is checked before
     // anything is changed; a certificate of our own needs the addresses first.
     let given = match (&config.certificate, config.https) {
         (Some(files), Some(_)) => Some(Secure::new(Some(files), &[], config.key_log.as_deref())?),
         _ => None,
     };
-    let settings =
-        content::settings(&config.service, &config.signing_keys, config.access_log != LogChoice::Off)?;
+    let settings = content::settings(
+        &config.service,
+        &config.signing_keys,
+        config.access_log != LogChoice::Off,
+        &Directly,
+    )?;
     let site = content.site(settings)?;
     let inside = needs_namespace(config, &machine)?;
     let admin = open_admin(config.admin)?;
@@ -216,6 +237,12 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     };
     let network = Network::open(&survey, &wanted)?;
     let workers = network.choice.workers;
+    let mut keeper = Keeper::new(network.device.clone()).map_err(NetworkError::from)?;
+    // Last of what needs privileges, and before the first thread that has none.
+    let monitor = policy
+        .confine
+        .then(|| Monitor::start(MONITOR_NAME, &monitor_arguments(), &network.device, workers))
+        .transpose()?;
     let (pool, pool_note) = machine.pool(config.pool, workers)?;
     let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
     let mut secure = match (given, config.https) {
@@ -227,7 +254,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         }
         (None, None) => None,
     };
-    secure.iter_mut().try_for_each(Secure::write_secrets)?;
+    secure.iter_mut().try_for_each(|secure| secure.write_secrets(policy))?;
     let snapshot = Snapshot { service: site, secure: secure.as_ref().map(Secure::settings).transpose()? };
 
     let system = |attempt| move |source| StartError::System { attempt, source };
@@ -253,7 +280,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     report.splice(at..at, network.choice.reasons().into_iter().map(|reason| ("", reason)));
     report.extend(secure.as_ref().map(|secure| ("tls", secure.description())));
     let forwarder = if inside {
-        outside.forward(config, &addresses).map_err(system("start the forwarder"))?
+        outside.forward(config, &addresses, policy).map_err(system("start the forwarder"))?
     } else {
         None
     };
@@ -267,7 +294,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     }
     report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
     report.extend(access_log.as_ref().map(|log| ("access log", log.destination().to_string())));
-    let capture = open_capture(config.capture.as_ref(), &network.interface, workers)?;
+    let capture = open_capture(config.capture.as_ref(), &network.interface, workers, policy)?;
     report.extend(config.capture.as_ref().map(|choice| ("capture", choice.to_string())));
 
     let choices = Choices {
@@ -301,6 +328,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
             choices: choices.clone(),
             snapshot: snapshot.clone(),
             port: its,
+            orders: keeper.post(mine.bell()),
+            policy,
             facts: tell.clone(),
         };
         threads.push(host::spawn(plan).map_err(system("start a worker's thread"))?);
@@ -319,6 +348,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         site: snapshot.service,
         keep: network.keep,
         forwarder: forwarder.map(|(forwarder, _)| forwarder),
+        keeper,
+        monitor,
         facts,
         urls,
         report,
@@ -329,7 +360,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
 pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, StartError> {
     let machine = Machine::look();
     let content = Content::open(&config.dir)?;
-    let settings = content::settings(&config.service, &config.signing_keys, false)?;
+    let settings = content::settings(&config.service, &config.signing_keys, false, &Directly)?;
     content.site(settings)?;
     let mut report = vec![("directory", content.description())];
     let addresses: Vec<IpAddr> = config.addr.iter().map(|cidr| cidr.address).collect();
@@ -374,6 +405,16 @@ pub(crate) fn doctor(arguments: DoctorArgs) -> Result<Report, StartError> {
 /// What is asked of the machine.
 pub(crate) fn asked(config: &Config, inside: bool) -> Asked<'_> {
     Asked { link: &config.link, mode: config.address_mode, workers: config.workers, inside }
+}
+
+/// This process's own command line, for the monitor instead of the server.
+fn monitor_arguments() -> Vec<OsString> {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // Nothing can stand before the command that would look like it.
+    if let Some(command) = arguments.iter_mut().find(|argument| *argument == "serve") {
+        *command = "monitor".into();
+    }
+    arguments
 }
 
 fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartError> {
@@ -424,6 +465,7 @@ fn open_capture(
     choice: Option<&CaptureChoice>,
     interface: &str,
     workers: u16,
+    policy: Policy,
 ) -> Result<Option<Capture>, StartError> {
     let Some(CaptureChoice { file, filter, bytes_max, snap, at_start }) = choice else { return Ok(None) };
     let plan = CapturePlan {
@@ -435,7 +477,9 @@ fn open_capture(
         program: format!("atlas {}", env!("CARGO_PKG_VERSION")),
         links: vec![interface.to_owned(); usize::from(workers)],
     };
-    Ok(Some(Capture::open(plan)?))
+    let prepare =
+        move || policy.apply(Kind::Writer, Files::default()).map(drop).map_err(|error| error.to_string());
+    Ok(Some(Capture::open(plan, prepare)?))
 }
 
 /// Ports of the loopback interface, opened before we enter the namespace.
@@ -468,7 +512,12 @@ fn open_outside(config: &Config) -> Result<Outside, StartError> {
 
 impl Outside {
     /// Starts forwarding to the first of our addresses. Returns the URLs outside, too.
-    fn forward(self, config: &Config, addresses: &[IpAddr]) -> io::Result<Option<(Forwarder, Vec<String>)>> {
+    fn forward(
+        self,
+        config: &Config,
+        addresses: &[IpAddr],
+        policy: Policy,
+    ) -> io::Result<Option<(Forwarder, Vec<String>)>> {
         let Some(target) = addresses.first() else { return Ok(None) };
         let mut routes = Vec::new();
         let mut urls = Vec::new();
@@ -483,7 +532,7 @@ impl Outside {
         if routes.is_empty() {
             return Ok(None);
         }
-        Forwarder::start(routes).map(|forwarder| Some((forwarder, urls)))
+        Forwarder::start(routes, policy).map(|forwarder| Some((forwarder, urls)))
     }
 }
 
@@ -515,7 +564,7 @@ mod tests {
     fn config(change: impl FnOnce(&mut Options)) -> Config {
         let mut options = Options { dir: Some(".".into()), ..Options::default() };
         change(&mut options);
-        Config::load(options, None).unwrap()
+        Config::load(options, None, &Directly).unwrap()
     }
 
     fn machine(net_admin: bool) -> Machine {

@@ -1,6 +1,7 @@
 //! The configuration file: TOML in, [`Options`] or one line out.
 
 use clap::Args;
+use control::Opener;
 use core::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use std::path::{Path, PathBuf};
@@ -11,17 +12,13 @@ use super::{BadValue, ConfigError, Options};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads the file. Relative paths in it are relative to its directory.
-pub(super) fn read(path: &Path) -> Result<Options, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.into(), source };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(ConfigError::Syntax {
-            path: path.into(),
-            line: 1,
-            why: "longer than any configuration".to_owned(),
-        });
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+pub(super) fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
+    let syntax = |why: &str| ConfigError::Syntax { path: path.into(), line: 1, why: why.to_owned() };
+    let bytes = opener.read(path, FILE_BYTES_MAX).map_err(|source| match source.kind() {
+        std::io::ErrorKind::FileTooLarge => syntax("longer than any configuration"),
+        _ => ConfigError::Unreadable { path: path.into(), source },
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| syntax("not UTF-8"))?;
     let mut options = parse(&text).map_err(|error| error.in_file(path))?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let Options { dir, cert, key, key_log, pcap, signing_key, access_log, .. } = &mut options;
@@ -160,6 +157,8 @@ mod tests {
             key-log = "secrets.log"
             workers = 2
             pin = true
+            confine = "off"
+            seccomp = "log"
             frames = 1024
             memory = "1G"
             admin = 9000
@@ -229,7 +228,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("atlas.toml");
         std::fs::write(&path, "dir = \"video\"\ncert = \"/etc/chain.pem\"\naccess-log = \"log\"\n").unwrap();
-        let options = read(&path).unwrap();
+        let options = read(&path, &control::Directly).unwrap();
         assert_eq!(options.dir, Some(dir.join("video")));
         assert_eq!(options.cert, Some("/etc/chain.pem".into()));
         assert_eq!(options.access_log, Some(LogChoice::File(dir.join("log"))));

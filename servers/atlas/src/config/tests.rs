@@ -128,7 +128,8 @@ fn a_link_and_its_device_come_from_one_place() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Config::load(cli("video"), Some(Path::new("/nonexistent/atlas.toml"))).unwrap_err();
+    let error = Config::load(cli("video"), Some(Path::new("/nonexistent/atlas.toml")), &control::Directly)
+        .unwrap_err();
     assert!(error.to_string().starts_with("cannot read /nonexistent/atlas.toml: "), "{error}");
 }
 

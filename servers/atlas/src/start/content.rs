@@ -1,6 +1,7 @@
 //! The served directory: opened once, scanned again when it changes.
 
 use atlas::{Catalogue, ScanLimits, Settings, SettingsError, Site};
+use control::Opener;
 use core::fmt;
 use core::time::Duration;
 use http::signature::{Key, KeyError};
@@ -8,7 +9,7 @@ use platform::RootId;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::time::{Instant, SystemTime};
 
 /// Directories whose change is noticed without being asked.
 const WATCHED_MAX: usize = 1_000;
+/// A file of more than this is no key.
+const KEY_BYTES_MAX: u64 = 64 << 10;
 /// Scanning may take one part in so many of control's time.
 const SCAN_SHARE: u32 = 50;
 
@@ -56,7 +59,14 @@ impl fmt::Display for ContentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { dir, source } => {
-                write!(f, "cannot read the directory {}: {source}", dir.display())
+                write!(f, "cannot read the directory {}: {source}", dir.display())?;
+                if source.kind() == io::ErrorKind::PermissionDenied {
+                    f.write_str(
+                        "; it is served without root's right to read what belongs to others: let this user read it, or \
+                         keep that right with --confine=off",
+                    )?;
+                }
+                Ok(())
             }
             Self::NotADirectory { dir } => {
                 write!(f, "{} is not a directory; give the one that holds it", dir.display())
@@ -185,6 +195,13 @@ impl Content {
     }
 }
 
+/// The directory itself.
+impl AsFd for Content {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
 fn mtime(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
@@ -194,10 +211,13 @@ pub(crate) fn settings(
     base: &Settings,
     key_files: &[PathBuf],
     access_log: bool,
+    opener: &dyn Opener,
 ) -> Result<Settings, ContentError> {
     let mut settings = base.clone();
     for (index, path) in key_files.iter().enumerate() {
-        let text = std::fs::read_to_string(path)
+        let text = opener
+            .read(path, KEY_BYTES_MAX)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
             .map_err(|source| ContentError::Key { path: path.clone(), source })?;
         let key = text.trim();
         Key::new(key.as_bytes()).map_err(|source| ContentError::BadKey { path: path.clone(), source })?;
@@ -265,13 +285,15 @@ mod tests {
         fs::write(&path, "  a key of some length  \n").unwrap();
         let old = atlas::settings::Secret::new("the older key of all".to_owned());
         let base = Settings { signing_keys: vec![old.clone()], ..Settings::default() };
-        let settings = settings(&base, &[path], true).unwrap();
+        let settings = settings(&base, &[path], true, &control::Directly).unwrap();
         let new = atlas::settings::Secret::new("a key of some length".to_owned());
         assert_eq!(settings.signing_keys, [new, old]);
         fs::write(dir.0.join("short"), "short\n").unwrap();
-        let line = super::settings(&base, &[dir.0.join("short")], true).unwrap_err().to_string();
+        let line =
+            super::settings(&base, &[dir.0.join("short")], true, &control::Directly).unwrap_err().to_string();
         assert!(line.contains("short: a signing key has 5 bytes; it needs 16"), "{line}");
-        let line = super::settings(&base, &[dir.0.join("none")], true).unwrap_err().to_string();
+        let line =
+            super::settings(&base, &[dir.0.join("none")], true, &control::Directly).unwrap_err().to_string();
         assert!(line.contains("none"), "{line}");
     }
 }

@@ -1,9 +1,11 @@
 //! What the TLS port needs: a certificate, ticket keys, and a place for secrets when somebody wants to read them.
 
-use control::{Certificate, CertificateError};
+use confine::{Files, Kind};
+use control::{Certificate, CertificateError, Directly, Opener};
 use core::fmt;
 use core::net::IpAddr;
 use handshake::{Certificates, SecretLog, ServerOptions, ServerSettings, SettingsError, Ticketing};
+use host::Policy;
 use rustls::crypto::CryptoProvider;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -78,7 +80,7 @@ impl Secure {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let modified = files.and_then(modified);
         let certificate = match files {
-            Some(files) => load(files, &provider)?,
+            Some(files) => load(files, &provider, &Directly)?,
             None => Certificate::self_signed(&names(addresses), SystemTime::now(), &provider)
                 .map_err(SecureError::Certificate)?,
         };
@@ -89,8 +91,8 @@ impl Secure {
 
     /// From now on secrets are written, if they are wanted. Starts a thread: to be called inside the namespace that the
     /// process is to be in.
-    pub(crate) fn write_secrets(&mut self) -> Result<(), SecureError> {
-        self.unwritten.take().map_or(Ok(()), Unwritten::start)
+    pub(crate) fn write_secrets(&mut self, policy: Policy) -> Result<(), SecureError> {
+        self.unwritten.take().map_or(Ok(()), |unwritten| unwritten.start(policy))
     }
 
     /// What handshakes need from now on.
@@ -107,10 +109,14 @@ impl Secure {
     }
 
     /// Reads the certificate again. Returns whether it is another one; when it cannot be used the old one stays.
-    pub(crate) fn reload(&mut self, files: &CertificateFiles) -> Result<bool, SecureError> {
+    pub(crate) fn reload(
+        &mut self,
+        files: &CertificateFiles,
+        opener: &dyn Opener,
+    ) -> Result<bool, SecureError> {
         // Noted first: a broken file is told once, not with every look.
         self.modified = modified(files);
-        let certificate = load(files, &self.provider)?;
+        let certificate = load(files, &self.provider, opener)?;
         let changed = !certificate.is_same(&self.certificate);
         self.certificate = certificate;
         Ok(changed)
@@ -138,8 +144,13 @@ impl Secure {
     }
 }
 
-fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certificate, SecureError> {
-    Certificate::load(&files.chain, &files.key, SystemTime::now(), provider).map_err(SecureError::Certificate)
+fn load(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+    opener: &dyn Opener,
+) -> Result<Certificate, SecureError> {
+    Certificate::load(opener, &files.chain, &files.key, SystemTime::now(), provider)
+        .map_err(SecureError::Certificate)
 }
 
 fn modified(files: &CertificateFiles) -> Option<(SystemTime, SystemTime)> {
@@ -193,9 +204,13 @@ struct Unwritten {
 
 impl Unwritten {
     /// Starts the thread that writes them, until nobody has a line any more.
-    fn start(self) -> Result<(), SecureError> {
+    fn start(self, policy: Policy) -> Result<(), SecureError> {
         let Self { path, mut file, waiting } = self;
         let write = move || {
+            if let Err(error) = policy.apply(Kind::Writer, Files::default()) {
+                tracing::error!("no secrets are written: {error}");
+                return;
+            }
             for line in waiting {
                 write(&mut file, &line);
             }
@@ -249,7 +264,7 @@ mod tests {
         let before = secure.certificate().chain().to_vec();
         let nowhere =
             CertificateFiles { chain: "/nonexistent/c.pem".into(), key: "/nonexistent/k.pem".into() };
-        let line = secure.reload(&nowhere).unwrap_err().to_string();
+        let line = secure.reload(&nowhere, &Directly).unwrap_err().to_string();
         assert!(line.contains("/nonexistent/c.pem"), "{line}");
         assert_eq!(secure.certificate().chain(), before);
     }
@@ -261,7 +276,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let (log, unwritten) = KeyLog::open(&path).unwrap();
-        unwritten.start().unwrap();
+        unwritten.start(Policy::NOTHING).unwrap();
         log.log("CLIENT_RANDOM", &[0xab, 0x01], &[0x0c]);
         let written = || std::fs::read_to_string(&path).unwrap();
         for _ in 0..1_000 {
