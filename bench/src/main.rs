@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod drain;
+mod load;
 mod memory;
 mod memory_peer;
 mod middlebox;
@@ -48,7 +49,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 7] = [
+const BENCHES: [(&str, &str, Bench); 8] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -69,6 +70,11 @@ const BENCHES: [(&str, &str, Bench); 7] = [
         "tap-nginx",
         "over TAP to a kernel client, beside nginx over veth in the same run (needs root)",
         tap::beside_nginx,
+    ),
+    (
+        "load-wrk",
+        "requests per CPU-second of the client, lab load beside wrk, 300 KB objects (needs root)",
+        load::beside_wrk,
     ),
     (
         "middlebox",
