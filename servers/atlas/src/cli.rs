@@ -1,10 +1,12 @@
 //! The command line, and its manual.
 
 use clap::{Args, Parser, Subcommand};
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::path::PathBuf;
 
-use crate::config::{AddressMode, InterfaceName, LinkChoice, Options};
+use crate::config::{ADMIN_PORT, AddressMode, AdminChoice, InterfaceName, LinkChoice, Options};
+use crate::look::AdminPort;
 
 const ABOUT: &str = "Video from disk, clocked by TCP";
 
@@ -99,6 +101,24 @@ EXIT STATUS
   1   It failed while it ran.
   2   It could not start: one line says why and what to do about it.";
 
+const SS_LONG: &str = "\
+Lists the connections of a running server: its own TCP's, which `ss` does not know. It is asked through the admin port, \
+a page at a time, so that its workers hardly notice.
+
+Times are in milliseconds, everything else is in bytes.";
+
+const SS_AFTER_LONG: &str = "\
+EXAMPLES
+    atlas ss state established dst 198.51.100.7
+    atlas ss object /films/ --json | jq '.[].srtt_us'";
+
+const TOP_LONG: &str = "\
+Watches a running server in a terminal of 80 by 24 or more: throughput, connections, requests, retransmissions, disk, \
+frames, workers, and the connections that matter most. A server that goes away is waited for.
+
+Keys: q quits, p pauses, b r t c sort connections by throughput, bytes sent again, round trip or congestion window, \
++ and - change how often it looks.";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -132,6 +152,60 @@ no privilege. Takes the options of `serve`.")]
 Prints the path and query of a URL that a server with the same key lets through until it expires. With --directory the \
 signature is good for everything beside and below PATH, which is what the segments of a playlist need.")]
     Sign(SignArgs),
+    /// List the connections of a running server
+    #[command(long_about = SS_LONG, after_long_help = SS_AFTER_LONG)]
+    Ss(SsArgs),
+    /// Watch a running server
+    #[command(long_about = TOP_LONG)]
+    Top(TopArgs),
+}
+
+/// Which running server is meant.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct AdminArgs {
+    /// Where its admin port is: PORT (on 127.0.0.1) or ADDRESS:PORT [default: 9464]
+    #[arg(long, value_name = "WHERE", value_parser = admin_port)]
+    admin: Option<SocketAddr>,
+}
+
+impl AdminArgs {
+    pub(crate) fn port(self) -> AdminPort {
+        AdminPort(self.admin.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))))
+    }
+}
+
+/// What `ss` takes.
+#[derive(Args, Debug)]
+pub(crate) struct SsArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// Write one JSON array instead
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// One line for each connection
+    #[arg(long, short = 'O')]
+    pub(crate) oneline: bool,
+    /// Only those: state ESTAB, src or dst ADDRESS[:PORT], sport or dport PORT, object PART; all of it must hold
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+}
+
+/// What `top` takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// Look so often [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s", hide_default_value = true)]
+    pub(crate) interval: Duration,
+}
+
+fn admin_port(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<AdminChoice>() {
+        Ok(AdminChoice::At(address)) if address.port() > 0 => Ok(address),
+        Ok(_) => Err("a server without an admin port cannot be asked".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What `serve` and `check` take.

@@ -10,10 +10,13 @@
 
 mod cli;
 mod config;
+mod look;
 mod server;
 mod sign;
+mod ss;
 mod start;
 mod stats;
+mod top;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
@@ -29,6 +32,7 @@ use confine::{Files, Kind};
 use control::{Directly, Outcome};
 use host::Named;
 use server::Atlas;
+use ss::SsError;
 use start::{StartError, Started};
 use stats::Stats;
 
@@ -56,6 +60,17 @@ fn main() -> ExitCode {
         Command::Sign(arguments) => match sign::sign(&arguments) {
             Ok(url) => print(&url),
             Err(error) => refuse(&error, NOT_STARTED),
+        },
+        Command::Ss(arguments) => match ss::ss(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever has read enough need not be told.
+            Err(SsError::Unread) => ExitCode::from(FAILED),
+            Err(error @ SsError::Filter(_)) => refuse(&error, NOT_STARTED),
+            Err(error @ SsError::Look(_)) => refuse(&error, FAILED),
+        },
+        Command::Top(arguments) => match top::top(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error, FAILED),
         },
     }
 }
