@@ -9,14 +9,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod beside;
 mod drain;
+mod levers;
 mod load;
 mod memory;
 mod memory_peer;
 mod middlebox;
 mod nginx;
 mod report;
-mod tap;
+mod served;
 mod world;
 
 use drain::Complaint;
@@ -49,7 +51,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 8] = [
+const BENCHES: [(&str, &str, Bench); 11] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -69,7 +71,22 @@ const BENCHES: [(&str, &str, Bench); 8] = [
     (
         "tap-nginx",
         "over TAP to a kernel client, beside nginx over veth in the same run (needs root)",
-        tap::beside_nginx,
+        beside::tap,
+    ),
+    (
+        "packet-nginx",
+        "over a packet socket's rings on veth, beside nginx over veth in the same run (needs root)",
+        beside::packet,
+    ),
+    (
+        "levers-tap",
+        "over TAP: superframes of several records, io_uring batches, BIG TCP, each on and off (needs root)",
+        levers::tap_levers,
+    ),
+    (
+        "levers-packet",
+        "over rings on veth: several records, sealing into slots, the number of slots (needs root)",
+        levers::packet_levers,
     ),
     (
         "load-wrk",

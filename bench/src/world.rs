@@ -104,7 +104,7 @@ pub(crate) fn service() -> Result<AtlasService, Complaint> {
 
 /// An engine at `address`, of a pool of `layout`.
 pub(crate) fn engine<L: Link, D: Disk>(
-    address: Ipv4Addr,
+    address: IpAddr,
     (link, disk, pool): (L, D, Pool),
     secure: ServerSettings,
     reads_max: u32,
@@ -112,7 +112,8 @@ pub(crate) fn engine<L: Link, D: Disk>(
     let capabilities = link.capabilities();
     let mut interface = InterfaceConfig::new(MacAddr(capabilities.mac));
     interface.mtu = capabilities.mtu;
-    interface.addresses.push(Address { ip: IpAddr::V4(address), prefix_len: 24 });
+    let prefix_len = if address.is_ipv4() { 24 } else { 64 };
+    interface.addresses.push(Address { ip: address, prefix_len });
     let mut config = Config::new(interface);
     config.reads_max = reads_max;
     let parts = EngineParts {
@@ -146,7 +147,7 @@ pub(crate) fn over_memory(is_secure: bool, look: Look) -> Result<(MemoryEngine, 
         },
     );
     let (chain, key) = certificate()?;
-    let engine = engine(SERVER, (ours, disk, pool()?), secure(&chain, &key)?, MEMORY_READS_MAX)?;
+    let engine = engine(IpAddr::V4(SERVER), (ours, disk, pool()?), secure(&chain, &key)?, MEMORY_READS_MAX)?;
     let target = Target {
         local: CLIENT,
         server: SERVER,

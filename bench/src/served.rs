@@ -1,25 +1,26 @@
-//! Over TAP to a kernel client, beside nginx over veth in the same run.
+//! A server on one core and a kernel client on the other: our engine over a device, or nginx over veth.
 //!
 //! ```text
 //!   core 0   the server: our engine, or nginx's only worker, and whatever the kernel does on its behalf
-//!   core 1   the client: drain, and the client's receive processing (rps_cpus, the same for both servers)
+//!   core 1   the client: drain, and the client's receive processing (rps_cpus, the same for every server)
 //! ```
 //!
 //! *Gb/s per server core* is Gb/s of objects divided by the busy share of core 0, softirq included. Machine CPU seconds
 //! per GB stand beside it: the client costs the same against either server, so the difference is the servers'.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
 use disk_memory::{MemoryDisk, MemoryDiskConfig, Object};
 use disk_uring::{DiskUring, UringConfig};
-use link_tap::{TapDevice, TapLink, TapSetup};
-use platform::{Disk, RootId};
+use link_packet::{PacketConfig, Rings};
+use link_tap::{TapDevice, TapSetup};
+use platform::{Disk, Link, RootId};
 use serde_json::{Value, json};
 use testbed::cpu::{Busy, pin};
 use testbed::{Namespace, path};
@@ -27,22 +28,23 @@ use vnet::VnetConfig;
 
 use crate::Effort;
 use crate::drain::{Complaint, Drain, Expected, Load};
-use crate::nginx::{Nginx, Reading, chroot, configuration};
-use crate::report::{Report, Spread};
+use crate::nginx::{Nginx, Reading, chroot};
+use crate::report::Spread;
 use crate::world::{self, BenchEngine, OBJECT_BYTES};
 
-const SERVER_CORE: usize = 0;
+pub(crate) const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
-const CONNECTIONS: usize = 100;
+pub(crate) const CONNECTIONS: usize = 100;
 /// Enough that nobody's disk cache helps, and little enough to be made in seconds: 600 MB.
 const OBJECTS: usize = 2_000;
 /// As the server's default.
 const FILE_READS_MAX: u32 = 32;
 const ROOT: RootId = RootId(0);
+const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xb, 0, 0, 0, 0, 0, 2);
 
 /// Where our engine's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+pub(crate) enum Source {
     /// The files, by O_DIRECT.
     Files,
     /// A disk in memory. Its bytes come from a block that stays in the cache, the nearest a CPU comes to DMA: an
@@ -50,31 +52,54 @@ enum Source {
     Memory,
 }
 
-/// One comparison of the issue.
-struct Contest {
-    name: &'static str,
-    secure: bool,
-    ours: Source,
-    theirs: Reading,
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job {
+    pub(crate) secure: bool,
+    pub(crate) ipv6: bool,
+    pub(crate) source: Source,
 }
 
-const CONTESTS: [Contest; 4] = [
-    Contest { name: "tls-disk", secure: true, ours: Source::Files, theirs: Reading::Direct },
-    Contest { name: "tls-memory", secure: true, ours: Source::Memory, theirs: Reading::Cached },
-    Contest { name: "plain-disk", secure: false, ours: Source::Files, theirs: Reading::Direct },
-    Contest { name: "plain-memory", secure: false, ours: Source::Memory, theirs: Reading::Cached },
-];
+/// What our engine reaches its client over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Over {
+    /// A TAP device, whose kernel is the client's.
+    Tap(VnetConfig),
+    /// Rings on one end of a veth pair, the client at the other. The kernel copies what leaves, for veth cannot read out
+    /// of a ring.
+    Packet(Rings, PacketConfig),
+}
+
+/// What all runs share.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    root: PathBuf,
+    certificate: (String, String),
+    pub(crate) effort: Effort,
+}
+
+impl Stage {
+    /// Makes the objects, and installs nginx the first time.
+    pub(crate) fn new(effort: Effort) -> Result<Self, Complaint> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("needs root, for namespaces and devices: run it with sudo".into());
+        }
+        let root = chroot()?;
+        make_objects(&root.join("bench"))?;
+        Ok(Self { root, certificate: world::certificate()?, effort })
+    }
+}
 
 /// What a server gave in one run.
 #[derive(Clone, Copy, Debug)]
-struct Score {
+pub(crate) struct Score {
     gbit_per_s: f64,
     core: f64,
     machine_seconds_per_gb: f64,
 }
 
 impl Score {
-    fn per_core(self) -> f64 {
+    pub(crate) fn per_core(self) -> f64 {
         self.gbit_per_s / self.core
     }
 }
@@ -130,39 +155,8 @@ fn make_objects(directory: &Path) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// Our own contests with nginx, one after the other.
-pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Complaint> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("needs root, for namespaces and devices: run it with sudo".into());
-    }
-    let root = chroot()?;
-    let directory = root.join("bench");
-    make_objects(&directory)?;
-    let certificate = world::certificate()?;
-    for contest in &CONTESTS {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        // Interleaved: the machine's speed drifts, and both are to drift with it.
-        for _ in 0..effort.runs {
-            ours.push(run_ours(contest, effort, &directory, &certificate)?);
-            theirs.push(run_nginx(contest, effort, &root, &certificate)?);
-        }
-        let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours.per_core() / theirs.per_core());
-        let ratio = Spread::of(ratios);
-        let detail = json!({
-            "ratio": ratio.json(),
-            "ours": scores(&ours),
-            "nginx": scores(&theirs),
-            "nginx_configuration": configuration(SERVER_CORE, contest.theirs),
-            "connections": CONNECTIONS,
-            "object_bytes": OBJECT_BYTES,
-            "runs": effort.runs,
-        });
-        report.result(&format!("tap-nginx/{}", contest.name), ratio.median, "ratio", &detail);
-    }
-    Ok(())
-}
-
-fn scores(scores: &[Score]) -> Value {
+/// Spreads of what some runs gave.
+pub(crate) fn scores(scores: &[Score]) -> Value {
     let spread = |field: fn(&Score) -> f64| Spread::of(scores.iter().map(field)).json();
     json!({
         "gbit_per_s": spread(|score| score.gbit_per_s),
@@ -173,23 +167,17 @@ fn scores(scores: &[Score]) -> Value {
 }
 
 /// The load, from inside `namespace`, while a server runs.
-fn measure(
-    namespace: &Namespace,
-    contest: &Contest,
-    server: Ipv4Addr,
-    effort: Effort,
-    source: Source,
-) -> Result<Score, Complaint> {
+fn measure(namespace: &Namespace, job: Job, server: IpAddr, effort: Effort) -> Result<Score, Complaint> {
     namespace.enter()?;
     pin(CLIENT_CORE);
     let load = Load {
-        server: SocketAddr::new(IpAddr::V4(server), if contest.secure { 443 } else { 80 }),
-        secure: contest.secure,
+        server: SocketAddr::new(server, if job.secure { 443 } else { 80 }),
+        secure: job.secure,
         paths: (0..OBJECTS).map(object_path).collect(),
         object_bytes: OBJECT_BYTES,
         connections: CONNECTIONS,
     };
-    let expected: Expected = match source {
+    let expected: Expected = match job.source {
         Source::Files => Arc::new(|path: &str| object(object_index(path))),
         Source::Memory => Arc::new(|_: &str| {
             let mut bytes = vec![0; usize::try_from(OBJECT_BYTES).expect("300 KiB")];
@@ -212,25 +200,15 @@ fn measure(
 }
 
 /// In a thread of its own, which dies in the namespace that it entered.
-fn measured(
-    namespace: &Namespace,
-    contest: &Contest,
-    server: Ipv4Addr,
-    effort: Effort,
-    source: Source,
-) -> Result<Score, Complaint> {
+fn measured(namespace: &Namespace, job: Job, server: IpAddr, effort: Effort) -> Result<Score, Complaint> {
     thread::scope(|scope| {
-        let client = scope.spawn(|| measure(namespace, contest, server, effort, source));
+        let client = scope.spawn(|| measure(namespace, job, server, effort));
         client.join().unwrap_or_else(|_| Err("the client died".into()))
     })
 }
 
-fn run_nginx(
-    contest: &Contest,
-    effort: Effort,
-    root: &Path,
-    certificate: &(String, String),
-) -> Result<Score, Complaint> {
+/// A veth pair between two namespaces, `near` at the client and `far` at the server, the same for every server.
+fn cable() -> Result<(Namespace, Namespace), Complaint> {
     let client = Namespace::new("client")?;
     let server = Namespace::new("server")?;
     path::veth((&client, "198.18.1.1/24"), (&server, "198.18.1.2/24"))?;
@@ -239,35 +217,52 @@ fn run_nginx(
     path::limit_receive_buffers(&client)?;
     path::steer(&client, "near", CLIENT_CORE)?;
     path::steer(&server, "far", SERVER_CORE)?;
-    let (chain, key) = certificate;
-    let _nginx = Nginx::start(root, &server, SERVER_CORE, contest.theirs, (chain, key))?;
-    measured(&client, contest, Ipv4Addr::new(198, 18, 1, 2), effort, Source::Files)
+    Ok((client, server))
 }
 
-fn run_ours(
-    contest: &Contest,
-    effort: Effort,
-    directory: &Path,
-    certificate: &(String, String),
+/// nginx, which reads `theirs`.
+pub(crate) fn run_nginx(stage: &Stage, job: Job, theirs: Reading) -> Result<Score, Complaint> {
+    let (client, server) = cable()?;
+    let (chain, key) = &stage.certificate;
+    let _nginx = Nginx::start(&stage.root, &server, SERVER_CORE, theirs, (chain, key))?;
+    let job = Job { source: Source::Files, ..job };
+    measured(&client, job, IpAddr::V4(Ipv4Addr::new(198, 18, 1, 2)), stage.effort)
+}
+
+/// Our engine.
+pub(crate) fn run_ours(stage: &Stage, job: Job, over: Over) -> Result<Score, Complaint> {
+    match over {
+        Over::Tap(_) => {
+            let namespace = Namespace::new("ours")?;
+            path::congestion_control(&namespace, "reno")?;
+            path::limit_receive_buffers(&namespace)?;
+            run_between(stage, job, over, (&namespace, &namespace))
+        }
+        Over::Packet(..) => {
+            let (client, server) = cable()?;
+            run_between(stage, job, over, (&client, &server))
+        }
+    }
+}
+
+fn run_between(
+    stage: &Stage,
+    job: Job,
+    over: Over,
+    (near, far): (&Namespace, &Namespace),
 ) -> Result<Score, Complaint> {
-    let namespace = Namespace::new("ours")?;
-    path::congestion_control(&namespace, "reno")?;
-    path::limit_receive_buffers(&namespace)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let (ready, is_ready) = std::sync::mpsc::channel::<Result<(), String>>();
+    let stop = AtomicBool::new(false);
+    let (ready, is_ready) = mpsc::channel::<Result<(), String>>();
     thread::scope(|scope| {
-        let (stop_server, namespace) = (Arc::clone(&stop), &namespace);
+        let stop_server = &stop;
         let server = scope.spawn(move || {
-            let served = serve(namespace, contest.ours, directory, certificate, &stop_server, &ready);
+            let served = serve(stage, job, over, far, stop_server, &ready);
             let _ = ready.send(served.as_ref().copied().map_err(ToString::to_string));
             served
         });
         let outcome = match is_ready.recv() {
-            Ok(Ok(())) => {
-                path::steer(namespace, "tap", CLIENT_CORE).map_err(Complaint::from).and_then(|()| {
-                    measured(namespace, contest, Ipv4Addr::new(198, 18, 0, 2), effort, contest.ours)
-                })
-            }
+            Ok(Ok(())) => prepare_client(near, job, over)
+                .and_then(|()| measured(near, job, address(job, over), stage.effort)),
             Ok(Err(why)) => Err(why.into()),
             Err(_) => Err("the server died".into()),
         };
@@ -277,30 +272,69 @@ fn run_ours(
     })
 }
 
+/// Ours, in the client's network.
+fn address(job: Job, over: Over) -> IpAddr {
+    match over {
+        _ if job.ipv6 => IpAddr::V6(SERVER_V6),
+        Over::Tap(_) => IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2)),
+        // Beside the kernel's, which is .2.
+        Over::Packet(..) => IpAddr::V4(Ipv4Addr::new(198, 18, 1, 3)),
+    }
+}
+
+fn prepare_client(near: &Namespace, job: Job, over: Over) -> Result<(), Complaint> {
+    let device = if let Over::Tap(_) = over { "tap" } else { "near" };
+    if let Over::Tap(_) = over {
+        path::steer(near, device, CLIENT_CORE)?;
+    }
+    if job.ipv6 {
+        near.ip(&["address", "add", "fd00:b::1/64", "dev", device, "nodad"])?;
+    }
+    Ok(())
+}
+
 fn serve(
+    stage: &Stage,
+    job: Job,
+    over: Over,
     namespace: &Namespace,
-    source: Source,
-    directory: &Path,
-    (chain, key): &(String, String),
     stop: &AtomicBool,
-    ready: &std::sync::mpsc::Sender<Result<(), String>>,
+    ready: &mpsc::Sender<Result<(), String>>,
 ) -> Result<(), Complaint> {
     namespace.enter()?;
     pin(SERVER_CORE);
-    let (mut device, mut queues) = TapDevice::create(Some("tap"), 1)?;
-    device.bring_up(TapSetup::default())?;
-    device.add_address(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), 24)?;
-    let queue = queues.pop().ok_or("a TAP without a queue")?;
-    let link = queue.open(VnetConfig::default())?;
+    match over {
+        Over::Tap(config) => {
+            let (mut device, mut queues) = TapDevice::create(Some("tap"), 1)?;
+            device.bring_up(TapSetup::default())?;
+            device.add_address(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), 24)?;
+            let queue = queues.pop().ok_or("a TAP without a queue")?;
+            serve_on(queue.open(config)?, stage, (job, address(job, over)), stop, ready)
+        }
+        Over::Packet(rings, config) => {
+            let queue = link_packet::open_with("far", 1, rings)?.pop().ok_or("no queue")?;
+            serve_on(queue.open(config)?, stage, (job, address(job, over)), stop, ready)
+        }
+    }
+}
+
+fn serve_on<L: Link>(
+    link: L,
+    stage: &Stage,
+    (job, address): (Job, IpAddr),
+    stop: &AtomicBool,
+    ready: &mpsc::Sender<Result<(), String>>,
+) -> Result<(), Complaint> {
     let pool = world::pool()?;
+    let (chain, key) = &stage.certificate;
     let secure = world::secure(chain, key)?;
-    let address = Ipv4Addr::new(198, 18, 0, 2);
-    match source {
+    match job.source {
         Source::Files => {
-            let roots = vec![std::os::fd::OwnedFd::from(fs::File::open(directory)?)];
+            let roots = vec![std::os::fd::OwnedFd::from(fs::File::open(stage.root.join("bench"))?)];
             let disk = DiskUring::open(UringConfig::default(), roots, pool.region())?;
+            let mut engine = world::engine(address, (link, disk, pool), secure, FILE_READS_MAX)?;
             let _ = ready.send(Ok(()));
-            turn_until(stop, &mut world::engine(address, (link, disk, pool), secure, FILE_READS_MAX)?);
+            turn_until(stop, &mut engine);
         }
         Source::Memory => {
             let mut disk = MemoryDisk::new(MemoryDiskConfig::default());
@@ -311,19 +345,16 @@ fn serve(
                     Object::function(index as u64, OBJECT_BYTES, fill),
                 );
             }
+            let mut engine = world::engine(address, (link, disk, pool), secure, world::MEMORY_READS_MAX)?;
             let _ = ready.send(Ok(()));
-            turn_until(
-                stop,
-                &mut world::engine(address, (link, disk, pool), secure, world::MEMORY_READS_MAX)?,
-            );
+            turn_until(stop, &mut engine);
         }
     }
     Ok(())
 }
 
 /// The worker's loop: turns while there is work, then sleeps on what can wake it.
-fn turn_until<D: Disk>(stop: &AtomicBool, engine: &mut BenchEngine<TapLink, D>) {
-    use platform::Link as _;
+fn turn_until<L: Link, D: Disk>(stop: &AtomicBool, engine: &mut BenchEngine<L, D>) {
     use rustix::event::{PollFd, PollFlags, poll};
     while !stop.load(Ordering::Relaxed) {
         if engine.turn().busy {
@@ -335,8 +366,8 @@ fn turn_until<D: Disk>(stop: &AtomicBool, engine: &mut BenchEngine<TapLink, D>) 
         let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let _ = poll(&mut waits, Some(&timeout));
     }
-    let counters = engine.counters();
-    if counters.failed > 0 {
-        crate::report::complain(&format!("connections failed: {counters:?}"));
+    let (counters, link) = (engine.counters(), engine.link().counters());
+    if counters.failed > 0 || link.send_errors > 0 || link.receive_errors > 0 {
+        crate::report::complain(&format!("not a clean run: {counters:?} {link:?}"));
     }
 }
