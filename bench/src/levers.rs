@@ -77,6 +77,10 @@ fn pull(levers: &[Lever], effort: Effort, report: &Report) -> Result<(), Complai
     let stage = Stage::new(effort)?;
     for lever in levers {
         for (source, from) in [(Source::Files, "disk"), (Source::Memory, "memory")] {
+            let name = format!("levers/{}/{from}", lever.name);
+            if !report.wants(&name) {
+                continue;
+            }
             let job = Job { secure: true, ipv6: lever.ipv6, source };
             let (mut on, mut off) = (Vec::new(), Vec::new());
             for _ in 0..effort.runs {
@@ -85,7 +89,7 @@ fn pull(levers: &[Lever], effort: Effort, report: &Report) -> Result<(), Complai
             }
             let ratio = Spread::of(on.iter().zip(&off).map(|(on, off)| on.per_core() / off.per_core()));
             let detail = json!({"ratio": ratio.json(), "on": scores(&on), "off": scores(&off)});
-            report.result(&format!("levers/{}/{from}", lever.name), ratio.median, "ratio", &detail);
+            report.result(&name, ratio.median, "ratio", &detail);
         }
     }
     Ok(())

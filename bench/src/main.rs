@@ -41,6 +41,9 @@ struct Arguments {
     /// Short and few runs: shows that a bench works, not what it is worth
     #[arg(long)]
     quick: bool,
+    /// Of benches with several results those whose name contains this
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
     /// One JSON object per line
     #[arg(long)]
     json: bool,
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
     }
     let effort =
         if arguments.quick { Effort { seconds: 0.4, runs: 1 } } else { Effort { seconds: 3.0, runs: 5 } };
-    let report = Report::new(arguments.json);
+    let report = Report::new(arguments.json, arguments.only);
     let mut failed = false;
     for (name, about, bench) in BENCHES {
         if !arguments.names.is_empty() && !arguments.names.iter().any(|wanted| wanted == name) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub(crate) struct Report {
     json: bool,
+    only: Option<String>,
 }
 
 /// Minimum, median and maximum of some runs.
@@ -38,8 +39,13 @@ pub(crate) fn round(value: f64) -> f64 {
 }
 
 impl Report {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) fn new(json: bool, only: Option<String>) -> Self {
+        Self { json, only }
+    }
+
+    /// Whether this result of several is asked for.
+    pub(crate) fn wants(&self, bench: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| bench.contains(part))
     }
 
     /// One result.

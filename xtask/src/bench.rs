@@ -15,6 +15,9 @@ pub(crate) struct Options {
     /// Short runs, to see that they work.
     #[arg(long)]
     quick: bool,
+    /// Of benches with several results those whose name contains this.
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
     /// One JSON object per line: bench, value, unit, detail.
     #[arg(long)]
     json: bool,
@@ -33,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
     }
     let mut command = benches(workspace);
     command.args(&options.names);
+    command.args(options.only.iter().flat_map(|part| ["--only", part.as_str()]));
     command.args(options.quick.then_some("--quick")).args(options.json.then_some("--json"));
     foreground(command)
 }
