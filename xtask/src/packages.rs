@@ -15,6 +15,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("ffprobe", "ffmpeg"),
     ("chromium", "chromium"),
     ("wrk", "wrk"),
+    ("tshark", "tshark"),
+    ("script", "bsdutils"),
     ("ping", "iputils-ping"),
     ("debootstrap", "debootstrap"),
 ];

@@ -5,4 +5,5 @@ mod curl;
 mod ffmpeg;
 mod openssl;
 mod ping;
+mod tshark;
 mod wrk;

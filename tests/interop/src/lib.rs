@@ -15,6 +15,7 @@
 //! * `sockets` – what no well-behaved client sends;
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `operator` – one line for every mistake, and life without root;
+//! * `visible` – lists of connections, and a live screen;
 //! * `together` – what happens at the same moment.
 
 #![forbid(unsafe_code)]
@@ -33,3 +34,5 @@ mod operator;
 mod sockets;
 #[cfg(test)]
 mod together;
+#[cfg(test)]
+mod visible;
