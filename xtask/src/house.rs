@@ -114,6 +114,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("tcp", "proto/tcp", &["clock", "wire"], &[], NONE),
     room("tls", "proto/tls", &[], &["aead"], NONE),
     room("http", "proto/http", &[], &[], NONE),
+    room("dns", "proto/dns", &[], &[], NONE),
     room("dma", "machine/dma", &[], &[], Unsafety::Room),
     room("rings", "machine/rings", &[], &[], Unsafety::Room),
     room("netlink", "machine/netlink", &[], &[], SYS),
