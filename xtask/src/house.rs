@@ -216,6 +216,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &["link-memory"],
         NONE,
     ),
+    room("namestorm", "servers/namestorm", &["wire", "dns"], &[], NONE),
     room(
         "middlebox",
         "tools/middlebox",
@@ -265,7 +266,7 @@ pub(crate) const ROOMS: &[Room] = &[
         NONE,
     ),
     room("interop", "tests/interop", &[], &[], NONE),
-    room("scripts", "tests/scripts", &["clock", "tcp"], &[], NONE),
+    room("scripts", "tests/scripts", &["clock", "tcp", "wire", "dns", "namestorm"], &[], NONE),
     room("xtask", "xtask", &["testbed"], &[], NONE),
 ];
 

@@ -42,6 +42,12 @@ impl Sum {
         parts.into_iter().fold(Self::ZERO, Self::then)
     }
 
+    /// A sum that was folded once, and whether its bytes were an odd number: summed ahead of time, used many times.
+    #[must_use]
+    pub const fn of_folded(folded: u16, odd: bool) -> Self {
+        Self { words: folded.swap_bytes() as u64, odd }
+    }
+
     /// The pseudo header of IPv4 (RFC 9293 §3.1): addresses, protocol, length of the transport header and its payload.
     ///
     /// `transport_bytes` may exceed 65,535, as it does for a superframe whose segments do not.
@@ -89,10 +95,19 @@ impl Sum {
         Self { odd: self.odd != behind.odd, ..self.plus(shifted) }
     }
 
-    fn plus(self, words: u64) -> Self {
+    /// The sum after one 16-bit word under it changed from `old` to `new`; the word stands at an odd byte, or at an even
+    /// one, of what was summed (RFC 1624 §3).
+    #[must_use]
+    pub const fn replace(self, old: u16, new: u16, at_odd_byte: bool) -> Self {
+        let change = fold(!old.swap_bytes() as u64 + new.swap_bytes() as u64);
+        let change = if at_odd_byte { change.swap_bytes() } else { change };
+        self.plus(change as u64)
+    }
+
+    const fn plus(self, words: u64) -> Self {
         let (sum, carry) = self.words.overflowing_add(words);
         // 2⁶⁴ is 1 in this arithmetic too; after an overflow the sum is far from the brim.
-        Self { words: sum + u64::from(carry), odd: self.odd }
+        Self { words: sum + carry as u64, odd: self.odd }
     }
 
     /// The sum folded to 16 bits and *not* complemented, as a number to be written in big-endian order.

@@ -1,4 +1,4 @@
-//! Conversations of TCP, written as an RFC would.
+//! Conversations of TCP, and of DNS (in [`rpl`]), written as an RFC would.
 //!
 //! ```text
 //! // RFC 5681 §3.2: three duplicate ACKs are a lost segment.
@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod player;
+pub mod rpl;
 pub mod script;
 
 #[cfg(test)]

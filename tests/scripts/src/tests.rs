@@ -75,3 +75,46 @@ mod a_misspelt_line {
         }
     }
 }
+
+mod a_conversation_of_dns {
+    use super::Path;
+    use crate::rpl::play;
+
+    #[test]
+    fn goes_as_it_is_written() {
+        let mut files: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+            .expect("our own directory")
+            .map(|entry| entry.expect("our own directory").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rpl"))
+            .collect();
+        files.sort();
+        assert!(files.len() >= 8, "the scripts are gone");
+        let mut otherwise = Vec::new();
+        for file in files {
+            let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&file).expect("a script is text");
+            assert!(text.starts_with("// RFC "), "{name} does not say what it is an example of");
+            assert!(text.contains("\nquery "), "{name} asks nothing");
+            otherwise.extend(play(&text).err().map(|error| format!("{name}\n{error}")));
+        }
+        assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
+    }
+
+    const ZONE: &str = "zone t.\n  @ 60 IN SOA a. b. 1 2 3 4 5\n  @ 60 IN NS ns.x.\n  w 60 IN A 192.0.2.1\n";
+
+    #[test]
+    fn that_lies_is_caught() {
+        for (lie, why) in [
+            ("query w.t. A\nNOERROR aa\n", "expected"),
+            ("query w.t. A\nNOERROR\nanswer\n  w.t. 60 IN A 192.0.2.1\n", "instead of"),
+            ("query w.t. A\nNOERROR aa\nanswer\n  w.t. 60 IN A 192.0.2.2\n", "expected"),
+            ("query w.t. A\nNOERROR aa\nanswer\n  w.t. 60 IN A 192.0.2.1\nsize 30\n", "bytes"),
+            ("query w.t. A\nNOERROR aa\nfoo\n", "not understood"),
+        ] {
+            let said = play(&format!("{ZONE}{lie}")).expect_err(lie);
+            assert!(said.contains(why), "{said}");
+        }
+        let truth = "query w.t. A\nNOERROR aa\nanswer\n  w.t. 60 IN A 192.0.2.1\n";
+        assert_eq!(play(&format!("{ZONE}{truth}")), Ok(()));
+    }
+}

@@ -102,6 +102,20 @@ proptest! {
     }
 
     #[test]
+    fn a_replaced_word_and_a_kept_sum_equal_a_new_sum(
+        mut bytes in proptest::collection::vec(any::<u8>(), 4..80), at in any::<prop::sample::Index>(), new in any::<u16>(),
+        before in proptest::collection::vec(any::<u8>(), 0..5),
+    ) {
+        let at = at.index(bytes.len() - 1);
+        let kept = Sum::of_folded(Sum::of(&bytes).fold(), bytes.len() % 2 == 1);
+        let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+        let whole = Sum::of(&[1]).then(&before).then(&bytes);
+        let composed = Sum::of(&[1]).then(&before).combine(kept.replace(old, new, at % 2 == 1));
+        prop_assert_eq!(composed.finish(), whole.finish());
+    }
+
+    #[test]
     fn the_pseudo_headers_are_those_of_their_rfcs(
         v4 in (testing::host_v4(), testing::host_v4()), v6 in (testing::host_v6(), testing::host_v6()),
         protocol in any::<u8>(), bytes in any::<u16>(),

@@ -1,0 +1,19 @@
+//! Namestorm: authoritative DNS whose answers are packetised ahead of time.
+//!
+//! ```text
+//! zone files ── load ──▶ zone ──▶ catalogue: an immutable snapshot of all zones
+//!                                    │
+//! query ──▶ responder ── one hash ───┘──▶ header, question as it came, body as it lies there
+//! ```
+//!
+//! The library does no I/O but to read zone files, and keeps no time: a query, its source and the time go in, an answer
+//! comes out in the caller's buffer.
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+pub mod hash;
+pub mod load;
+pub mod respond;
+pub mod rrl;
+pub mod show;
+pub mod zone;

@@ -1,0 +1,188 @@
+//! A chunk through the `domain` crate's parser.
+//!
+//! Before the chunk's text stands a preamble that tells the parser what was said before: origin, `$TTL`, and a record
+//! that carries class, last TTL and owner. That record is dropped, and lines are counted behind it.
+
+use super::chunks::Chunk;
+use super::records::Records;
+use super::{Reason, ZoneError, units};
+use bytes::Bytes;
+use core::fmt::Write as _;
+use dns::Rtype;
+use dns::name::Presentation;
+use domain::base::iana::Class;
+use domain::base::rdata::ComposeRecordData;
+use domain::base::{Name, ToName};
+use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
+
+/// Reads the chunk's records into `records`. Returns the last record's TTL.
+pub(super) fn parse(
+    chunk: &Chunk,
+    ttl_before: Option<u32>,
+    records: &mut Records,
+) -> Result<Option<u32>, ZoneError> {
+    let mut owner = Vec::with_capacity(255);
+    run(chunk, ttl_before, |line, record| {
+        owner.clear();
+        compose_folded(record.owner(), &mut owner);
+        let rtype = Rtype(record.rtype().to_int());
+        check(record, rtype).map_err(|reason| ZoneError::at(&chunk.file, line(), reason))?;
+        records
+            .push(&owner, rtype, record.ttl().as_secs(), |out| {
+                record.data().compose_rdata(out).unwrap_or_else(|never| match never {});
+            })
+            .map_err(|error| ZoneError::at(&chunk.file, line(), error.reason))
+    })
+}
+
+/// Calls `visit` with each record's line, owner and type.
+pub(super) fn visit(
+    chunk: &Chunk,
+    ttl_before: Option<u32>,
+    mut visit: impl FnMut(&dyn Fn() -> u64, &[u8], Rtype),
+) -> Result<Option<u32>, ZoneError> {
+    let mut owner = Vec::new();
+    run(chunk, ttl_before, |line, record| {
+        owner.clear();
+        compose_folded(record.owner(), &mut owner);
+        visit(line, &owner, Rtype(record.rtype().to_int()));
+        Ok(())
+    })
+}
+
+fn run(
+    chunk: &Chunk,
+    ttl_before: Option<u32>,
+    mut each: impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+) -> Result<Option<u32>, ZoneError> {
+    match scan(chunk, &chunk.text, ttl_before, &mut each) {
+        Err(Failed { read, error }) if matches!(error.reason, Reason::Syntax(_)) => {
+            retry(chunk, ttl_before, read, error, &mut each)
+        }
+        Err(failed) => Err(failed.error),
+        Ok(ttl) => Ok(ttl),
+    }
+}
+
+/// A second look at a chunk that may only have had times with units in it. What was read the first time is passed over.
+fn retry(
+    chunk: &Chunk,
+    ttl_before: Option<u32>,
+    read: usize,
+    error: ZoneError,
+    each: &mut impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+) -> Result<Option<u32>, ZoneError> {
+    let Some(text) = units::spelled_out(&chunk.text) else { return Err(error) };
+    let mut left = read;
+    let mut later = |line: &dyn Fn() -> u64, record: &ScannedRecord| {
+        if left > 0 {
+            left -= 1;
+            return Ok(());
+        }
+        each(line, record)
+    };
+    scan(chunk, &text, ttl_before, &mut later).map_err(|failed| failed.error)
+}
+
+/// How many records were read before something was wrong.
+struct Failed {
+    read: usize,
+    error: ZoneError,
+}
+
+fn scan(
+    chunk: &Chunk,
+    text: &[u8],
+    ttl_before: Option<u32>,
+    each: &mut impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+) -> Result<Option<u32>, Failed> {
+    let mut preamble = String::new();
+    let owner = chunk.owner.as_deref().unwrap_or(&chunk.origin);
+    if let Some(ttl) = chunk.ttl {
+        let _ = writeln!(preamble, "$TTL {ttl}");
+    }
+    let _ = writeln!(preamble, "{} {} IN TXT x", Presentation(owner), ttl_before.unwrap_or(3_600));
+    let mut zonefile = Zonefile::with_capacity(preamble.len() + text.len() + 1);
+    let origin = Name::from_octets(Bytes::copy_from_slice(&chunk.origin)).expect("a name, as it was read");
+    zonefile.set_origin(origin);
+    zonefile.set_default_class(Class::IN);
+    zonefile.extend_from_slice(preamble.as_bytes());
+    zonefile.extend_from_slice(text);
+    if text.last() != Some(&b'\n') {
+        zonefile.extend_from_slice(b"\n");
+    }
+    let preamble_lines = if chunk.ttl.is_some() { 2 } else { 1 };
+    let mut ttl = None;
+    let mut read = 0;
+    let mut first = true;
+    loop {
+        match zonefile.next_entry() {
+            Ok(Some(Entry::Record(record))) => {
+                if first {
+                    first = false;
+                    continue;
+                }
+                ttl = Some(record.ttl().as_secs());
+                let end = zonefile.current_offset().saturating_sub(preamble.len()).min(text.len());
+                let line = || chunk.line_of(text, end);
+                each(&line, &record).map_err(|error| Failed { read, error })?;
+                read += 1;
+            }
+            // Directives never reach the parser.
+            Ok(Some(Entry::Include { .. })) => {}
+            Ok(None) => return Ok(ttl),
+            Err(error) => {
+                return Err(Failed { read, error: chunk.syntax_error(&error.to_string(), preamble_lines) });
+            }
+        }
+    }
+}
+
+impl Chunk {
+    /// The line of the entry that ends at `end`.
+    fn line_of(&self, text: &[u8], end: usize) -> u64 {
+        if self.generated {
+            return self.line;
+        }
+        let entry = text[..end].trim_ascii_end();
+        self.line + entry.iter().filter(|byte| **byte == b'\n').count() as u64
+    }
+
+    /// The parser's message is `line:column: what`, its lines counted from the preamble's first.
+    fn syntax_error(&self, message: &str, preamble_lines: u64) -> ZoneError {
+        let mut parts = message.splitn(3, ':');
+        let line = parts.next().and_then(|line| line.parse::<u64>().ok());
+        let column = parts.next().and_then(|column| column.parse::<u64>().ok());
+        let what = parts.next().unwrap_or(message).trim();
+        // What it stumbles over it has read: at the beginning of a line, that is the end of the line before.
+        let behind = u64::from(column == Some(1));
+        let line = match line {
+            Some(line) if !self.generated => self.line + line.saturating_sub(preamble_lines + 1 + behind),
+            _ => self.line,
+        };
+        let what = match column {
+            Some(column) if column > 1 => format!("{what}, before column {column}"),
+            _ => what.to_owned(),
+        };
+        ZoneError::at(&self.file, line, Reason::Syntax(what))
+    }
+}
+
+/// Appends the owner in lower case.
+fn compose_folded(owner: &impl ToName, out: &mut Vec<u8>) {
+    for label in owner.iter_labels() {
+        let bytes = label.as_slice();
+        out.push(u8::try_from(bytes.len()).expect("a label has at most 63 bytes"));
+        out.extend(bytes.iter().map(u8::to_ascii_lowercase));
+    }
+}
+
+fn check(record: &ScannedRecord, rtype: Rtype) -> Result<(), Reason> {
+    if record.class() != Class::IN {
+        return Err(Reason::Class(record.class().to_int()));
+    }
+    if rtype.is_meta() || rtype.0 == 0 {
+        return Err(Reason::MetaType(rtype));
+    }
+    Ok(())
+}

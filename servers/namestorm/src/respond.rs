@@ -1,0 +1,337 @@
+//! A query in, an answer out.
+//!
+//! ```text
+//! query ─▶ parse ─▶ zone ─▶ node ─▶ entry ─▶ ┌ header ┬ question, as it came ┬ body ┬ OPT ┐   one hash, one pass
+//!            │        │       └ no such node, CNAME …: `resolve` puts prebuilt records together
+//!            │        └ no zone: REFUSED
+//!            └ no query: what RFC 8906 says
+//! ```
+
+mod chaos;
+mod compose;
+mod opt;
+mod proof;
+mod resolve;
+pub mod settings;
+
+use crate::catalogue::Catalogue;
+use crate::hash::Suffixes;
+use crate::rrl::{Kind, Limiter, Verdict};
+use crate::zone::Found;
+use compose::Reply;
+use core::net::IpAddr;
+use dns::header::HEADER_BYTES;
+use dns::query::{self, Query, Question, Refusal};
+use dns::{Class, Name, Opcode, Rcode, Rtype};
+use opt::Opt;
+pub use settings::Settings;
+use wire::checksum::Sum;
+
+/// How a query came, which bounds its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In a datagram: 512 bytes, or what EDNS allows.
+    Udp,
+    /// In a stream: 65,535 bytes; and the sender is who it says it is.
+    Tcp,
+}
+
+/// What is known of a query besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Whom it comes from, or claims to.
+    pub source: IpAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// Now: milliseconds since any beginning, for rates.
+    pub now_ms: u64,
+    /// Now: seconds since 1970, for cookies.
+    pub unix: u32,
+}
+
+/// An answer in the caller's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Response {
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Their sum, to go on to a UDP checksum.
+    pub sum: Sum,
+}
+
+/// What came in and what went out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages of every kind.
+    pub queries: u64,
+    /// Answered from one prebuilt body.
+    pub prebuilt: u64,
+    /// Put together from several.
+    pub composed: u64,
+    /// Responses, and messages shorter than a header: dropped.
+    pub dropped: u64,
+    /// Answers by response code, 0 to 15; what is above counts as 15.
+    pub rcodes: [u64; 16],
+    /// Answers that did not fit.
+    pub truncated: u64,
+    /// Queries that were not answered because of their rate.
+    pub limited: u64,
+    /// Queries that were answered with TC because of their rate.
+    pub slipped: u64,
+    /// Queries with a cookie of ours.
+    pub cookies_accepted: u64,
+}
+
+/// Answers queries. One for each worker: it holds what is written again and again.
+#[derive(Debug)]
+pub struct Responder {
+    settings: Settings,
+    name: Name,
+    hashes: Suffixes,
+    /// The name that a chain has led to.
+    chain: Name,
+    chain_hashes: Suffixes,
+    limiter: Option<Limiter>,
+    counters: Counters,
+}
+
+/// How a question was answered, before it is known whether all of it fits.
+struct Answered {
+    rcode: Rcode,
+    authoritative: bool,
+    /// What kind of answer it is, to the limiter.
+    kind: Kind,
+}
+
+impl Responder {
+    /// A responder for the catalogues that were made with the same key and form as this one.
+    #[must_use]
+    pub fn new(settings: Settings, catalogue: &Catalogue) -> Self {
+        let hashes = Suffixes::new(catalogue.key(), catalogue.form());
+        Self {
+            limiter: settings.rate.map(Limiter::new),
+            settings,
+            name: Name::root(),
+            chain: Name::root(),
+            chain_hashes: hashes.clone(),
+            hashes,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Answers `message` into `out`; nothing when there is nothing to be said.
+    ///
+    /// # Panics
+    /// `out` has no room for 512 bytes.
+    pub fn respond(
+        &mut self,
+        catalogue: &Catalogue,
+        request: &Request,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Option<Response> {
+        assert!(out.len() >= 512, "an answer takes 512 bytes or more");
+        self.counters.queries += 1;
+        let query = match query::parse(message, &mut self.name) {
+            Ok(query) => query,
+            Err(Refusal::TooShort | Refusal::Response) => {
+                self.counters.dropped += 1;
+                return None;
+            }
+            Err(Refusal::Answer { rcode, question }) => {
+                return self.refuse(request, message, question, rcode, out);
+            }
+        };
+        let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
+        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request));
+        if opt.as_ref().is_some_and(Opt::is_trusted) {
+            self.counters.cookies_accepted += 1;
+        }
+        let limit = match (request.transport, query.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_bytes.min(self.settings.udp_bytes_max)),
+            (Transport::Udp, None) => 512,
+        };
+        let mut reply = Reply::begin(out, message, &query.header, &question, &self.name);
+        reply.limit(limit.min(reply.capacity()), opt.as_ref().map_or(0, Opt::bytes));
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            return Some(self.finish(reply, opt, Rcode::BADVERS, false));
+        }
+        let ordinary = query.opcode == Opcode::QUERY && matches!(question.qclass, Class::IN | Class::ANY);
+        let answered = if ordinary {
+            match self.answer(catalogue, &query, &question, &mut reply, request) {
+                Ok(answered) => answered,
+                Err(()) => Answered { rcode: Rcode::REFUSED, authoritative: false, kind: Kind::Error },
+            }
+        } else if query.opcode == Opcode::QUERY && question.qclass == Class::CH {
+            let rcode = chaos::answer(&self.settings, &self.name, question.qtype, &mut reply);
+            Answered { rcode, authoritative: rcode == Rcode::NOERROR, kind: Kind::Error }
+        } else {
+            Answered { rcode: Rcode::REFUSED, authoritative: false, kind: Kind::Error }
+        };
+        // RFC 1034 §4.3.1: an answer that may not be all of them is not authoritative.
+        let authoritative = answered.authoritative && question.qclass != Class::ANY;
+        if let Some(verdict) = self.limit(request, opt.as_ref(), answered.kind, answered.rcode) {
+            match verdict {
+                Verdict::Drop => {
+                    self.counters.limited += 1;
+                    return None;
+                }
+                Verdict::Slip => {
+                    self.counters.slipped += 1;
+                    reply.truncate();
+                    return Some(self.finish(reply, opt.map(Opt::bare), Rcode::NOERROR, false));
+                }
+            }
+        }
+        let mut opt = opt;
+        if let Some(opt) = &mut opt {
+            let refused = answered.rcode == Rcode::REFUSED;
+            // RFC 8914 §4.21: not authoritative.
+            opt.explain(refused.then_some(20), reply.room());
+        }
+        Some(self.finish(reply, opt, answered.rcode, authoritative))
+    }
+
+    /// Counts, and completes header and OPT.
+    #[inline]
+    fn finish(
+        &mut self,
+        mut reply: Reply<'_>,
+        opt: Option<Opt>,
+        rcode: Rcode,
+        authoritative: bool,
+    ) -> Response {
+        self.counters.rcodes[usize::from(rcode.0.min(15))] += 1;
+        self.counters.truncated += u64::from(reply.is_truncated());
+        if let Some(mut opt) = opt {
+            reply.append_opt(opt.emit(rcode.high()));
+        }
+        reply.finish(rcode, authoritative)
+    }
+
+    /// Whether this answer is one too many of its kind.
+    fn limit(&mut self, request: &Request, opt: Option<&Opt>, kind: Kind, rcode: Rcode) -> Option<Verdict> {
+        let limiter = self.limiter.as_mut()?;
+        if request.transport == Transport::Tcp || opt.is_some_and(Opt::is_trusted) {
+            return None;
+        }
+        let hash = match kind {
+            // Every name below a zone that does not exist is one answer, or random names would each have a rate.
+            Kind::Negative(zone) => zone,
+            Kind::Positive => self.hashes.suffix(0),
+            Kind::Error => u64::from(rcode.0),
+        };
+        limiter.verdict(request.source, kind.index(), hash, request.now_ms)
+    }
+
+    /// The answer to a question in class IN, in the reply. Nothing when no zone of ours has the name.
+    #[inline]
+    fn answer(
+        &mut self,
+        catalogue: &Catalogue,
+        query: &Query,
+        question: &Question,
+        reply: &mut Reply<'_>,
+        request: &Request,
+    ) -> Result<Answered, ()> {
+        self.hashes.fill(&self.name);
+        let mut zone = catalogue.deepest(&self.name, &self.hashes, 0).ok_or(())?;
+        let qtype = question.qtype;
+        if qtype == Rtype::DS && zone.apex_labels() == self.name.labels() && zone.apex_labels() > 0 {
+            // RFC 4035 §3.1.4.1: the parent speaks of it, if it is here too.
+            zone = catalogue.deepest(&self.name, &self.hashes, 1).unwrap_or(zone);
+        }
+        let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
+        let found = zone.locate(&self.name, &self.hashes);
+        if let Found::Exact(_, node) = found
+            && !qtype.is_meta()
+            && let Some(entry) = node.entry(qtype)
+        {
+            self.counters.prebuilt += 1;
+            reply.prebuilt(&entry.variant(dnssec));
+            return Ok(Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive });
+        }
+        match qtype {
+            Rtype::AXFR | Rtype::MAILA | Rtype::MAILB | Rtype::TKEY | Rtype::TSIG | Rtype::OPT => {
+                let rcode = match qtype {
+                    Rtype::AXFR if request.transport == Transport::Tcp => Rcode::REFUSED,
+                    // RFC 5936 §4.2: AXFR over UDP is not defined. RFC 6891 and 8945: OPT and TSIG are no data.
+                    Rtype::AXFR | Rtype::OPT | Rtype::TSIG => Rcode::FORMERR,
+                    _ => Rcode::NOTIMP,
+                };
+                return Ok(Answered { rcode, authoritative: false, kind: Kind::Error });
+            }
+            _ => {}
+        }
+        // What remains is put together, but for referrals and plain denials, which lie there as well.
+        if let Found::Cut(_, node) = found
+            && qtype != Rtype::DS
+            && let Some(entry) = node.entry(Rtype::NS)
+            && (!dnssec || zone.nsec3().is_none() || node.entry(Rtype::DS).is_some())
+        {
+            self.counters.prebuilt += 1;
+            let cut_bytes = node.name().len() + zone.apex().len();
+            reply.referral(&entry.variant(dnssec), self.name.len() - cut_bytes);
+            return Ok(Answered { rcode: Rcode::NOERROR, authoritative: false, kind: Kind::Positive });
+        }
+        self.counters.composed += 1;
+        let any_is_minimal = self.settings.any_is_minimal;
+        Ok(resolve::Resolve {
+            say: resolve::Say { zone, qtype, dnssec, any_is_minimal, reply },
+            question: &self.name,
+            hashes: &self.hashes,
+            chain: &mut self.chain,
+            chain_hashes: &mut self.chain_hashes,
+        }
+        .run())
+    }
+
+    /// An answer to something that is no query.
+    fn refuse(
+        &mut self,
+        request: &Request,
+        message: &[u8],
+        question: Option<Question>,
+        rcode: Rcode,
+        out: &mut [u8],
+    ) -> Option<Response> {
+        let header = dns::Header::parse(message)?;
+        if let Some(verdict) = self.limit(request, None, Kind::Error, rcode) {
+            // An answer to what we could not read is no larger with TC than without.
+            self.counters.limited += u64::from(verdict == Verdict::Drop);
+            if verdict == Verdict::Drop {
+                return None;
+            }
+        }
+        let reply = match question {
+            Some(question) => Reply::begin(out, message, &header, &question, &self.name),
+            None => Reply::headed(out, &header),
+        };
+        Some(self.finish(reply, None, rcode, false))
+    }
+
+    /// RFC 7873 §5.4: a client that only wants a cookie.
+    fn cookie_only(
+        &mut self,
+        request: &Request,
+        message: &[u8],
+        query: &Query,
+        out: &mut [u8],
+    ) -> Option<Response> {
+        debug_assert!(message.len() >= HEADER_BYTES, "it was parsed");
+        if self.limit(request, None, Kind::Error, Rcode::NOERROR).is_some() {
+            self.counters.limited += 1;
+            return None;
+        }
+        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request));
+        let mut reply = Reply::headed(out, &query.header);
+        reply.limit(512, opt.as_ref().map_or(0, Opt::bytes));
+        Some(self.finish(reply, opt, Rcode::NOERROR, false))
+    }
+}

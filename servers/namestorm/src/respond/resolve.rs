@@ -1,0 +1,307 @@
+//! Answers that are put together: chains, wildcards, denials (RFC 1034 §4.3.2, RFC 4592, RFC 6672, RFC 2308).
+//!
+//! ```text
+//! question ─▶ located: exact      ─▶ CNAME ─┐      ANY ▶ one set      nothing of this type ▶ NODATA
+//!     ▲                wildcard   ─▶ CNAME ─┤      the same, owned by the name that was asked for
+//!     │                DNAME      ─▶ CNAME ─┤
+//!     │                cut        ─▶ referral          nothing ▶ NXDOMAIN
+//!     └────────────────────────────────────┘ while the target lies in the zone, and was not met before
+//! ```
+
+use super::Answered;
+use super::compose::{NoRoom, Owner, Reply, Section, is_reachable};
+use super::proof::{Proof, Proven};
+use crate::hash::Suffixes;
+use crate::rrl::Kind;
+use crate::zone::{Entry, Found, Node, NodeRef, Zone, flag};
+use arrayvec::ArrayVec;
+use dns::name::NAME_BYTES_MAX;
+use dns::{Name, Rcode, Rtype};
+
+/// The most links of a chain that are followed.
+const CHAIN_MAX: usize = 16;
+
+/// A question that no single body answers.
+pub(super) struct Resolve<'a, 'o> {
+    pub(super) say: Say<'a, 'o>,
+    pub(super) question: &'a Name,
+    pub(super) hashes: &'a Suffixes,
+    pub(super) chain: &'a mut Name,
+    pub(super) chain_hashes: &'a mut Suffixes,
+}
+
+/// What is asked of each name that the question leads to, and where it is said.
+pub(super) struct Say<'a, 'o> {
+    pub(super) zone: &'a Zone,
+    pub(super) qtype: Rtype,
+    pub(super) dnssec: bool,
+    pub(super) any_is_minimal: bool,
+    pub(super) reply: &'a mut Reply<'o>,
+}
+
+/// Where a chain goes on.
+enum Next {
+    /// All was said.
+    Done(Rcode),
+    /// At the name whose place in the message this is.
+    At(usize),
+}
+
+impl Resolve<'_, '_> {
+    /// Writes the answer; one that does not fit is taken back and truncated.
+    pub(super) fn run(mut self) -> Answered {
+        match self.follow() {
+            Ok(answered) => answered,
+            Err(NoRoom) => {
+                self.say.reply.truncate();
+                Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive }
+            }
+        }
+    }
+
+    fn follow(&mut self) -> Result<Answered, NoRoom> {
+        let zone = self.say.zone;
+        let apex_at = 12 + self.question.len() - zone.apex().len();
+        let mut met: ArrayVec<NodeRef, CHAIN_MAX> = ArrayVec::new();
+        let mut proof = Proof::new(zone, apex_at);
+        // First the question's name; then what the chain leads to, and where that stands.
+        let mut target: Option<usize> = None;
+        loop {
+            let (name, hashes) = match target {
+                None => (self.question, self.hashes),
+                Some(_) => (&*self.chain, &*self.chain_hashes),
+            };
+            let relative: ArrayVec<u8, NAME_BYTES_MAX> = zone.relative(name, 0).iter().copied().collect();
+            let owner = match target {
+                None => Owner::Question,
+                Some(at) if is_reachable(at) => Owner::At(at),
+                Some(_) => Owner::Below(&relative),
+            };
+            let found = zone.locate(name, hashes);
+            let next = match found {
+                Found::Exact(at, node) => {
+                    // A CNAME that was met before is not said twice: a loop ends here.
+                    if node.is(flag::CNAME) && met.contains(&at) {
+                        Next::Done(Rcode::NOERROR)
+                    } else {
+                        let _ = met.try_push(at);
+                        let next = self.say.at_node(node, owner, apex_at)?;
+                        if matches!(next, Next::Done(_)) && !self.say.has_answer(node) && self.say.dnssec {
+                            proof.of_no_data(self.say.reply, at, name)?;
+                        }
+                        next
+                    }
+                }
+                Found::Wildcard(at, node, encloser) => {
+                    let next = self.say.at_node(node, owner, apex_at)?;
+                    if self.say.dnssec {
+                        let proven = if self.say.has_answer(node) {
+                            Proven::WildcardAnswer
+                        } else {
+                            Proven::WildcardNoData(at)
+                        };
+                        proof.of_wildcard(self.say.reply, proven, name, encloser)?;
+                    }
+                    if met.is_full() {
+                        Next::Done(Rcode::NOERROR)
+                    } else {
+                        met.push(at);
+                        next
+                    }
+                }
+                Found::Dname(at, node) => {
+                    if met.is_full() {
+                        Next::Done(Rcode::NOERROR)
+                    } else {
+                        met.push(at);
+                        self.say.through_dname(node, name, owner, apex_at)?
+                    }
+                }
+                Found::Cut(_, node) => {
+                    return self.say.at_cut(node, name, target.is_some(), &mut proof, apex_at);
+                }
+                Found::Nothing(encloser) => {
+                    self.say.reply.negative(zone.negative(self.say.dnssec), apex_at)?;
+                    if self.say.dnssec {
+                        proof.of_name_error(self.say.reply, name, encloser)?;
+                    }
+                    let kind = Kind::Negative(zone_hash(zone));
+                    return Ok(Answered { rcode: Rcode::NXDOMAIN, authoritative: true, kind });
+                }
+            };
+            match next {
+                Next::Done(rcode) => {
+                    proof.flush(self.say.reply)?;
+                    let kind = if matches!(found, Found::Exact(..)) {
+                        Kind::Positive
+                    } else {
+                        Kind::Negative(zone_hash(zone))
+                    };
+                    return Ok(Answered { rcode, authoritative: true, kind });
+                }
+                Next::At(at) => {
+                    let positive =
+                        Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive };
+                    self.say.reply.name_at(at, self.chain)?;
+                    let labels = self.chain.labels();
+                    let within = labels >= zone.apex_labels()
+                        && self.chain.suffix(labels - zone.apex_labels()) == zone.apex();
+                    if !within || met.is_full() {
+                        proof.flush(self.say.reply)?;
+                        return Ok(positive);
+                    }
+                    self.chain_hashes.fill(self.chain);
+                    target = Some(at);
+                }
+            }
+        }
+    }
+}
+
+impl Say<'_, '_> {
+    /// Whether the node answers the type that is asked for, or leads elsewhere.
+    fn has_answer(&self, node: Node<'_>) -> bool {
+        match self.qtype {
+            Rtype::ANY => node.entries_count() > 0,
+            Rtype::RRSIG => self.signed_entry(node).is_some(),
+            qtype => node.entry(qtype).is_some() || node.entry(Rtype::CNAME).is_some(),
+        }
+    }
+
+    fn signed_entry<'n>(&self, node: Node<'n>) -> Option<Entry<'n>> {
+        node.entries().find(|entry| entry.signed().an > entry.plain().an)
+    }
+
+    /// What a name says to the question, or where it leads.
+    fn at_node(&mut self, node: Node<'_>, owner: Owner<'_>, apex_at: usize) -> Result<Next, NoRoom> {
+        let dnssec = self.dnssec;
+        let all = u32::MAX;
+        let done = Ok(Next::Done(Rcode::NOERROR));
+        match self.qtype {
+            Rtype::ANY if node.entries_count() > 0 => {
+                for entry in node.entries() {
+                    // RFC 8482 §4.1: one set is enough; the first, that is the lowest type, but never only DNSSEC's.
+                    self.reply.records(Section::Answer, &entry.variant(dnssec), None, owner, apex_at, all)?;
+                    if self.any_is_minimal {
+                        break;
+                    }
+                }
+                return done;
+            }
+            Rtype::RRSIG => {
+                if let Some(entry) = self.signed_entry(node) {
+                    self.reply.records(
+                        Section::Answer,
+                        &entry.signed(),
+                        Some(Rtype::RRSIG),
+                        owner,
+                        apex_at,
+                        all,
+                    )?;
+                    return done;
+                }
+            }
+            Rtype::IXFR => {
+                // RFC 1995 §2 and §4: over UDP, or when there is no history, the SOA alone.
+                if let Some(entry) = node.entry(Rtype::SOA) {
+                    self.reply.records(Section::Answer, &entry.plain(), None, owner, apex_at, all)?;
+                    return done;
+                }
+            }
+            qtype => {
+                if let Some(entry) = node.entry(qtype) {
+                    self.reply.records(Section::Answer, &entry.variant(dnssec), None, owner, apex_at, all)?;
+                    return done;
+                }
+            }
+        }
+        if let Some(entry) = node.entry(Rtype::CNAME) {
+            let variant = entry.variant(dnssec);
+            let at = self.reply.records(Section::Answer, &variant, None, owner, apex_at, all)?;
+            return Ok(Next::At(at));
+        }
+        self.reply.negative(self.zone.negative(dnssec), apex_at)?;
+        done
+    }
+
+    /// RFC 6672 §3.2: the DNAME, and the CNAME that it means for this name.
+    fn through_dname(
+        &mut self,
+        node: Node<'_>,
+        name: &Name,
+        owner: Owner<'_>,
+        apex_at: usize,
+    ) -> Result<Next, NoRoom> {
+        let Some(entry) = node.entry(Rtype::DNAME) else { return Ok(Next::Done(Rcode::SERVFAIL)) };
+        let of_node = Reply::owner_of(&node);
+        let variant = entry.variant(self.dnssec);
+        let data = self.reply.records(Section::Answer, &variant, None, of_node, apex_at, u32::MAX)?;
+        let mut target: ArrayVec<u8, { 2 * NAME_BYTES_MAX }> = ArrayVec::new();
+        let above = name.len() - node.name().len() - self.zone.apex().len();
+        target.extend(name.wire()[..above].iter().copied());
+        let mut to = Name::root();
+        self.reply.name_at(data, &mut to)?;
+        target.extend(to.wire().iter().copied());
+        if target.len() > NAME_BYTES_MAX {
+            return Ok(Next::Done(Rcode::YXDOMAIN));
+        }
+        // §3.1: the TTL of the CNAME is the DNAME's.
+        let fixed = &variant.body[2..];
+        let ttl = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
+        let at = self.reply.cname(owner, apex_at, ttl, &target)?;
+        Ok(Next::At(at))
+    }
+
+    /// A referral, in so far as it does not lie there whole; or the parent's word about a DS.
+    fn at_cut(
+        &mut self,
+        node: Node<'_>,
+        name: &Name,
+        in_chain: bool,
+        proof: &mut Proof<'_>,
+        apex_at: usize,
+    ) -> Result<Answered, NoRoom> {
+        let cut_bytes = node.name().len() + self.zone.apex().len();
+        let positive =
+            |authoritative| Answered { rcode: Rcode::NOERROR, authoritative, kind: Kind::Positive };
+        if self.qtype == Rtype::DS && name.len() == cut_bytes {
+            let owner = Reply::owner_of(&node);
+            let owner = if in_chain { owner } else { Owner::Question };
+            if let Some(entry) = node.entry(Rtype::DS) {
+                let variant = entry.variant(self.dnssec);
+                self.reply.records(Section::Answer, &variant, None, owner, apex_at, u32::MAX)?;
+                return Ok(positive(true));
+            }
+            self.reply.negative(self.zone.negative(self.dnssec), apex_at)?;
+            if self.dnssec {
+                proof.of_no_ds(self.reply, node, name)?;
+            }
+            return Ok(positive(true));
+        }
+        let Some(entry) = node.entry(Rtype::NS) else { return Ok(positive(in_chain)) };
+        let variant = entry.variant(self.dnssec);
+        if in_chain {
+            // The names of the servers are enough: whoever follows the chain asks again below the cut.
+            self.reply.chained_referral(&variant, &node, apex_at)?;
+            proof.flush(self.reply)?;
+            return Ok(positive(true));
+        }
+        let below = name.len() - cut_bytes;
+        self.reply.referral_with(&variant, below, |reply| {
+            if self.dnssec && node.entry(Rtype::DS).is_none() {
+                let cut = name.suffix(name.labels() - node.labels() - self.zone.apex_labels());
+                proof.of_no_ds_at(reply, node, cut)
+            } else {
+                Ok(())
+            }
+        })?;
+        Ok(positive(false))
+    }
+}
+
+/// Something that tells zones apart.
+fn zone_hash(zone: &Zone) -> u64 {
+    zone.apex()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

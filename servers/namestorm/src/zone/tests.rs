@@ -1,0 +1,141 @@
+use super::*;
+use crate::hash::{Form, Key};
+use crate::load::{Reason, read_text};
+use core::fmt::Write as _;
+use dns::Rtype;
+use dns::name::from_text;
+use std::path::Path;
+
+const HEAD: &str = "$TTL 300\n@ SOA ns h 7 3600 900 604800 60\n@ NS ns\nns A 192.0.2.1\n";
+
+fn built(text: &str) -> Result<Built, crate::load::ZoneError> {
+    let apex = from_text(b"example.").unwrap();
+    let loaded = read_text(Path::new("z"), text.as_bytes(), &apex)?;
+    build(&apex, loaded, Key::new([1; 16]), Form::Wire)
+}
+
+fn zone(rest: &str) -> Built {
+    built(&format!("{HEAD}{rest}")).unwrap()
+}
+
+fn located(zone: &Zone, text: &str) -> String {
+    let mut name = Name::root();
+    name.set(&from_text(text.as_bytes()).unwrap()).unwrap();
+    let mut hashes = Suffixes::new(Key::new([1; 16]), Form::Wire);
+    hashes.fill(&name);
+    match zone.locate(&name, &hashes) {
+        Found::Exact(..) => "exact".to_owned(),
+        Found::Cut(..) => "cut".to_owned(),
+        Found::Dname(..) => "dname".to_owned(),
+        Found::Wildcard(_, _, labels) => format!("wildcard below {labels}"),
+        Found::Nothing(labels) => format!("nothing below {labels}"),
+    }
+}
+
+#[test]
+fn a_name_leads_where_rfc_1034_says() {
+    let built =
+        zone("a.b.c A 1.1.1.1\nsub NS ns.sub\nns.sub A 1.1.1.2\nd DNAME x.\n*.w A 1.1.1.3\nq.w A 1.1.1.4\n");
+    let zone = &built.zone;
+    for (name, place) in [
+        ("example.", "exact"),
+        ("a.b.c.example.", "exact"),
+        ("b.c.example.", "exact"),
+        ("z.b.c.example.", "nothing below 3"),
+        ("sub.example.", "cut"),
+        ("ns.sub.example.", "cut"),
+        ("x.y.sub.example.", "cut"),
+        ("d.example.", "exact"),
+        ("x.d.example.", "dname"),
+        ("x.w.example.", "wildcard below 2"),
+        ("y.x.w.example.", "wildcard below 2"),
+        ("q.w.example.", "exact"),
+        ("x.q.w.example.", "nothing below 3"),
+        ("*.w.example.", "exact"),
+        ("nowhere.example.", "nothing below 1"),
+    ] {
+        assert_eq!(located(zone, name), place, "{name}");
+    }
+    assert_eq!(zone.serial(), 7);
+}
+
+#[test]
+fn every_name_of_many_is_found_and_no_other() {
+    let mut text = String::new();
+    for index in 0..5_000 {
+        let _ = writeln!(text, "h{index} A 10.0.{}.{}", index / 256, index % 256);
+    }
+    let built = zone(&text);
+    for index in 0..5_000 {
+        assert_eq!(located(&built.zone, &format!("h{index}.example.")), "exact");
+        assert_eq!(located(&built.zone, &format!("g{index}.example.")), "nothing below 1");
+    }
+    assert_eq!(built.zone.nodes().count(), 5_002);
+    assert_eq!(built.zone.weight().names, 5_002);
+}
+
+#[test]
+fn what_a_zone_may_not_hold_is_refused() {
+    for (text, expected) in [
+        ("$TTL 1\n@ NS a\n", Reason::NoSoa(from_text(b"example.").unwrap().into())),
+        ("$TTL 1\n@ SOA a b 1 2 3 4 5\n", Reason::NoNs(from_text(b"example.").unwrap().into())),
+        (
+            &format!("{HEAD}@ SOA ns h 8 3600 900 604800 60\n"),
+            Reason::SeveralSoa(from_text(b"example.").unwrap().into()),
+        ),
+        (
+            &format!("{HEAD}c CNAME x\nc A 1.1.1.1\n"),
+            Reason::CnameAndOther(from_text(b"c.example.").unwrap().into()),
+        ),
+        (
+            &format!("{HEAD}c CNAME x\nc CNAME y\n"),
+            Reason::Several(Rtype::CNAME, from_text(b"c.example.").unwrap().into()),
+        ),
+        (&format!("{HEAD}$GENERATE 1-5000 big A 10.0.${{0}}.1\n"), Reason::Syntax(String::new())),
+    ] {
+        let reason = built(text).unwrap_err().reason;
+        match expected {
+            Reason::Syntax(_) => assert!(matches!(reason, Reason::Syntax(_)), "{reason}"),
+            expected => assert_eq!(reason, expected),
+        }
+    }
+}
+
+#[test]
+fn a_set_that_no_message_holds_is_refused() {
+    let mut text = HEAD.to_owned();
+    for index in 0..4_200 {
+        let _ = writeln!(text, "big A 10.0.{}.{}", index / 256, index % 256);
+    }
+    assert_eq!(
+        built(&text).unwrap_err().reason,
+        Reason::TooLarge(Rtype::A, from_text(b"big.example.").unwrap().into())
+    );
+}
+
+#[test]
+fn what_looks_like_a_mistake_is_said() {
+    let built =
+        zone("other.test. A 1.1.1.1\nsub NS ns.sub\nx 5 A 1.1.1.1\nx 6 A 1.1.1.2\nlow SOA a b 1 2 3 4 5\n");
+    let said: Vec<String> = built.warnings.iter().map(ToString::to_string).collect();
+    for expected in ["outside the zone", "has no address here", "different TTLs", "not the zone's name"] {
+        assert!(said.iter().any(|said| said.contains(expected)), "{expected}: {said:?}");
+    }
+}
+
+#[test]
+fn the_same_record_twice_is_one() {
+    let built = zone("x A 1.1.1.1\nx A 1.1.1.1\nx A 1.1.1.2\n");
+    let (_, node) = built.zone.nodes().find(|(_, node)| node.name() == b"\x01x").unwrap();
+    assert_eq!(node.entry(Rtype::A).unwrap().plain().an, 2);
+}
+
+#[test]
+fn a_zone_weighs_less_than_three_times_its_text() {
+    let mut text = HEAD.to_owned();
+    for index in 0..20_000 {
+        let _ = writeln!(text, "host{index} A 10.0.{}.{}", index / 256, index % 256);
+    }
+    let weight = built(&text).unwrap().zone.weight();
+    assert!(weight.bytes <= 3 * weight.text_bytes, "{weight}");
+}
