@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod afxdp;
 mod beside;
 mod drain;
 mod levers;
@@ -54,7 +55,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 11] = [
+const BENCHES: [(&str, &str, Bench); 13] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -102,6 +103,8 @@ const BENCHES: [(&str, &str, Bench); 11] = [
         middlebox::beside_a_bare_loop,
     ),
     ("middlebox-flows", "what a delayed packet costs, with 20,000 flows beside 10", middlebox::flows),
+    ("afxdp-send", "AF_XDP over veth: our link beside a bare send loop (needs root)", afxdp::send),
+    ("afxdp-reflect", "AF_XDP over veth: our link beside a bare reflector (needs root)", afxdp::reflect),
 ];
 
 fn main() -> ExitCode {

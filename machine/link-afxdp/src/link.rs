@@ -5,10 +5,8 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use arrayvec::ArrayVec;
-use dma::{CHUNK_BYTES, Frame, Pool};
-use platform::{
-    ChecksumOffload, Full, Link, LinkCapabilities, LinkCounters, PARTS_MAX, Packet, Parts, Received,
-};
+use dma::{CHUNK_BYTES, Frame, Pool, SharedFrame};
+use platform::{ChecksumOffload, Full, Link, LinkCapabilities, LinkCounters, PARTS_MAX, Packet, Received};
 use xdp::{
     BusyPoll, CopyMode, Descriptor, METADATA_BYTES, Piece, Socket, SocketConfig, SocketFacts, SocketState,
     XdpError,
@@ -168,14 +166,17 @@ impl AfxdpQueue {
     }
 }
 
-/// A packet that is staged or on its way.
-#[derive(Debug, Default)]
-struct Outgoing {
+/// A chunk of ours, and what is staged with it: a packet, or a piece of one that was copied into several.
+#[derive(Debug)]
+struct Slot {
+    chunk: Frame,
+    /// Where headers in it begin, counted from the arena's beginning.
+    address: u64,
+    /// The frames of the packet's parts: held until it has left.
+    frames: ArrayVec<SharedFrame, PARTS_MAX>,
     descriptors: u32,
-    bytes: u64,
-    /// Chunks of ours that carry headers, or all of it: held until it has left.
-    _heads: ArrayVec<Frame, HEADS_MAX>,
-    _parts: Parts,
+    /// How long the packet is that ends here; 0 when it goes on in the next slot.
+    packet_bytes: usize,
 }
 
 /// What is lent to the engine.
@@ -190,7 +191,7 @@ enum Lent {
 /// One queue of one interface.
 #[derive(Debug)]
 pub struct AfxdpLink {
-    /// Before the packets whose frames it reads, so that it is closed before.
+    /// Before the slots whose frames it reads, so that it is closed before.
     socket: Socket,
     pool: Pool,
     capabilities: LinkCapabilities,
@@ -200,9 +201,14 @@ pub struct AfxdpLink {
     /// Packets of this length and shorter are copied into one chunk.
     gather_bytes_max: usize,
 
-    /// Oldest first: what is staged comes back in that order.
-    outgoing: VecDeque<Outgoing>,
-    /// Descriptors that came back and do not yet make a packet.
+    slots: Box<[Slot]>,
+    /// Slots without a packet, the one used last on top: it is still in the cache.
+    free: Vec<u16>,
+    /// Slots staged, oldest first: what is staged comes back in that order.
+    staged: VecDeque<u16>,
+    /// Packets among them.
+    packets: usize,
+    /// Descriptors that came back and do not yet make a slot.
     returned: u32,
 
     lent: Lent,
@@ -245,7 +251,14 @@ impl AfxdpLink {
             checksum: checksum != Summer::Engine,
             slots: false,
         };
-        let capacity = usize::try_from(config.slots).expect("32 bits fit");
+        let slots: Box<[Slot]> = (0..config.slots)
+            .map_while(|_| pool.acquire_chunk())
+            .map(|chunk| {
+                let address = pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("a chunk of the pool");
+                Slot { chunk, address, frames: ArrayVec::new(), descriptors: 0, packet_bytes: 0 }
+            })
+            .collect();
+        let count = u16::try_from(slots.len()).expect("a link has fewer than 65,536 slots");
         Self {
             socket,
             pool,
@@ -254,7 +267,10 @@ impl AfxdpLink {
             counters: LinkCounters::default(),
             limits,
             gather_bytes_max,
-            outgoing: VecDeque::with_capacity(capacity),
+            staged: VecDeque::with_capacity(slots.len()),
+            free: (0..count).rev().collect(),
+            slots,
+            packets: 0,
             returned: 0,
             lent: Lent::Nothing,
             assembly: Vec::with_capacity(ASSEMBLY_BYTES_MAX),
@@ -285,65 +301,71 @@ impl AfxdpLink {
         &self.socket
     }
 
-    fn is_full(&self) -> bool {
-        self.outgoing.len() == self.outgoing.capacity()
-    }
-
-    /// Queues the packet as one copy in one chunk.
-    fn stage_gathered(
-        &mut self,
-        headers: &[u8],
-        parts: &Parts,
-        checksum: Option<ChecksumOffload>,
-    ) -> Option<Frame> {
+    /// Queues the packet as one copy in one chunk. Returns whether there was room.
+    fn stage_gathered(&mut self, packet: &mut Packet, bytes: usize) -> bool {
         if self.socket.room() == 0 {
-            return None;
+            return false;
         }
-        let mut chunk = self.pool.acquire_chunk()?;
-        let mut end = HEAD_START;
-        let room = chunk.bytes_mut();
-        for bytes in core::iter::once(headers).chain(parts.iter().map(platform::Part::bytes)) {
+        let Some(index) = self.free.pop() else { return false };
+        let slot = &mut self.slots[usize::from(index)];
+        let room = slot.chunk.bytes_mut();
+        let options = write_metadata(room, packet.offload.checksum);
+        let headers = packet.headers.bytes();
+        room[HEAD_START..][..headers.len()].copy_from_slice(headers);
+        let mut end = HEAD_START + headers.len();
+        for part in packet.parts.drain(..) {
+            let bytes = part.bytes();
             room[end..][..bytes.len()].copy_from_slice(bytes);
             end += bytes.len();
+            slot.frames.push(part.frame);
         }
-        let options = write_metadata(room, checksum);
-        let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
-        let len = u32::try_from(end - HEAD_START).expect("a chunk is short");
-        self.stage_descriptor(Descriptor { addr, len, options });
-        Some(chunk)
+        slot.descriptors = 1;
+        slot.packet_bytes = bytes;
+        let len = u32::try_from(bytes).expect("a chunk is short");
+        let descriptor = Descriptor { addr: slot.address, len, options };
+        self.stage_descriptor(descriptor);
+        self.staged.push_back(index);
+        self.packets += 1;
+        true
     }
 
-    /// Queues the headers in a chunk and the parts where they lie. `None` when there is no room, or when it takes too
-    /// many pieces.
-    fn stage_in_pieces(&mut self, packet: &Packet) -> Option<(Frame, u32)> {
-        let mut pieces: ArrayVec<Descriptor, { PIECES_MAX_COPIED + 1 }> = ArrayVec::new();
+    /// Queues the headers in a chunk and the parts where they lie. Returns whether there was room, and the packet was not
+    /// in too many pieces.
+    fn stage_in_pieces(&mut self, packet: &mut Packet, bytes: usize) -> bool {
+        let Some(index) = self.free.last().copied() else { return false };
+        let slot = &mut self.slots[usize::from(index)];
+        let mut pieces: ArrayVec<Descriptor, PIECES_MAX_COPIED> = ArrayVec::new();
         let headers = packet.headers.bytes();
-        let mut chunk = self.pool.acquire_chunk()?;
-        let room = chunk.bytes_mut();
+        let room = slot.chunk.bytes_mut();
         room[HEAD_START..][..headers.len()].copy_from_slice(headers);
         let options = Descriptor::CONTINUES | write_metadata(room, packet.offload.checksum);
-        let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
-        pieces.push(Descriptor { addr, len: u32::try_from(headers.len()).expect("short"), options });
+        let len = u32::try_from(headers.len()).expect("short");
+        pieces.push(Descriptor { addr: slot.address, len, options });
         for part in &packet.parts {
             let address =
                 self.pool.offset_of(part.bytes()).expect("a frame of the arena that the link was given");
             for (addr, len) in self.limits.cut(address, u64::from(part.len)) {
                 let len = u32::try_from(len).expect("at most a chunk");
-                pieces.try_push(Descriptor { addr, len, options: Descriptor::CONTINUES }).ok()?;
+                if pieces.try_push(Descriptor { addr, len, options: Descriptor::CONTINUES }).is_err() {
+                    return false;
+                }
             }
         }
-        if pieces.len() > self.limits.count_max {
-            return None;
-        }
         let count = u32::try_from(pieces.len()).expect("few");
-        if count > self.socket.room() {
-            return None;
+        if pieces.len() > self.limits.count_max || count > self.socket.room() {
+            return false;
         }
+        slot.frames.extend(packet.parts.drain(..).map(|part| part.frame));
+        slot.descriptors = count;
+        slot.packet_bytes = bytes;
         pieces.last_mut().expect("headers").options &= !Descriptor::CONTINUES;
         for piece in pieces {
             self.stage_descriptor(piece);
         }
-        Some((chunk, count))
+        self.free.pop();
+        self.staged.push_back(index);
+        self.packets += 1;
+        true
     }
 
     fn stage_descriptor(&mut self, descriptor: Descriptor) {
@@ -391,7 +413,7 @@ impl Drop for AfxdpLink {
         // As for the chunks of a socket: the NIC may read on after the descriptor is closed, and must not find another
         // connection's bytes.
         if self.facts.zero_copy && self.socket.state() != SocketState::Gone {
-            core::mem::forget(core::mem::take(&mut self.outgoing));
+            core::mem::forget(core::mem::take(&mut self.slots));
         }
     }
 }
@@ -427,62 +449,40 @@ impl Link for AfxdpLink {
         None
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+    fn stage(&mut self, mut packet: Packet) -> Result<(), Full<Packet>> {
         debug_assert!(packet.offload.segmentation.is_none(), "this link does not cut");
         debug_assert!(
             packet.offload.checksum.is_none() || self.capabilities.checksum,
             "this link does not sum"
         );
-        if self.is_full() {
-            return Err(Full(packet));
-        }
         let bytes = packet.bytes();
-        let in_pieces = if bytes > self.gather_bytes_max { self.stage_in_pieces(&packet) } else { None };
-        let (head, descriptors) = match in_pieces {
-            Some(staged) => staged,
-            None if bytes <= HEAD_BYTES => {
-                let Packet { headers, parts, offload } = &packet;
-                match self.stage_gathered(headers.bytes(), parts, offload.checksum) {
-                    Some(chunk) => (chunk, 1),
-                    None => return Err(Full(packet)),
-                }
-            }
-            None => return Err(Full(packet)),
-        };
-        let heads = core::iter::once(head).collect();
-        self.outgoing.push_back(Outgoing {
-            descriptors,
-            bytes: bytes as u64,
-            _heads: heads,
-            _parts: packet.parts,
-        });
-        Ok(())
+        let staged = bytes > self.gather_bytes_max && self.stage_in_pieces(&mut packet, bytes)
+            || bytes <= HEAD_BYTES && self.stage_gathered(&mut packet, bytes);
+        if staged { Ok(()) } else { Err(Full(packet)) }
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         let longest = usize::from(self.capabilities.mtu) + ETHERNET_BYTES_MAX;
         let count = bytes.len().div_ceil(HEAD_BYTES);
         let room = usize::try_from(self.socket.room()).expect("32 bits fit");
-        if self.is_full() || bytes.len() > longest || room < count || self.pool.chunks_free() < count {
+        if bytes.is_empty() || bytes.len() > longest || room < count || self.free.len() < count {
             return Err(Full(()));
         }
-        let mut heads = ArrayVec::new();
-        for (index, piece) in (1..).zip(bytes.chunks(HEAD_BYTES)) {
-            let mut chunk = self.pool.acquire_chunk().ok_or(Full(()))?;
-            chunk.bytes_mut()[HEAD_START..][..piece.len()].copy_from_slice(piece);
-            let addr = self.pool.offset_of(&chunk.bytes()[HEAD_START..]).expect("the pool's chunk");
+        let mut left = bytes.len();
+        for piece in bytes.chunks(HEAD_BYTES) {
+            left -= piece.len();
+            let index = self.free.pop().expect("there were as many");
+            let slot = &mut self.slots[usize::from(index)];
+            slot.chunk.bytes_mut()[HEAD_START..][..piece.len()].copy_from_slice(piece);
+            slot.descriptors = 1;
+            slot.packet_bytes = if left == 0 { bytes.len() } else { 0 };
+            let options = if left == 0 { 0 } else { Descriptor::CONTINUES };
             let len = u32::try_from(piece.len()).expect("a chunk is short");
-            let options = if index < count { Descriptor::CONTINUES } else { 0 };
-            self.stage_descriptor(Descriptor { addr, len, options });
-            heads.push(chunk);
+            let descriptor = Descriptor { addr: slot.address, len, options };
+            self.stage_descriptor(descriptor);
+            self.staged.push_back(index);
         }
-        let descriptors = u32::try_from(count).expect("few");
-        self.outgoing.push_back(Outgoing {
-            descriptors,
-            bytes: bytes.len() as u64,
-            _heads: heads,
-            _parts: Parts::new(),
-        });
+        self.packets += 1;
         Ok(())
     }
 
@@ -496,26 +496,33 @@ impl Link for AfxdpLink {
         // Whole packets are dropped, or none of them.
         let mut lost = self.socket.counters().dropped - lost;
         let mut packets = 0;
-        while let Some(oldest) = self.outgoing.front() {
-            if oldest.descriptors > self.returned {
+        while let Some(index) = self.staged.front().copied() {
+            let slot = &mut self.slots[usize::from(index)];
+            if slot.descriptors > self.returned {
                 break;
             }
-            self.returned -= oldest.descriptors;
-            if lost >= u64::from(oldest.descriptors) {
-                lost -= u64::from(oldest.descriptors);
-                self.counters.send_errors += 1;
-            } else {
-                self.counters.sent += 1;
-                self.counters.sent_bytes += oldest.bytes;
+            self.returned -= slot.descriptors;
+            slot.frames.clear();
+            let is_lost = lost >= u64::from(slot.descriptors);
+            lost -= if is_lost { u64::from(slot.descriptors) } else { 0 };
+            if slot.packet_bytes > 0 {
+                packets += 1;
+                if is_lost {
+                    self.counters.send_errors += 1;
+                } else {
+                    self.counters.sent += 1;
+                    self.counters.sent_bytes += slot.packet_bytes as u64;
+                }
             }
-            self.outgoing.pop_front();
-            packets += 1;
+            self.staged.pop_front();
+            self.free.push(index);
         }
+        self.packets -= packets;
         packets
     }
 
     fn in_flight(&self) -> usize {
-        self.outgoing.len()
+        self.packets
     }
 
     fn counters(&self) -> LinkCounters {

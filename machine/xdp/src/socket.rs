@@ -321,6 +321,7 @@ impl Socket {
     }
 
     /// Descriptors that can be staged now.
+    #[inline]
     #[must_use]
     pub fn room(&self) -> u32 {
         self.tx.as_ref().map_or(0, |tx| tx.cursor().free())
@@ -334,6 +335,7 @@ impl Socket {
 
     /// Queues a piece of a packet; a packet's pieces go one after the other. Its bytes must lie in the arena, and stay
     /// as they are until it was reclaimed. Returns whether there was room.
+    #[inline]
     #[must_use]
     pub fn stage(&mut self, descriptor: Descriptor) -> bool {
         let staged = self.tx.as_mut().is_some_and(|tx| tx.stage(descriptor));
