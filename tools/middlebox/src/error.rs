@@ -1,6 +1,8 @@
 //! Why there is no path, or none any longer, in one line.
 
 use core::fmt;
+use dma::RegionError;
+use link_afxdp::AfxdpError;
 use link_packet::PacketError;
 use link_tap::TapError;
 use middlebox::ConfigError;
@@ -18,6 +20,12 @@ pub(crate) enum ProgramError {
     Packet(PacketError),
     /// A TAP device cannot be made.
     Tap(TapError),
+    /// An interface cannot be used through AF_XDP.
+    Afxdp(AfxdpError),
+    /// The operator asks for more workers than the interface has queues.
+    Queues { name: String, queues: u32, workers: u16 },
+    /// There is no memory for an AF_XDP socket.
+    Memory(RegionError),
     /// A queue of a device cannot be used.
     Queue { name: String, source: io::Error },
     /// Signals cannot be caught.
@@ -42,6 +50,9 @@ impl ProgramError {
             | Self::SameDevice { .. }
             | Self::Packet(_)
             | Self::Tap(_)
+            | Self::Afxdp(_)
+            | Self::Queues { .. }
+            | Self::Memory(_)
             | Self::Queue { .. }
             | Self::Signals(_)
             | Self::Thread(_) => true,
@@ -59,6 +70,13 @@ impl fmt::Display for ProgramError {
             }
             Self::Packet(error) => error.fmt(f),
             Self::Tap(error) => error.fmt(f),
+            Self::Afxdp(error) => error.fmt(f),
+            Self::Queues { name, queues, workers } => write!(
+                f,
+                "{name} has {queues} receive queues for --workers {workers}: each needs one: `ethtool -L {name} \
+                 combined {workers}` makes more, where the device can"
+            ),
+            Self::Memory(error) => error.fmt(f),
             Self::Queue { name, source } => {
                 write!(f, "{name} cannot be forwarded from ({source}): is it a device of this kernel?")
             }
@@ -80,10 +98,12 @@ impl core::error::Error for ProgramError {
             Self::Config(error) => Some(error),
             Self::Packet(error) => Some(error),
             Self::Tap(error) => Some(error),
+            Self::Afxdp(error) => Some(error),
+            Self::Memory(error) => Some(error),
             Self::Signals(error) | Self::Thread(error) | Self::Output(error) => Some(error),
             Self::Device { source, .. } | Self::Queue { source, .. } => Some(source),
             Self::Wait(source) => Some(source),
-            Self::SameDevice { .. } | Self::Panicked => None,
+            Self::SameDevice { .. } | Self::Queues { .. } | Self::Panicked => None,
         }
     }
 }
@@ -97,6 +117,12 @@ impl From<ConfigError> for ProgramError {
 impl From<PacketError> for ProgramError {
     fn from(error: PacketError) -> Self {
         Self::Packet(error)
+    }
+}
+
+impl From<AfxdpError> for ProgramError {
+    fn from(error: AfxdpError) -> Self {
+        Self::Afxdp(error)
     }
 }
 

@@ -40,6 +40,7 @@ pub use config::{
 };
 pub use flow::FlowHash;
 pub use middlebox::{Direction, Middlebox, Verdict};
+pub use offload::finish;
 pub use pool::{FRAME_BYTES_MAX, Frame, Room};
 pub use statistics::{LaneStatistics, Statistics};
 pub use wheel::Wheel;

@@ -1,12 +1,13 @@
 //! The `middlebox` program: a path between two devices, one thread per core.
 //!
 //! ```text
-//!   cli ─▶ devices ─▶ worker 0 … N   a socket of each device and a `Middlebox` each; they share nothing
+//!   cli ─▶ devices ─▶ worker 0 … N   a queue of each device and a `Middlebox` each; they share nothing
 //!                     this thread    waits for Ctrl-C, prints numbers
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod afxdp;
 mod cli;
 mod device;
 mod error;
@@ -19,12 +20,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
 use cli::Cli;
-use device::Queues;
+use device::Device;
 use error::ProgramError;
 use report::{Board, Report};
 use worker::Worker;
@@ -59,25 +60,25 @@ fn run(cli: &Cli) -> Result<(), ProgramError> {
     }
     let configs = cli.configs()?;
     configs.iter().try_for_each(|config| config.check().map(drop))?;
-    let client = Queues::open(&cli.client, cli.workers)?;
-    let server = Queues::open(&cli.server, cli.workers)?;
+    let client = Device::open(&cli.client, cli.workers)?;
+    let server = Device::open(&cli.server, cli.workers)?;
     let board = Board::new(cli.workers);
     let started = Instant::now();
-    let workers = configs.iter().zip(client.into_iter().zip(server));
-    let said = writeln!(io::stdout(), "forwarding {} <-> {}, {}", cli.client, cli.server, cli.path())
-        .and_then(|()| io::stdout().flush());
-    said.map_err(ProgramError::Output)?;
-
+    let workers = configs.iter().zip(client.queues.into_iter().zip(server.queues));
     thread::scope(|scope| {
+        let (ready, are_ready) = mpsc::channel();
         let threads: Vec<_> = workers
             .enumerate()
             .map(|(number, (config, (client, server)))| {
-                let (stop, board) = (&*stop, &board);
+                let (stop, board, ready) = (&*stop, &board, ready.clone());
                 thread::Builder::new()
                     .name(format!("worker-{number}"))
                     .spawn_scoped(scope, move || {
-                        let ended = Worker::new(config, client, server, started)
-                            .and_then(|worker| worker.run(stop, |report| board.put(number, report)));
+                        let ended = Worker::new(config, client, server, started).and_then(|worker| {
+                            // Whoever waits for it has ended only when we are to end too.
+                            let _ = ready.send(());
+                            worker.run(stop, |report| board.put(number, report))
+                        });
                         // One that fails takes the others with it: half a path is none.
                         stop.store(true, Ordering::Relaxed);
                         ended
@@ -85,19 +86,32 @@ fn run(cli: &Cli) -> Result<(), ProgramError> {
                     .map_err(ProgramError::Thread)
             })
             .collect();
-        let watched = watch(cli, &stop, &board);
+        drop(ready);
+        // Fewer when one could not start.
+        let watched = if are_ready.iter().take(cli.workers.into()).count() == usize::from(cli.workers) {
+            say_ready(cli).and_then(|()| watch(cli, &stop, &board))
+        } else {
+            Ok(())
+        };
         stop.store(true, Ordering::Relaxed);
         let mut failed = watched.err();
         for thread in threads {
             let ended = thread.and_then(|thread| thread.join().map_err(|_| ProgramError::Panicked)?);
             failed = failed.or_else(|| ended.err());
         }
-        let said = write!(io::stdout(), "{}", board.total().table(started.elapsed()));
         match failed {
-            Some(error) => Err(error),
-            None => said.map_err(ProgramError::Output),
+            Some(error) if error.is_at_start() => return Err(error),
+            _ => (),
         }
+        let said = write!(io::stdout(), "{}", board.total().table(started.elapsed()));
+        failed.map_or_else(|| said.map_err(ProgramError::Output), Err)
     })
+}
+
+fn say_ready(cli: &Cli) -> Result<(), ProgramError> {
+    writeln!(io::stdout(), "forwarding {} <-> {}, {}", cli.client, cli.server, cli.path())
+        .and_then(|()| io::stdout().flush())
+        .map_err(ProgramError::Output)
 }
 
 /// Waits for the end; with `--stats`, prints a line a second meanwhile.

@@ -39,10 +39,7 @@ impl Superframe {
             _ => return None,
         };
         let mss = VnetHeader::parse(header).merged()?;
-        let u16_at = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let checksum =
-            (header[0] & NEEDS_CSUM != 0).then(|| ChecksumOffload { start: u16_at(6), field: u16_at(8) });
-        Some(Self { kind, checksum, mss })
+        Some(Self { kind, checksum: checksum_of(header), mss })
     }
 
     /// Its packets.
@@ -95,4 +92,27 @@ impl Superframe {
         }
         header
     }
+}
+
+/// The packets of a frame behind its virtio-net header, each complete: for a device that neither cuts nor sums.
+///
+/// # Errors
+/// The header does not fit the frame.
+pub fn finish(frame: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), SegmentError> {
+    let (header, ethernet) = frame.split_first_chunk::<HEADER_BYTES>().ok_or(SegmentError::Truncated)?;
+    let mut segments = match Superframe::behind(header) {
+        Some(superframe) => superframe.cut(ethernet)?,
+        None => segment(ethernet, Offload { checksum: checksum_of(header), segmentation: None })?,
+    };
+    let mut packet = Vec::new();
+    while segments.next_into(&mut packet) {
+        each(&packet);
+    }
+    Ok(())
+}
+
+/// The checksum that is left to the device.
+fn checksum_of(header: &[u8; HEADER_BYTES]) -> Option<ChecksumOffload> {
+    let u16_at = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+    (header[0] & NEEDS_CSUM != 0).then(|| ChecksumOffload { start: u16_at(6), field: u16_at(8) })
 }

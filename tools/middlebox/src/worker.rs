@@ -16,9 +16,9 @@ use middlebox::{Config, Direction, FRAME_BYTES_MAX, Frame, Middlebox, Room, Verd
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::time::Instant;
-use vnet::{RAW_BATCH_MAX, RawQueue};
+use vnet::RAW_BATCH_MAX;
 
-use crate::device::Queue;
+use crate::device::{OpenQueue, Queue};
 use crate::error::ProgramError;
 use crate::report::Report;
 
@@ -51,7 +51,7 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 struct Port {
     name: String,
-    queue: RawQueue,
+    queue: OpenQueue,
     /// Frames that the next batch may bring.
     width: usize,
     refused: u64,
@@ -93,7 +93,7 @@ impl Worker {
                 told = now;
                 tell(&self.report());
             }
-            if !busy {
+            if !busy && !self.client.queue.is_pending() && !self.server.queue.is_pending() {
                 self.sleep()?;
             }
         }

@@ -127,3 +127,62 @@ fn the_kernels_own_superframes_of_more_than_64_kib_arrive_in_shorter_ones_or_in_
         assert!(if is_whole { forwarded < 4 * received } else { forwarded > 40 * received }, "{totals:?}");
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn frames_pass_through_af_xdp_with_their_tags_and_their_delay() {
+    let world = World::new();
+    let middlebox = world.middlebox_between("xdp:m0", "xdp:m1", &["--delay", "30ms"]);
+    let [mut client, mut server] =
+        [("client", "c0"), ("server", "s0")].map(|(who, device)| world.socket(who, device));
+    for tags in [&[][..], &[CUSTOMER], &[PROVIDER, CUSTOMER]] {
+        for payload in [100, MSS] {
+            let frame = frame(tags, payload);
+            let began = Instant::now();
+            client.send(core::iter::once(&frame[..]));
+            assert!(receive(&mut server) == frame, "{} tags, {payload} bytes", tags.len());
+            assert!(began.elapsed() >= Duration::from_millis(30));
+            // Back again at once.
+            server.send(core::iter::once(&frame[..]));
+            assert!(receive(&mut client) == frame);
+        }
+    }
+    let ping = world.command("client", "ping").args(["-c", "3", "-i", "0.1", "10.9.0.2"]).output().unwrap();
+    let text = String::from_utf8_lossy(&ping.stdout);
+    assert!(text.contains(" 0% packet loss") && text.contains("time=3"), "{text}");
+    middlebox.interrupt();
+    // Nothing of ours is left on the interface.
+    let link = world.command("middle", "ip").args(["-details", "link", "show", "m0"]).output().unwrap();
+    let text = String::from_utf8_lossy(&link.stdout);
+    assert!(!text.contains("xdp") && text.contains("promiscuity 0"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_a_packet_socket_left_to_the_device_is_finished_before_af_xdp() {
+    let world = World::new();
+    // TCP's checksums, and superframes, on the side of the packet socket: the kernel at the other end sees packets.
+    let middlebox = world.middlebox_between("m0", "xdp:m1", &["--delay", "1ms"]);
+    let mut server = world.socket("server", "s0");
+    let mut client = world.socket("client", "c0");
+    let frame = frame(&[], 40 * MSS);
+    client.send(core::iter::once(&frame[..]));
+    for payload in frame[HEADER_BYTES + 54..].chunks(MSS) {
+        let arrived = receive(&mut server);
+        assert_eq!(arrived[..HEADER_BYTES], [0; HEADER_BYTES]);
+        assert!(arrived[HEADER_BYTES + 54..] == *payload);
+    }
+    assert_eq!(middlebox.interrupt().row("refused by device"), [0, 0]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn af_xdp_needs_a_queue_for_each_worker_and_says_so() {
+    let world = World::new();
+    let arguments = ["--client", "xdp:m0", "--server", "m1", "--workers", "200"];
+    let output =
+        world.command("middle", env!("CARGO_BIN_EXE_middlebox")).args(arguments).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("middlebox: m0 has ") && said.lines().count() == 1, "{said}");
+}
