@@ -28,6 +28,9 @@ DEVICES
   NAME, packet:NAME   An interface that exists and is up. It should have no address here, or the kernel answers beside
                       the far end. VLAN tags stay.
   tap:NAME            A TAP device that is made, brought up, and gone afterwards: the kernel is at its other end.
+  xdp:NAME            An interface that exists and is up, through AF_XDP: nothing of it reaches the kernel meanwhile. For
+                      small packets on NICs; there are no superframes. It must deliver VLAN tags within frames and finished
+                      checksums (ethtool -K NAME rxvlan off; at the far end of a veth pair, ethtool -K PEER tx off).
 
   Both devices should have the same MTU. A real interface should not merge more than it can cut (ethtool -K NAME lro off).
 
@@ -42,7 +45,7 @@ EXAMPLES
     middlebox --client eth1 --server eth2 --rate 100mbit --queue 1.25MB --on to-client
 
 SIGNALS
-  SIGINT, SIGTERM     Print the totals and leave. What is held is dropped.
+  SIGINT, SIGTERM     Print the totals and leave. What is held is dropped. Devices are as they were, however it ends.
 
 EXIT STATUS
   0   It was told to leave, and left.
@@ -105,6 +108,9 @@ pub(crate) struct Cli {
     /// Print a line a second
     #[arg(long)]
     pub(crate) stats: bool,
+    /// Print every line as a JSON object: what is forwarded, the totals so far with --stats, the totals at the end
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 impl Cli {

@@ -28,6 +28,7 @@ use cli::Cli;
 use device::Device;
 use error::ProgramError;
 use report::{Board, Report};
+use serde_json::json;
 use worker::Worker;
 
 /// It failed while it ran.
@@ -89,7 +90,7 @@ fn run(cli: &Cli) -> Result<(), ProgramError> {
         drop(ready);
         // Fewer when one could not start.
         let watched = if are_ready.iter().take(cli.workers.into()).count() == usize::from(cli.workers) {
-            say_ready(cli).and_then(|()| watch(cli, &stop, &board))
+            say_ready(cli).and_then(|()| watch(cli, &stop, &board, started))
         } else {
             Ok(())
         };
@@ -103,19 +104,28 @@ fn run(cli: &Cli) -> Result<(), ProgramError> {
             Some(error) if error.is_at_start() => return Err(error),
             _ => (),
         }
-        let said = write!(io::stdout(), "{}", board.total().table(started.elapsed()));
+        let (total, elapsed) = (board.total(), started.elapsed());
+        let said = if cli.json {
+            writeln!(io::stdout(), "{}", total.json("totals", elapsed))
+        } else {
+            write!(io::stdout(), "{}", total.table(elapsed))
+        };
         failed.map_or_else(|| said.map_err(ProgramError::Output), Err)
     })
 }
 
 fn say_ready(cli: &Cli) -> Result<(), ProgramError> {
-    writeln!(io::stdout(), "forwarding {} <-> {}, {}", cli.client, cli.server, cli.path())
-        .and_then(|()| io::stdout().flush())
-        .map_err(ProgramError::Output)
+    let (client, server, path) = (cli.client.to_string(), cli.server.to_string(), cli.path());
+    let line = if cli.json {
+        json!({"event": "forwarding", "client": client, "server": server, "path": path}).to_string()
+    } else {
+        format!("forwarding {client} <-> {server}, {path}")
+    };
+    writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush()).map_err(ProgramError::Output)
 }
 
 /// Waits for the end; with `--stats`, prints a line a second meanwhile.
-fn watch(cli: &Cli, stop: &AtomicBool, board: &Board) -> Result<(), ProgramError> {
+fn watch(cli: &Cli, stop: &AtomicBool, board: &Board, started: Instant) -> Result<(), ProgramError> {
     const SECOND: Duration = Duration::from_secs(1);
     let (mut printed, mut before) = (Instant::now(), Report::default());
     while !stop.load(Ordering::Relaxed) {
@@ -123,7 +133,9 @@ fn watch(cli: &Cli, stop: &AtomicBool, board: &Board) -> Result<(), ProgramError
         let elapsed = printed.elapsed();
         if cli.stats && elapsed >= SECOND {
             let total = board.total();
-            writeln!(io::stdout(), "{}", total.line(&before, elapsed)).map_err(ProgramError::Output)?;
+            let line =
+                if cli.json { total.json("second", started.elapsed()) } else { total.line(&before, elapsed) };
+            writeln!(io::stdout(), "{line}").map_err(ProgramError::Output)?;
             (printed, before) = (Instant::now(), total);
         }
     }

@@ -1,14 +1,33 @@
-//! The numbers, for a person.
+//! The numbers, for a person or for a program.
 
 use core::fmt::Write as _;
 use core::ops::AddAssign;
 use core::time::Duration;
 use middlebox::{LaneStatistics, Statistics};
 use rustix::io::Errno;
+use serde_json::{Map, Value, json};
 use std::sync::{Mutex, PoisonError};
 
 /// A number of one direction.
 type Column = fn(&LaneStatistics) -> u64;
+
+/// What each direction counted, by name.
+const ROWS: [(&str, Column); 14] = [
+    ("frames received", |lane| lane.received),
+    ("bytes received", |lane| lane.received_bytes),
+    ("superframes cut", |lane| lane.cut),
+    ("packets", |lane| lane.packets),
+    ("forwarded", |lane| lane.forwarded),
+    ("bytes forwarded", |lane| lane.forwarded_bytes),
+    ("lost", |lane| lane.lost),
+    ("lost in bursts", |lane| lane.lost_in_burst),
+    ("duplicated", |lane| lane.duplicated),
+    ("reordered", |lane| lane.reordered),
+    ("queue full", |lane| lane.queue_full),
+    ("policed", |lane| lane.policed),
+    ("out of memory", |lane| lane.overflowed),
+    ("malformed", |lane| lane.malformed),
+];
 
 /// What one worker, or all of them, counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,31 +68,35 @@ impl Report {
         )
     }
 
+    /// Everything, as one object on one line: names as in the table, with underscores.
+    pub(crate) fn json(&self, event: &str, elapsed: Duration) -> String {
+        let Statistics { to_server, to_client, held, memory_bytes, memory_bytes_max } = &self.statistics;
+        let way = |lane: &LaneStatistics, refused: u64| {
+            let rows = ROWS.iter().map(|(name, value)| (name.replace(' ', "_"), value(lane).into()));
+            rows.chain([("refused_by_device".to_owned(), refused.into())]).collect::<Map<String, Value>>()
+        };
+        json!({
+            "event": event,
+            "seconds": elapsed.as_secs_f64(),
+            "to_server": way(to_server, self.refused[0]),
+            "to_client": way(to_client, self.refused[1]),
+            "last_refusal": self.refusal.map(|error| error.to_string()),
+            "held": held,
+            "memory_bytes": memory_bytes,
+            "memory_bytes_max": memory_bytes_max,
+        })
+        .to_string()
+    }
+
     /// Everything, as a table.
     pub(crate) fn table(&self, elapsed: Duration) -> String {
         let Statistics { to_server, to_client, held, memory_bytes: _, memory_bytes_max } = &self.statistics;
-        let rows: [(&str, Column); 14] = [
-            ("frames received", |lane| lane.received),
-            ("bytes received", |lane| lane.received_bytes),
-            ("superframes cut", |lane| lane.cut),
-            ("packets", |lane| lane.packets),
-            ("forwarded", |lane| lane.forwarded),
-            ("bytes forwarded", |lane| lane.forwarded_bytes),
-            ("lost", |lane| lane.lost),
-            ("lost in bursts", |lane| lane.lost_in_burst),
-            ("duplicated", |lane| lane.duplicated),
-            ("reordered", |lane| lane.reordered),
-            ("queue full", |lane| lane.queue_full),
-            ("policed", |lane| lane.policed),
-            ("out of memory", |lane| lane.overflowed),
-            ("malformed", |lane| lane.malformed),
-        ];
         let mut text = format!("{:<18} {:>16} {:>16}\n", "", "to server", "to client");
         let mut row = |name: &str, values: [u64; 2]| {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{name:<18} {:>16} {:>16}", values[0], values[1]);
         };
-        for (name, value) in rows {
+        for (name, value) in ROWS {
             row(name, [value(to_server), value(to_client)]);
         }
         row("refused by device", self.refused);
@@ -125,5 +148,27 @@ impl Board {
             total += *place.lock().unwrap_or_else(PoisonError::into_inner);
         }
         total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_reads_the_numbers_that_a_person_does() {
+        let mut report = Report { refused: [3, 0], refusal: Some(Errno::NOBUFS), ..Report::default() };
+        report.statistics.to_client.lost_in_burst = 7;
+        report.statistics.memory_bytes_max = 1 << 20;
+        let read: Value = serde_json::from_str(&report.json("totals", Duration::from_millis(1_500))).unwrap();
+        assert_eq!((&read["event"], &read["seconds"]), (&json!("totals"), &json!(1.5)));
+        assert_eq!(read["to_client"]["lost_in_bursts"], 7);
+        assert_eq!(
+            (&read["to_server"]["refused_by_device"], &read["memory_bytes_max"]),
+            (&json!(3), &json!(1 << 20))
+        );
+        assert_eq!(read["to_server"].as_object().unwrap().len(), ROWS.len() + 1);
+        let table = report.table(Duration::from_millis(1_500));
+        assert!(ROWS.iter().all(|(name, _)| table.contains(name)), "{table}");
     }
 }

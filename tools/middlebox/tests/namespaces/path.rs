@@ -190,3 +190,20 @@ fn workers_divide_a_bottleneck_between_them() {
     assert!((1.2..4.0).contains(&took.as_secs_f64()), "{took:?}");
     assert!(middlebox.interrupt().row("queue full")[1] > 0);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn every_line_is_an_object_for_who_asks_for_json() {
+    let world = World::new();
+    let middlebox = world.middlebox(&["--delay", "1ms", "--json", "--stats"]);
+    let (client, server) = world.pair(&world.listen());
+    transfer(server, client, &pattern(1_000_000));
+    std::thread::sleep(Duration::from_millis(1_200));
+    let said = middlebox.interrupt().0;
+    let events: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [.., second, totals] = &events[..] else { panic!("{said}") };
+    assert_eq!((&second["event"], &totals["event"]), (&"second".into(), &"totals".into()));
+    assert!(totals["to_client"]["bytes_forwarded"].as_u64().unwrap() > 1_000_000, "{said}");
+    assert_eq!(totals["to_server"]["lost"], 0);
+}

@@ -75,7 +75,7 @@ impl World {
         let mut line = String::new();
         output.read_line(&mut line).expect("our pipe");
         let middlebox = Middlebox { child, output };
-        if !line.starts_with("forwarding ") {
+        if !line.contains("forwarding") {
             panic!("it is not ready: {line:?}, {:?}", middlebox.end());
         }
         middlebox
@@ -184,7 +184,7 @@ impl Drop for Middlebox {
 
 /// What the program printed at its end.
 #[derive(Debug)]
-pub(crate) struct Totals(String);
+pub(crate) struct Totals(pub(crate) String);
 
 impl Totals {
     /// The numbers of a row: to the server and to the client.
