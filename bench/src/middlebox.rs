@@ -60,15 +60,16 @@ enum Forwarder {
     Loop,
     /// Many frames per call, as the middlebox does.
     BatchedLoop,
-    /// The program, and its delay.
-    Middlebox(&'static str),
+    /// The program, its delay, and how it opens devices.
+    Middlebox(&'static str, &'static str),
 }
 
-const FORWARDERS: [(&str, Forwarder); 4] = [
+const FORWARDERS: [(&str, Forwarder); 5] = [
     ("bare_loop", Forwarder::Loop),
     ("bare_loop_batched", Forwarder::BatchedLoop),
-    ("middlebox_0ms", Forwarder::Middlebox("0ms")),
-    ("middlebox_10..40ms", Forwarder::Middlebox("10ms..40ms")),
+    ("middlebox_0ms", Forwarder::Middlebox("0ms", "packet:")),
+    ("middlebox_10..40ms", Forwarder::Middlebox("10ms..40ms", "packet:")),
+    ("middlebox_xdp_10..40ms", Forwarder::Middlebox("10ms..40ms", "xdp:")),
 ];
 
 /// The program with delays on, beside the quicker of two bare loops.
@@ -214,8 +215,8 @@ impl Ground {
                     to.send(arrivals.iter().map(|arrival| &rooms[arrival.room][..arrival.len]));
                 }
             }
-            Forwarder::Middlebox(delay) => {
-                let program = Program::start(&self.program, delay)?;
+            Forwarder::Middlebox(delay, kind) => {
+                let program = Program::start(&self.program, delay, kind)?;
                 ready.send(())?;
                 while !stop.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_millis(5));
@@ -231,9 +232,10 @@ impl Ground {
 struct Program(Child);
 
 impl Program {
-    fn start(program: &PathBuf, delay: &str) -> Result<Self, Complaint> {
+    fn start(program: &PathBuf, delay: &str, kind: &str) -> Result<Self, Complaint> {
         let mut command = Command::new(program);
-        command.args(["--client", "m0", "--server", "m1", "--delay", delay, "--memory", "2GiB"]);
+        command.args(["--client", &format!("{kind}m0"), "--server", &format!("{kind}m1")]);
+        command.args(["--delay", delay, "--memory", "2GiB"]);
         let mut running = Self(command.stdout(Stdio::piped()).spawn()?);
         let mut first = [0; 1];
         let output = running.0.stdout.as_mut().ok_or("a program without output")?;

@@ -210,6 +210,15 @@ impl RawQueue {
         sent
     }
 
+    /// Frames that arrived since the last call and were dropped by the kernel, because we did not receive quickly enough:
+    /// as far as a descriptor can tell, which that of a TAP queue cannot.
+    pub fn missed(&mut self) -> u64 {
+        match &self.calls {
+            Calls::Messages(_) => sys::missed(self.fd.as_fd()).unwrap_or(0),
+            Calls::Ring { .. } | Calls::Single => 0,
+        }
+    }
+
     /// Readable when a frame has arrived, writable when there is room for one.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {

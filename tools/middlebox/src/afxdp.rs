@@ -103,7 +103,7 @@ impl AfxdpQueue {
             epoll::add(&readable, socket.as_fd(), data, epoll::EventFlags::IN).map_err(ProgramError::Wait)?;
             sockets.push(socket);
         }
-        Ok(AfxdpPort { sockets, next: 0, readable, outgoing: VecDeque::new(), silent: 0 })
+        Ok(AfxdpPort { sockets, next: 0, readable, outgoing: VecDeque::new(), silent: 0, missed: 0 })
     }
 }
 
@@ -119,6 +119,8 @@ pub(crate) struct AfxdpPort {
     outgoing: VecDeque<Frame>,
     /// How often nothing came.
     silent: u32,
+    /// Frames dropped so far.
+    missed: u64,
 }
 
 impl AfxdpPort {
@@ -169,6 +171,13 @@ impl AfxdpPort {
         }
         self.flush();
         sent
+    }
+
+    /// Frames dropped since the last call because we did not receive quickly enough.
+    pub(crate) fn missed(&mut self) -> u64 {
+        let counted = self.sockets.iter().map(Socket::kernel_counters);
+        let total = counted.map(|counters| counters.rx_dropped + counters.rx_ring_full).sum();
+        total - core::mem::replace(&mut self.missed, total)
     }
 
     /// Something has not left yet, and needs another [`receive`](Self::receive) or [`send`](Self::send) to.

@@ -109,6 +109,14 @@ impl OpenQueue {
         }
     }
 
+    /// Frames dropped since the last call because we did not receive quickly enough.
+    pub(crate) fn missed(&mut self) -> u64 {
+        match self {
+            Self::Raw(queue) => queue.missed(),
+            Self::Xdp(port) => port.missed(),
+        }
+    }
+
     /// Something was sent that has not left yet.
     pub(crate) fn is_pending(&self) -> bool {
         match self {

@@ -29,11 +29,16 @@ const ROWS: [(&str, Column); 14] = [
     ("malformed", |lane| lane.malformed),
 ];
 
+const MISSED: &str = "missed by us";
+const REFUSED: &str = "refused by device";
+
 /// What one worker, or all of them, counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
     /// What the path did.
     pub(crate) statistics: Statistics,
+    /// Frames that the kernel dropped because we did not read quickly enough.
+    pub(crate) missed: [u64; 2],
     /// Frames that the server's and the client's device would not take.
     pub(crate) refused: [u64; 2],
     /// Why, the last time.
@@ -42,8 +47,10 @@ pub(crate) struct Report {
 
 impl AddAssign for Report {
     fn add_assign(&mut self, other: Self) {
-        let Self { statistics, refused, refusal } = other;
+        let Self { statistics, missed, refused, refusal } = other;
         self.statistics += statistics;
+        self.missed[0] += missed[0];
+        self.missed[1] += missed[1];
         self.refused[0] += refused[0];
         self.refused[1] += refused[1];
         self.refusal = refusal.or(self.refusal);
@@ -71,15 +78,17 @@ impl Report {
     /// Everything, as one object on one line: names as in the table, with underscores.
     pub(crate) fn json(&self, event: &str, elapsed: Duration) -> String {
         let Statistics { to_server, to_client, held, memory_bytes, memory_bytes_max } = &self.statistics;
-        let way = |lane: &LaneStatistics, refused: u64| {
+        let way = |lane: &LaneStatistics, way: usize| {
             let rows = ROWS.iter().map(|(name, value)| (name.replace(' ', "_"), value(lane).into()));
-            rows.chain([("refused_by_device".to_owned(), refused.into())]).collect::<Map<String, Value>>()
+            let ours = [(MISSED, self.missed[way]), (REFUSED, self.refused[way])];
+            let ours = ours.map(|(name, value)| (name.replace(' ', "_"), value.into()));
+            rows.chain(ours).collect::<Map<String, Value>>()
         };
         json!({
             "event": event,
             "seconds": elapsed.as_secs_f64(),
-            "to_server": way(to_server, self.refused[0]),
-            "to_client": way(to_client, self.refused[1]),
+            "to_server": way(to_server, 0),
+            "to_client": way(to_client, 1),
             "last_refusal": self.refusal.map(|error| error.to_string()),
             "held": held,
             "memory_bytes": memory_bytes,
@@ -99,7 +108,8 @@ impl Report {
         for (name, value) in ROWS {
             row(name, [value(to_server), value(to_client)]);
         }
-        row("refused by device", self.refused);
+        row(MISSED, self.missed);
+        row(REFUSED, self.refused);
         if let Some(error) = self.refusal {
             let _ = writeln!(text, "the last refusal was: {error}");
         }
@@ -157,17 +167,19 @@ mod tests {
 
     #[test]
     fn a_program_reads_the_numbers_that_a_person_does() {
-        let mut report = Report { refused: [3, 0], refusal: Some(Errno::NOBUFS), ..Report::default() };
+        let mut report =
+            Report { missed: [0, 5], refused: [3, 0], refusal: Some(Errno::NOBUFS), ..Report::default() };
         report.statistics.to_client.lost_in_burst = 7;
         report.statistics.memory_bytes_max = 1 << 20;
         let read: Value = serde_json::from_str(&report.json("totals", Duration::from_millis(1_500))).unwrap();
         assert_eq!((&read["event"], &read["seconds"]), (&json!("totals"), &json!(1.5)));
         assert_eq!(read["to_client"]["lost_in_bursts"], 7);
+        assert_eq!(read["to_client"]["missed_by_us"], 5);
         assert_eq!(
             (&read["to_server"]["refused_by_device"], &read["memory_bytes_max"]),
             (&json!(3), &json!(1 << 20))
         );
-        assert_eq!(read["to_server"].as_object().unwrap().len(), ROWS.len() + 1);
+        assert_eq!(read["to_server"].as_object().unwrap().len(), ROWS.len() + 2);
         let table = report.table(Duration::from_millis(1_500));
         assert!(ROWS.iter().all(|(name, _)| table.contains(name)), "{table}");
     }

@@ -54,6 +54,7 @@ struct Port {
     queue: OpenQueue,
     /// Frames that the next batch may bring.
     width: usize,
+    missed: u64,
     refused: u64,
     refusal: Option<Errno>,
 }
@@ -101,9 +102,13 @@ impl Worker {
         Ok(())
     }
 
-    fn report(&self) -> Report {
+    fn report(&mut self) -> Report {
+        for port in [&mut self.client, &mut self.server] {
+            port.missed += port.queue.missed();
+        }
         Report {
             statistics: self.middlebox.statistics(),
+            missed: [self.client.missed, self.server.missed],
             refused: [self.server.refused, self.client.refused],
             refusal: self.server.refusal.or(self.client.refusal),
         }
@@ -177,7 +182,7 @@ impl Worker {
 impl Port {
     fn open(queue: Queue) -> Result<Self, ProgramError> {
         let name = queue.name.clone();
-        Ok(Self { name, queue: queue.open()?, width: RAW_BATCH_MAX, refused: 0, refusal: None })
+        Ok(Self { name, queue: queue.open()?, width: RAW_BATCH_MAX, missed: 0, refused: 0, refusal: None })
     }
 
     /// Sends frames. A device without room holds us up for a while, as a full wire would; frames that it will not take

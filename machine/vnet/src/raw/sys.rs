@@ -142,6 +142,24 @@ impl MessageBatch {
     }
 }
 
+/// Frames that a packet socket had no room for since the last call (`PACKET_STATISTICS`).
+pub(super) fn missed(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = libc::socklen_t::try_from(size_of_val(&statistics)).expect("short");
+    let value = &raw mut statistics;
+    // SAFETY: the statistics and their length live through the call.
+    let got = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            value.cast(),
+            &raw mut length,
+        )
+    };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok(statistics.tp_drops.into()) }
+}
+
 /// The tag beside a frame.
 fn tag_of(head: &libc::msghdr, control: &[u64; CONTROL_WORDS]) -> Option<VlanTag> {
     let data: libc::tpacket_auxdata = {
