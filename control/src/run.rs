@@ -262,9 +262,9 @@ impl<'a, S: Server> Loop<'a, S> {
             for signal in self.signals.take() {
                 self.desk.on_signal(signal, now);
             }
-            self.desk.wake(now);
             let records_before = self.desk.records;
             self.desk.take_reports(now);
+            self.desk.wake(now);
             let busy = self.desk.records > records_before;
             tick = if busy || self.desk.status != Status::Running { TICK_BUSY } else { TICK_IDLE };
             if let Some(admin) = &mut self.admin {

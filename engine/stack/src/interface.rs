@@ -336,6 +336,11 @@ impl Interface {
         resolution
     }
 
+    /// Forgets who is behind which MAC address: the link is another one.
+    pub fn forget_neighbours(&mut self) {
+        self.neighbours.forget();
+    }
+
     /// How the wait for a neighbour ended, after [`Resolution::Pending`]; call until `None`.
     pub fn poll_resolved(&mut self) -> Option<Resolved> {
         self.neighbours.poll_resolved().map(|(next_hop, mac)| Resolved { next_hop, mac })

@@ -78,6 +78,11 @@ impl Neighbours {
         Self { entries: BoundedMap::new(capacity, hash_key) }
     }
 
+    /// Forgets everything.
+    pub(crate) fn forget(&mut self) {
+        while self.entries.pop_oldest().is_some() {}
+    }
+
     /// Looks a next hop up; the flag says that a solicitation is to be sent now.
     pub(crate) fn resolve(&mut self, now: Instant, next_hop: IpAddr) -> (Resolution, bool) {
         match self.entries.get_mut(&next_hop) {

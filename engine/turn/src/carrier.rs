@@ -13,8 +13,9 @@
 
 use clock::Instant;
 use core::net::IpAddr;
+use core::time::Duration;
 use platform::{Link, LinkCapabilities};
-use stack::FlowId;
+use stack::{FlowId, Resolved};
 
 use crate::service::Service;
 use crate::transmit::Egress;
@@ -30,6 +31,8 @@ pub enum Carrier {
     Down,
 }
 
+/// How long answers of neighbours are waited for after the link came back: three questions, a second apart, and a while.
+const ASKING: Duration = Duration::from_secs(5);
 /// What options TCP may take of a segment: with them the payload is less than the MSS (RFC 6691).
 const TIMESTAMPS_BYTES: u16 = 12;
 /// No link makes segments smaller than every host must take (RFC 9293 §3.7.1).
@@ -53,14 +56,39 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     fn on_link_back(&mut self) {
         let now = self.now.instant;
         self.interface.announce(now);
+        self.interface.forget_neighbours();
+        self.neighbours_until = now + ASKING;
         for id in self.flows.ids() {
-            if let Some(flow) = self.flows.get_mut(id)
-                && let Some(outbound) = &mut flow.outbound
-            {
-                outbound.progress_at = now;
+            if let Some(flow) = self.flows.get_mut(id) {
+                if let Some(outbound) = &mut flow.outbound {
+                    outbound.progress_at = now;
+                }
+                // A peer that only listens would never tell us its new hardware address.
+                self.interface.resolve(now, flow.path.destination, &mut self.replies);
             }
             self.make_runnable(id);
             self.touch(id);
+        }
+    }
+
+    /// Neighbours that were asked for have answered: connections whose packets go to one go to its address of now.
+    pub(crate) fn find_neighbours(&mut self) {
+        if self.now.instant >= self.neighbours_until {
+            return;
+        }
+        while let Some(Resolved { next_hop, mac }) = self.interface.poll_resolved() {
+            let Some(mac) = mac else { continue };
+            for id in self.flows.ids() {
+                if let Some(flow) = self.flows.get_mut(id)
+                    && flow.path.peer_mac != mac
+                    && self.interface.next_hop(flow.path.destination) == Some(next_hop)
+                {
+                    flow.path.peer_mac = mac;
+                    flow.tcp.on_path_changed(self.now.instant);
+                    self.make_runnable(id);
+                    self.touch(id);
+                }
+            }
         }
     }
 

@@ -110,6 +110,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) tap_at: Instant,
     /// Whether the link carries anything.
     pub(crate) carrier: Carrier,
+    /// Neighbours are asked for until then, because the link came back.
+    pub(crate) neighbours_until: Instant,
 }
 
 impl<A: tls::Aead, S: Service> Core<A, S> {
@@ -176,6 +178,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             tap: None,
             tap_at: Instant::EPOCH,
             carrier: Carrier::Up,
+            neighbours_until: Instant::EPOCH,
             config,
             tcp_v4,
             tcp_v6,

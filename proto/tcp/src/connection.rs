@@ -496,6 +496,14 @@ impl Connection {
         }
     }
 
+    /// Packets went to where nobody takes them, and go elsewhere from now on: what is in flight is sent again, now and not when
+    /// a timer that was backed off fires. That is no sign of congestion.
+    pub fn on_path_changed(&mut self, now: Instant) {
+        if self.state.is_synchronized() {
+            self.snd.on_path_changed(now);
+        }
+    }
+
     /// Payload per segment, in bytes.
     #[must_use]
     pub fn mss(&self) -> u16 {

@@ -500,6 +500,13 @@ impl Sender {
         }
     }
 
+    /// What is in flight reached nobody.
+    pub(crate) fn on_path_changed(&mut self, now: Instant) {
+        if self.is_outstanding() {
+            self.resegment(now);
+        }
+    }
+
     /// Smaller segments from now on, on suspicion: what is in flight is thought lost already.
     pub(crate) fn shrink_mss(&mut self, mss: u16, timestamps: bool) {
         self.mss = payload_mss(mss, timestamps).min(self.mss);

@@ -190,8 +190,8 @@ impl Server for Atlas {
     }
 
     fn on_wake(&mut self, status: Status, now: Instant) -> Result<(), String> {
-        if status == Status::Stopping {
-            // The device goes with the workers, as it should.
+        if matches!(status, Status::Starting | Status::Stopping) {
+            // The device goes with the workers, as it should; and one that did not get that far is none to look after.
             return Ok(());
         }
         if self.monitor.as_mut().is_some_and(|monitor| !monitor.is_alive()) {

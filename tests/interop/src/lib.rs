@@ -16,6 +16,7 @@
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `operator` – one line for every mistake, and life without root;
 //! * `visible` – lists of connections, and a live screen;
+//! * `privileges` – what a running server has given up, and what it can do all the same;
 //! * `together` – what happens at the same moment.
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,8 @@ mod harness;
 mod lifecycle;
 #[cfg(test)]
 mod operator;
+#[cfg(test)]
+mod privileges;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]

@@ -323,7 +323,7 @@ pub(crate) fn admin(path: &str) -> (u16, String) {
 }
 
 /// What the certificate at `address` is made out to.
-fn subject(address: &str) -> String {
+pub(crate) fn subject(address: &str) -> String {
     let output = Process::new("openssl").args(["s_client", "-connect", address]).run();
     output.stdout_text().lines().find(|line| line.contains("subject")).unwrap_or_default().to_owned()
 }

@@ -1,11 +1,13 @@
 //! A link that carries nothing for a while, that vanishes and is replaced, and whose MTU changes.
 
 use crate::world::client::host;
-use crate::world::{PLAIN, SECOND, SERVER_V6, Setup, World, bytes_of, ciphers};
+use crate::world::{PLAIN, SECOND, SERVER_MAC, SERVER_V4, SERVER_V6, Setup, World, bytes_of, ciphers};
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use dma::PoolLayout;
 use link_memory::MemoryLinkConfig;
 use turn::Carrier;
+use wire::MacAddr;
 use wire::tcp::Flags;
 
 const LEN: u64 = 2_000_000;
@@ -100,6 +102,45 @@ fn a_device_that_vanishes_is_replaced_and_its_frames_come_back() {
     // `leave` finds every frame in its pool again.
     must_all_finish(&mut world, &clients);
     assert_eq!(world.engine.counters().link_losses, 1);
+}
+
+#[test]
+fn a_listener_that_moved_to_another_hardware_address_is_found_there() {
+    let (mut world, clients, link) = downloading();
+    let (client, IpAddr::V4(ip)) = (clients[0], world.clients[clients[0]].local.ip()) else { panic!("IPv6") };
+    let moved = MacAddr([2, 0, 0, 0, 9, 9]);
+    world.lose_link();
+    world.run(SILENCE);
+    let heard = world.clients[client].heard.len();
+    // The other end is a new device too, and this client has nothing to say: it waits for bytes.
+    world.set_client_speaks(false);
+    world.replace_link(link);
+    world.run(Duration::from_millis(5));
+    assert_ne!(world.last_mac, moved);
+    world.inject(arp_reply(moved, ip));
+    world.run(Duration::from_millis(5));
+    world.set_client_speaks(true);
+    assert_eq!(world.last_mac, moved, "the answer to our question was not heard");
+    assert!(world.seen_by(client).last().is_some_and(|seen| !seen.payload.is_empty()));
+    assert!(world.run_until(SECOND, |world| world.clients[client].heard.len() > heard));
+    must_all_finish(&mut world, &clients);
+}
+
+/// What `mac` answers to the server's question who has `ip`.
+fn arp_reply(mac: MacAddr, ip: Ipv4Addr) -> Vec<u8> {
+    let IpAddr::V4(ours) = SERVER_V4 else { panic!("IPv4") };
+    let reply = wire::arp::Packet {
+        operation: wire::arp::Operation::Reply,
+        sender_mac: mac,
+        sender_ip: ip,
+        target_mac: SERVER_MAC,
+        target_ip: ours,
+    };
+    let mut frame = [SERVER_MAC.0.as_slice(), &mac.0, &[8, 6]].concat();
+    let mut body = [0; 64];
+    let len = reply.emit(&mut body);
+    frame.extend_from_slice(&body[..len]);
+    frame
 }
 
 #[test]

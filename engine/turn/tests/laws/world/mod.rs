@@ -120,6 +120,10 @@ pub(crate) struct World {
     pub(crate) keeps_seen: bool,
     /// How long what clients say is on its way.
     pub(crate) delay_up: Duration,
+    /// Nothing of what clients would say leaves them.
+    mute: bool,
+    /// Where the last segment was sent to.
+    pub(crate) last_mac: MacAddr,
     /// Packets the link takes within one turn.
     pub(crate) link_room: usize,
     pub(crate) link_refused: Rc<Cell<usize>>,
@@ -178,6 +182,8 @@ impl World {
             seen: Vec::new(),
             keeps_seen: true,
             delay_up: DELAY,
+            mute: false,
+            last_mac: MacAddr::ZERO,
             link_room: usize::MAX,
             link_refused: refused,
             streams_may_change: false,
@@ -313,6 +319,11 @@ impl World {
         self.hungry = true;
     }
 
+    /// Clients say nothing for a while, or speak again.
+    pub(crate) fn set_client_speaks(&mut self, speaks: bool) {
+        self.mute = !speaks;
+    }
+
     /// An operator changes the MTU of the server's device, and the machine says so.
     pub(crate) fn set_mtu(&mut self, mtu: u16) {
         self.engine.link_mut().inner.set_mtu(mtu);
@@ -363,7 +374,8 @@ impl World {
         for at in wire.into_iter().chain(engine).flatten() {
             next = next.min(at);
         }
-        self.clients.iter().fold(next, |next, client| next.min(client.deadline()))
+        let speakers = if self.mute { &[][..] } else { &self.clients };
+        speakers.iter().fold(next, |next, client| next.min(client.deadline()))
     }
 
     /// Everything that happens now.
@@ -407,6 +419,9 @@ impl World {
 
     fn clients_speak(&mut self) -> bool {
         let now = self.now();
+        if self.mute {
+            return false;
+        }
         let mut frames = Vec::new();
         for client in &mut self.clients {
             client.poll(now, &mut frames);
@@ -427,6 +442,7 @@ impl World {
                 assert!(packet.len() <= 1_514, "longer than the wire takes");
                 let parsed = parse_frame(&packet, true).expect("what the server says is well-formed");
                 if let Packet::Tcp(segment) = parsed.packet {
+                    self.last_mac = MacAddr(*packet.first_chunk().expect("a frame"));
                     self.on_seen(now, segment);
                 }
             }
