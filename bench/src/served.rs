@@ -18,6 +18,7 @@ use std::thread;
 
 use disk_memory::{MemoryDisk, MemoryDiskConfig, Object};
 use disk_uring::{DiskUring, UringConfig};
+use dma::Pool;
 use link_packet::{PacketConfig, Rings};
 use link_tap::{TapDevice, TapSetup};
 use platform::{Disk, Link, RootId};
@@ -309,23 +310,25 @@ fn serve(
             device.bring_up(TapSetup::default())?;
             device.add_address(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), 24)?;
             let queue = queues.pop().ok_or("a TAP without a queue")?;
-            serve_on(queue.open(config)?, stage, (job, address(job, over)), stop, ready)
+            let link = queue.open(config)?;
+            serve_on((link, world::pool()?), stage, (job, address(job, over)), stop, ready)
         }
         Over::Packet(rings, config) => {
             let queue = link_packet::open_with("far", 1, rings)?.pop().ok_or("no queue")?;
-            serve_on(queue.open(config)?, stage, (job, address(job, over)), stop, ready)
+            let pool = world::pool()?;
+            let link = queue.open(&pool, config)?;
+            serve_on((link, pool), stage, (job, address(job, over)), stop, ready)
         }
     }
 }
 
 fn serve_on<L: Link>(
-    link: L,
+    (link, pool): (L, Pool),
     stage: &Stage,
     (job, address): (Job, IpAddr),
     stop: &AtomicBool,
     ready: &mpsc::Sender<Result<(), String>>,
 ) -> Result<(), Complaint> {
-    let pool = world::pool()?;
     let (chain, key) = &stage.certificate;
     let secure = world::secure(chain, key)?;
     match job.source {

@@ -108,7 +108,7 @@ impl HostLink {
                 _ => "one system call each".to_owned(),
             },
             Self::Afxdp(link) => link.facts().to_string(),
-            Self::Packet(_) => "through a ring: payload written where the kernel reads it".to_owned(),
+            Self::Packet(link) => link.facts().to_string(),
         }
     }
 }

@@ -200,7 +200,7 @@ impl Queue {
                 HostLink::Vnet(queue.open(config)?)
             }
             Self::Socket(queue) => HostLink::Vnet(queue.open(VnetConfig::default())?),
-            Self::Packet(queue) => HostLink::Packet(queue.open(PacketConfig::default())?),
+            Self::Packet(queue) => HostLink::Packet(queue.open(pool, PacketConfig::default())?),
             Self::Afxdp { queue, number, config, steering } => {
                 let link = queue.open(pool, config)?;
                 let socket = link.descriptor().expect("an AF_XDP socket has a descriptor");

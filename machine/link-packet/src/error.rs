@@ -4,6 +4,7 @@ use core::fmt;
 use std::io;
 
 use netlink::NetlinkError;
+use xdp::XdpError;
 
 /// Why a packet socket could not be opened on an interface.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub enum PacketError {
     },
     /// The kernel would not say what the interface is like.
     Netlink(NetlinkError),
+    /// There is no AF_XDP socket to receive with.
+    Xdp(XdpError),
 }
 
 impl fmt::Display for PacketError {
@@ -53,6 +56,7 @@ impl fmt::Display for PacketError {
             }
             Self::Refused { attempt, source } => write!(f, "the kernel would not {attempt}: {source}"),
             Self::Netlink(error) => error.fmt(f),
+            Self::Xdp(error) => error.fmt(f),
         }
     }
 }
@@ -62,6 +66,7 @@ impl core::error::Error for PacketError {
         match self {
             Self::Refused { source, .. } => Some(source),
             Self::Netlink(error) => Some(error),
+            Self::Xdp(error) => Some(error),
             Self::NoInterface { .. } | Self::Down { .. } | Self::NotEthernet { .. } | Self::MayNot => None,
         }
     }
@@ -70,5 +75,11 @@ impl core::error::Error for PacketError {
 impl From<NetlinkError> for PacketError {
     fn from(error: NetlinkError) -> Self {
         Self::Netlink(error)
+    }
+}
+
+impl From<XdpError> for PacketError {
+    fn from(error: XdpError) -> Self {
+        Self::Xdp(error)
     }
 }

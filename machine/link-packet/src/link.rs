@@ -1,20 +1,24 @@
 //! Both halves as a [`Link`].
 
+use core::cell::Cell;
 use core::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use dma::Pool;
 use platform::{
     Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
     Received,
 };
 use vnet::VnetHeader;
+use xdp::{CopyMode, Socket};
 
 use crate::error::PacketError;
 use crate::rx::RxRing;
+use crate::rx_xdp::XdpReceiver;
 use crate::socket::{Interface, refused, socket};
 use crate::sys;
 use crate::sys::ring::{RxFrames, Shape, TxSlots};
-use crate::tx::{RingCounters, TxRing};
+use crate::tx::{RingCounters, Sender, TxRing};
 
 /// An Ethernet header with one VLAN tag: what a frame has beyond the MTU.
 const ETHERNET_BYTES_MAX: usize = 18;
@@ -51,6 +55,10 @@ pub struct PacketConfig {
     pub checksum: bool,
     /// Slots are offered to be sealed into; else packets come in parts and are copied into slots.
     pub slots: bool,
+    /// Chunks of the pool to receive into through AF_XDP; without it none are needed.
+    pub receive_chunks: u32,
+    /// Who moves the bytes that come through AF_XDP.
+    pub copy_mode: CopyMode,
 }
 
 impl Default for PacketConfig {
@@ -60,6 +68,8 @@ impl Default for PacketConfig {
             parts_max: u8::try_from(PARTS_MAX).expect("a packet has few parts"),
             checksum: true,
             slots: true,
+            receive_chunks: 1_024,
+            copy_mode: CopyMode::Best,
         }
     }
 }
@@ -68,10 +78,17 @@ impl Default for PacketConfig {
 #[derive(Debug)]
 pub struct PacketQueue {
     sender: OwnedFd,
-    receiver: OwnedFd,
+    receiver: Receiver,
     rings: Rings,
     mac: [u8; 6],
     mtu: u16,
+}
+
+/// What a queue will receive with.
+#[derive(Debug)]
+enum Receiver {
+    Ring(OwnedFd),
+    Xdp { fd: OwnedFd, queue: u32 },
 }
 
 /// Opens `queues` queues with rings of the default size on an interface that is up. Flows are spread over them by a hash
@@ -112,11 +129,7 @@ pub fn open_as(
     let mut group = None;
     let mut opened = Vec::new();
     for _ in 0..queues {
-        let sender = socket()?;
-        sys::tx_ring(sender.as_fd(), slots(rings)).map_err(refused("make a ring to send from"))?;
-        sys::bind_to_send(sender.as_fd(), interface.index)
-            .map_err(refused("bind a packet socket to the interface"))?;
-
+        let sender = sender(&interface, rings)?;
         let receiver = socket()?;
         sys::rx_ring(receiver.as_fd(), frames(rings)).map_err(refused("make a ring to receive into"))?;
         sys::only_for(receiver.as_fd(), mac)
@@ -126,9 +139,39 @@ pub fn open_as(
             let joined = sys::join(receiver.as_fd(), group);
             group = Some(joined.map_err(refused("spread flows over sockets"))?);
         }
+        let receiver = Receiver::Ring(receiver);
         opened.push(PacketQueue { sender, receiver, rings, mac, mtu: interface.mtu });
     }
     Ok(opened)
+}
+
+/// Opens a queue for each of the interface's first `queues`, which receives through AF_XDP: nothing before its
+/// [descriptor](Link::descriptor) stands in a steering program's map. Its hardware address is the interface's own.
+///
+/// # Errors
+/// There is no such interface, it is down, or we may not.
+///
+/// # Panics
+/// As [`open_with`].
+pub fn open_through_xdp(interface: &str, queues: u16, rings: Rings) -> Result<Vec<PacketQueue>, PacketError> {
+    let interface = Interface::find(interface)?;
+    let mut opened = Vec::new();
+    for queue in 0..u32::from(queues) {
+        let sender = sender(&interface, rings)?;
+        let receiver = Receiver::Xdp { fd: Socket::create()?, queue };
+        opened.push(PacketQueue { sender, receiver, rings, mac: interface.mac, mtu: interface.mtu });
+    }
+    Ok(opened)
+}
+
+fn sender(interface: &Interface, rings: Rings) -> Result<OwnedFd, PacketError> {
+    let sender = socket()?;
+    // Past the queueing discipline nobody cuts or sums for a device that cannot.
+    sys::tx_ring(sender.as_fd(), slots(rings), interface.offloads)
+        .map_err(refused("make a ring to send from"))?;
+    sys::bind_to_send(sender.as_fd(), interface.index)
+        .map_err(refused("bind a packet socket to the interface"))?;
+    Ok(sender)
 }
 
 fn slots(rings: Rings) -> Shape {
@@ -155,31 +198,55 @@ impl PacketQueue {
     /// The two sockets, the one that sends first: for [`PacketLink::reopen`], in another process perhaps.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {
-        [self.sender, self.receiver]
+        let (Receiver::Ring(receiver) | Receiver::Xdp { fd: receiver, .. }) = self.receiver;
+        [self.sender, receiver]
     }
 
-    /// Opens the queue in the calling thread, which keeps it.
+    /// The queue receives through AF_XDP: its pool needs [`PacketConfig::receive_chunks`] chunks.
+    #[must_use]
+    pub fn is_through_xdp(&self) -> bool {
+        matches!(self.receiver, Receiver::Xdp { .. })
+    }
+
+    /// Opens the queue in the calling thread, which keeps it. Only a queue that receives through AF_XDP uses the pool.
     ///
     /// # Errors
-    /// The kernel maps no rings.
+    /// The kernel maps no rings, or gives no AF_XDP socket.
     ///
     /// # Panics
     /// Superframes that no slot takes, or more parts than a packet can have.
-    pub fn open(self, config: PacketConfig) -> Result<PacketLink, PacketError> {
+    pub fn open(self, pool: &Pool, config: PacketConfig) -> Result<PacketLink, PacketError> {
+        self.open_with(Some(pool), config)
+    }
+
+    fn open_with(self, pool: Option<&Pool>, config: PacketConfig) -> Result<PacketLink, PacketError> {
         assert!(usize::from(config.parts_max) <= PARTS_MAX, "{} parts", config.parts_max);
         let Self { sender, receiver, rings, mac, mtu } = self;
         let map_refused = refused("map a packet socket's ring");
         let tx = TxSlots::map(sender.as_fd(), slots(rings)).map_err(&map_refused)?;
-        let rx = RxFrames::map(receiver.as_fd(), frames(rings)).map_err(&map_refused)?;
         assert!(
             config.superframe_bytes_max as usize <= tx.payload_bytes_max(),
             "superframes of {} bytes in slots of {}",
             config.superframe_bytes_max,
             tx.payload_bytes_max()
         );
+        let rx = match (receiver, pool) {
+            (Receiver::Ring(fd), _) => {
+                let frames = RxFrames::map(fd.as_fd(), frames(rings)).map_err(&map_refused)?;
+                Receiving::Ring(RxRing::new(frames, fd))
+            }
+            (Receiver::Xdp { fd, queue }, Some(pool)) => {
+                let interface = sys::interface_of(sender.as_fd()).unwrap_or(0);
+                let bytes = u32::from(mtu) + u32::try_from(ETHERNET_BYTES_MAX).expect("small");
+                let how = (config.receive_chunks, config.copy_mode, bytes);
+                Receiving::Xdp(XdpReceiver::open(fd, (interface, queue), pool, how)?)
+            }
+            (Receiver::Xdp { .. }, None) => unreachable!("whoever receives through AF_XDP has a pool"),
+        };
         Ok(PacketLink {
-            tx: TxRing::new(tx, sender),
-            rx: RxRing::new(rx, receiver),
+            tx: TxRing::new(tx, Sender::new(sender)),
+            rx,
+            lost: Cell::new(false),
             config,
             rings,
             mac,
@@ -189,10 +256,44 @@ impl PacketQueue {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one of either, never moved")]
+enum Receiving {
+    Ring(RxRing),
+    Xdp(XdpReceiver),
+    /// Between two interfaces.
+    Nothing,
+}
+
+/// What a link got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketFacts {
+    /// Packets leave past the queueing discipline, and the device cuts and sums. Else the kernel does, in software.
+    pub offloaded: bool,
+    /// Packets are received through AF_XDP; else the kernel copies them into a ring.
+    pub through_xdp: bool,
+    /// And there the NIC writes to our memory.
+    pub zero_copy: bool,
+}
+
+impl fmt::Display for PacketFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offloaded, through_xdp, zero_copy } = *self;
+        f.write_str("through a ring that the kernel reads payload from, ")?;
+        f.write_str(if offloaded { "cut by the device" } else { "cut in software" })?;
+        f.write_str(match (through_xdp, zero_copy) {
+            (false, _) => ", received by copies into a ring",
+            (true, false) => ", received by copies through AF_XDP",
+            (true, true) => ", received without a copy through AF_XDP",
+        })
+    }
+}
+
 /// One queue, in use.
 pub struct PacketLink {
-    tx: TxRing<OwnedFd>,
-    rx: RxRing,
+    tx: TxRing<Sender>,
+    rx: Receiving,
+    /// The interface was removed.
+    lost: Cell<bool>,
     config: PacketConfig,
     rings: Rings,
     mac: [u8; 6],
@@ -201,15 +302,26 @@ pub struct PacketLink {
 }
 
 impl PacketLink {
-    /// Puts other sockets behind the link, of a [`PacketQueue`] with rings of the same size and the same hardware address,
-    /// on an interface that came back. What waited in the old rings is gone; counters go on.
+    /// Puts other sockets behind the link, of a [`PacketQueue`] of the same kind with rings of the same size and the same
+    /// hardware address, on an interface that came back. What waited in the old rings is gone; counters go on.
     ///
     /// # Errors
-    /// The kernel maps no rings; the link is then as it was.
+    /// The kernel maps no rings, or gives no AF_XDP socket. The link is then as lost as it was.
     pub fn reopen(&mut self, [sender, receiver]: [OwnedFd; 2], mtu: u16) -> Result<(), PacketError> {
+        // The old AF_XDP socket holds the chunks that the new one needs.
+        let (receiver, pool) = match core::mem::replace(&mut self.rx, Receiving::Nothing) {
+            Receiving::Xdp(old) => {
+                self.lost.set(true);
+                (Receiver::Xdp { fd: receiver, queue: old.queue() }, Some(old.pool().clone()))
+            }
+            ring => {
+                self.rx = ring;
+                (Receiver::Ring(receiver), None)
+            }
+        };
         let queue = PacketQueue { sender, receiver, rings: self.rings, mac: self.mac, mtu };
         let counters = self.counters;
-        *self = Self { counters, ..queue.open(self.config)? };
+        *self = Self { counters, ..queue.open_with(pool.as_ref(), self.config)? };
         Ok(())
     }
 
@@ -217,6 +329,16 @@ impl PacketLink {
     #[must_use]
     pub fn calls(&self) -> RingCounters {
         self.tx.calls
+    }
+
+    /// What the link got.
+    #[must_use]
+    pub fn facts(&self) -> PacketFacts {
+        let (through_xdp, zero_copy) = match &self.rx {
+            Receiving::Ring(_) | Receiving::Nothing => (false, false),
+            Receiving::Xdp(xdp) => (true, xdp.facts().zero_copy),
+        };
+        PacketFacts { offloaded: self.tx.doorbell().bypasses(), through_xdp, zero_copy }
     }
 }
 
@@ -227,17 +349,26 @@ fn vnet_header(offload: Offload, headers_bytes: usize) -> [u8; vnet::HEADER_BYTE
 
 impl Link for PacketLink {
     fn capabilities(&self) -> LinkCapabilities {
-        let PacketConfig { superframe_bytes_max, parts_max, checksum, slots } = self.config;
+        let PacketConfig { superframe_bytes_max, parts_max, checksum, slots, .. } = self.config;
         LinkCapabilities { mac: self.mac, mtu: self.mtu, superframe_bytes_max, parts_max, checksum, slots }
     }
 
     fn receive(&mut self) -> Option<Received<'_>> {
-        self.rx.receive(&mut self.counters)
+        match &mut self.rx {
+            Receiving::Ring(ring) => ring.receive(&mut self.counters),
+            Receiving::Xdp(xdp) => xdp.receive(&mut self.counters),
+            Receiving::Nothing => None,
+        }
     }
 
     fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        let Some(room) = self.tx.room() else { return Err(Full(packet)) };
-        let mut rest = room;
+        let headers_bytes = packet.headers.bytes().len();
+        let Some(mut rest) = self.tx.room() else { return Err(Full(packet)) };
+        if packet.bytes() - headers_bytes > rest.len() {
+            // Made for another link, whose place this one has taken.
+            self.counters.send_errors += 1;
+            return Ok(());
+        }
         for part in &packet.parts {
             let (here, behind) = rest.split_at_mut(part.len as usize);
             here.copy_from_slice(part.bytes());
@@ -286,7 +417,23 @@ impl Link for PacketLink {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.rx.descriptor())
+        match &self.rx {
+            Receiving::Ring(ring) => {
+                // An error that nobody takes would wake the sleeper for ever.
+                if ring.take_error() && sys::interface_of(ring.descriptor()).is_none() {
+                    self.lost.set(true);
+                }
+                Some(ring.descriptor())
+            }
+            Receiving::Xdp(xdp) => Some(xdp.descriptor()),
+            Receiving::Nothing => None,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.get()
+            || self.tx.doorbell().is_gone()
+            || matches!(&self.rx, Receiving::Xdp(xdp) if xdp.is_gone())
     }
 }
 

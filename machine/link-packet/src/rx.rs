@@ -43,6 +43,11 @@ impl RxRing {
         self.fd.as_fd()
     }
 
+    /// Takes the socket's error, if it has one: the interface went down, or is gone.
+    pub(crate) fn take_error(&self) -> bool {
+        !matches!(rustix::net::sockopt::socket_error(&self.fd), Ok(Ok(())))
+    }
+
     /// Gives the frame that was looked at last back to the kernel.
     fn release(&mut self) {
         if core::mem::take(&mut self.lent) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netlink::Netlink;
+use netlink::{Generic, Netlink};
 use vnet::{VnetConfig, VnetQueue};
 
 use crate::error::PacketError;
@@ -13,8 +13,10 @@ use crate::sys;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interface {
     pub(crate) index: u32,
-    mac: [u8; 6],
+    pub(crate) mac: [u8; 6],
     pub(crate) mtu: u16,
+    /// The device cuts superframes and computes checksums, or nobody knows.
+    pub(crate) offloads: bool,
 }
 
 impl Interface {
@@ -27,7 +29,13 @@ impl Interface {
         if link.mac == [0; 6] {
             return Err(PacketError::NotEthernet { name: named() });
         }
-        Ok(Self { index: link.index, mac: link.mac, mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX) })
+        let offloads = Generic::open()?.offloads(link.index)?;
+        Ok(Self {
+            index: link.index,
+            mac: link.mac,
+            mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+            offloads: offloads.is_none_or(|device| device.tso && device.tso6 && device.tx_checksum),
+        })
     }
 
     /// The hardware address that we have beside the interface's own.

@@ -39,7 +39,7 @@ pub(crate) fn socket() -> io::Result<OwnedFd> {
 /// Virtio-net headers both ways, past the queueing discipline, and nothing of what the host itself sends.
 pub(crate) fn set_options(fd: BorrowedFd<'_>) -> io::Result<()> {
     receive_options(fd)?;
-    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
+    set_bypass(fd, true)
 }
 
 /// Virtio-net headers before what arrives, nothing of what the host itself sends, and room.
@@ -58,10 +58,10 @@ fn receive_options(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// A TX ring on a socket that is not bound yet. The kernel reads payload out of the ring until the device has let go of
 /// it, skips what it cannot send rather than stand still before it, and takes each packet from where its slot says.
-pub(crate) fn tx_ring(fd: BorrowedFd<'_>, shape: Shape) -> io::Result<()> {
+pub(crate) fn tx_ring(fd: BorrowedFd<'_>, shape: Shape, bypasses: bool) -> io::Result<()> {
     set(fd, libc::SOL_PACKET, libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as c_int)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
-    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+    set_bypass(fd, bypasses)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_LOSS, 1)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_TX_HAS_OFF, 1)?;
     // What is on its way is charged to the socket, twice over for the kernel's own structures. With less, a device that
@@ -71,6 +71,35 @@ pub(crate) fn tx_ring(fd: BorrowedFd<'_>, shape: Shape) -> io::Result<()> {
         let _ = set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
     }
     set_ring(fd, libc::PACKET_TX_RING, shape)
+}
+
+/// Whether packets leave past the queueing discipline; may be changed while the socket is used.
+pub(crate) fn set_bypass(fd: BorrowedFd<'_>, bypasses: bool) -> io::Result<()> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, c_int::from(bypasses))
+}
+
+/// The interface that the socket is bound to, while it exists.
+pub(crate) fn interface_of(fd: BorrowedFd<'_>) -> Option<u32> {
+    // SAFETY: an address is plain bytes, and all zeroes is one.
+    let mut address: libc::sockaddr_ll = unsafe { core::mem::zeroed() };
+    let mut length = length_of::<libc::sockaddr_ll>();
+    let pointer = &raw mut address;
+    // SAFETY: the address and its length live through the call.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), pointer.cast(), &raw mut length) }).ok()?;
+    u32::try_from(address.sll_ifindex).ok().filter(|index| *index > 0)
+}
+
+/// Whether packets leave past the queueing discipline.
+pub(crate) fn bypasses(fd: BorrowedFd<'_>) -> bool {
+    let mut value: c_int = 0;
+    let mut length = length_of::<c_int>();
+    let pointer = &raw mut value;
+    let option = libc::PACKET_QDISC_BYPASS;
+    // SAFETY: the integer and its length live through the call.
+    let got = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_PACKET, option, pointer.cast(), &raw mut length)
+    };
+    got == 0 && value != 0
 }
 
 /// An RX ring on a socket that is not bound yet. A packet that is larger than a frame waits whole in the socket's queue.

@@ -13,12 +13,13 @@
 //! free when its status says so. Few slots are enough, and few stay in the cache: what is sealed into a slot is still there
 //! when it is read.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use platform::LinkCounters;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use crate::sys;
 use crate::sys::ring::TxSlots;
 
 /// A device that had no room so many times in a row is not waited for: TCP will ask again.
@@ -28,11 +29,54 @@ const REFUSALS_MAX: u16 = 64;
 pub(crate) trait Doorbell {
     /// Lets the kernel take what is staged. How many bytes it sent, or why it stopped before the first that it could not.
     fn ring(&mut self) -> Result<usize, Errno>;
+
+    /// The device refuses for so long that something else may be wrong: whether there is another way to it.
+    fn relent(&mut self) -> bool {
+        false
+    }
 }
 
-impl Doorbell for OwnedFd {
+/// The socket of a TX ring.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    fd: OwnedFd,
+    /// Packets leave past the queueing discipline.
+    bypasses: bool,
+    /// The interface was removed.
+    gone: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self { bypasses: sys::bypasses(fd.as_fd()), fd, gone: false }
+    }
+
+    pub(crate) fn bypasses(&self) -> bool {
+        self.bypasses
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Doorbell for Sender {
     fn ring(&mut self) -> Result<usize, Errno> {
-        rustix::net::send(self.as_fd(), &[], SendFlags::DONTWAIT)
+        let rung = rustix::net::send(self.as_fd(), &[], SendFlags::DONTWAIT);
+        self.gone |= matches!(rung, Err(Errno::NXIO | Errno::NODEV));
+        rung
+    }
+
+    /// A device that has lost its offloads since has what it would have to cut refused, for ever. Through the queueing
+    /// discipline the kernel cuts, and a device that was only busy has a queue before it.
+    fn relent(&mut self) -> bool {
+        core::mem::take(&mut self.bypasses) && sys::set_bypass(self.as_fd(), false).is_ok()
     }
 }
 
@@ -69,6 +113,10 @@ impl<D: Doorbell> TxRing<D> {
         let lens = (0..count).map(|_| 0).collect();
         let calls = RingCounters::default();
         Self { slots, doorbell, lens, head: 0, taken: 0, tail: 0, refusals: 0, given_up: 0, calls }
+    }
+
+    pub(crate) fn doorbell(&self) -> &D {
+        &self.doorbell
     }
 
     fn slot(&self, position: u32) -> u32 {
@@ -121,10 +169,13 @@ impl<D: Doorbell> TxRing<D> {
                 Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS) => {
                     self.calls.refusals += 1;
                     self.refusals += 1;
-                    if self.refusals >= REFUSALS_MAX {
-                        self.give_up(counters);
+                    if self.refusals < REFUSALS_MAX {
+                        return;
                     }
-                    return;
+                    self.refusals = 0;
+                    if !self.doorbell.relent() {
+                        return self.give_up(counters);
+                    }
                 }
                 // The interface is down or gone. What is staged is for a time that is over.
                 Err(_) => return self.give_up(counters),
@@ -186,6 +237,8 @@ mod tests {
         /// Packets it skips, by their number.
         skips: Option<usize>,
         refuses_with: Errno,
+        /// Room that there is once it is asked for otherwise.
+        other_way: Option<usize>,
         taken: Vec<(u32, Vec<u8>)>,
         on_their_way: VecDeque<u32>,
     }
@@ -212,6 +265,11 @@ mod tests {
                 device.taken.push((slot, bytes));
             }
         }
+
+        fn relent(&mut self) -> bool {
+            let device = &mut *self.0.borrow_mut();
+            device.other_way.take().inspect(|room| device.room = *room).is_some()
+        }
     }
 
     struct Fixture {
@@ -228,6 +286,7 @@ mod tests {
             room: usize::MAX,
             skips: None,
             refuses_with: Errno::NOBUFS,
+            other_way: None,
             taken: Vec::new(),
             on_their_way: VecDeque::new(),
         })));
@@ -333,6 +392,19 @@ mod tests {
         assert_eq!(fixture.seen(), [0, 5]);
         let slots: Vec<u32> = fixture.device.0.borrow().taken.iter().map(|(slot, _)| *slot).collect();
         assert_eq!(slots, [0, 1]);
+    }
+
+    #[test]
+    fn a_device_that_stays_busy_is_tried_another_way_first() {
+        let mut fixture = ring_of(4);
+        fixture.device.0.borrow_mut().room = 1;
+        fixture.device.0.borrow_mut().other_way = Some(usize::MAX);
+        fixture.fill();
+        for _ in 0..REFUSALS_MAX {
+            fixture.flush();
+        }
+        assert_eq!(fixture.seen(), [0, 1, 2, 3]);
+        assert_eq!((fixture.counters.sent, fixture.counters.send_errors), (4, 0));
     }
 
     #[test]

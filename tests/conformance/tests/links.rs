@@ -3,16 +3,18 @@
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
     use conformance::{LinkFixture, link_suite};
     use dma::{Pool, PoolLayout};
     use link_memory::{MemoryLink, MemoryLinkConfig, pair};
-    use link_packet::{PacketConfig, PacketLink};
+    use link_packet::{PacketConfig, PacketLink, Rings};
     use link_tap::{TapDevice, TapLink, TapSetup};
     use netlink::{LinkChange, Netlink};
     use platform::Link;
+    use rustix::event::{PollFd, PollFlags, poll};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::time::Timespec;
     use vnet::{Submission, VnetConfig, VnetQueue};
 
     fn pool() -> Pool {
@@ -181,12 +183,19 @@ mod tests {
         Ends { link, peer, pool: pool(), delay: Duration::from_millis(1), _leftover: leftover }
     }
 
+    /// A sleeper would wake up.
+    fn is_ready(descriptor: BorrowedFd<'_>) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)], Some(&now)).unwrap() > 0
+    }
+
     /// Rings on one end of a veth pair, and a packet socket on the other.
     fn rings(config: PacketConfig) -> Ends<PacketLink, VnetQueue> {
         let (one, other, leftover) = veth();
-        let link = link_packet::open(&one, 1).unwrap().pop().unwrap().open(config).unwrap();
+        let pool = pool();
+        let link = link_packet::open(&one, 1).unwrap().pop().unwrap().open(&pool, config).unwrap();
         let peer = socket(&other, Submission::Syscalls);
-        Ends { link, peer, pool: pool(), delay: Duration::from_millis(1), _leftover: leftover }
+        Ends { link, peer, pool, delay: Duration::from_millis(1), _leftover: leftover }
     }
 
     #[test]
@@ -286,6 +295,10 @@ mod tests {
         };
         let bytes = [&[0xff; 6][..], &[2; 6], &[0x88, 0xb5], &[7; 60]].concat();
         set(false);
+        for _ in 0..2 {
+            let asleep = !is_ready(ends.link.descriptor().unwrap());
+            assert!(asleep && !ends.link.is_lost(), "down, and not gone");
+        }
         ends.link.stage_bytes(&bytes).unwrap();
         ends.link.flush();
         ends.link.reclaim();
@@ -303,6 +316,36 @@ mod tests {
         assert!(
             core::iter::from_fn(|| ends.link.receive().map(|got| got.bytes.to_vec())).any(|got| got == bytes)
         );
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn an_interface_that_is_removed_is_lost_and_another_takes_its_place() {
+        let mut ends = rings(PacketConfig::default());
+        let bytes = [&[0xff; 6][..], &[2; 6], &[0x88, 0xb5], &[7; 60]].concat();
+        ends._leftover = Leftover::default();
+        assert!(!is_ready(ends.link.descriptor().unwrap()), "an error that nobody takes");
+        assert!(ends.link.is_lost());
+        ends.link.stage_bytes(&bytes).unwrap();
+        ends.link.flush();
+        assert_eq!((ends.link.reclaim(), ends.link.counters().send_errors), (1, 1));
+        assert!(ends.link.is_lost());
+
+        let (one, other, leftover) = veth();
+        ends._leftover = leftover;
+        let mac = ends.link.capabilities().mac;
+        let queues = link_packet::open_as(&one, 1, Rings::default(), Some(mac)).unwrap();
+        let descriptors = queues.into_iter().next().unwrap().into_descriptors();
+        ends.link.reopen(descriptors, 1_500).unwrap();
+        ends.peer = socket(&other, Submission::Syscalls);
+        assert!(!ends.link.is_lost());
+        ends.link.stage_bytes(&bytes).unwrap();
+        ends.link.flush();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(
+            core::iter::from_fn(|| ends.peer.receive().map(|got| got.bytes.to_vec())).any(|got| got == bytes)
+        );
+        assert_eq!(ends.link.counters().send_errors, 1, "counters go on");
     }
 
     #[test]
