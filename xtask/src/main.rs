@@ -16,6 +16,7 @@ mod bench;
 mod check;
 mod ci;
 mod fuzz;
+mod guest;
 mod house;
 mod ignored;
 mod licences;

@@ -1,6 +1,7 @@
 //! The Debian packages that the tests' real clients come in.
 
 use crate::steps::{Outcome, Report, Step};
+use std::path::PathBuf;
 use std::process::Command;
 use testbed::is_root;
 
@@ -19,6 +20,12 @@ const TOOLS: &[(&str, &str)] = &[
     ("script", "bsdutils"),
     ("ping", "iputils-ping"),
     ("debootstrap", "debootstrap"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("cpio", "cpio"),
+    ("modprobe", "kmod"),
+    ("depmod", "kmod"),
+    ("xz", "xz-utils"),
 ];
 
 /// Installs what is missing, as a step.
@@ -71,12 +78,19 @@ fn apt(step: &mut Step, verb: &str, packages: &[&str]) -> bool {
     step.status(command).is_some_and(|status| status.success())
 }
 
-fn is_on_path(tool: &str) -> bool {
+/// Whether a program of that name can be started.
+pub(crate) fn is_on_path(tool: &str) -> bool {
+    place_of(tool).is_some()
+}
+
+/// Where a program lies.
+pub(crate) fn place_of(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // A user's PATH often lacks the system programs that are nevertheless there.
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|directory| directory.join(tool).is_file())
+        .map(|directory| directory.join(tool))
+        .find(|place| place.is_file())
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 //! release     the same engine with the optimiser on, and tests that take long
 //! seeds       the simulator: 200 seeds, some of them twice
 //! namespaces  devices and real clients, in namespaces that end with the tests
+//! guest       drivers that this machine has not, in a virtual machine
 //! ```
 
 use crate::ignored::{self, Ignored, Reason};
 use crate::steps::{Outcome, Report, Step};
 use crate::workspace::Workspace;
-use crate::{packages, sim};
+use crate::{guest, packages, sim};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ enum Group {
     Seeds,
     /// Devices and real clients.
     Namespaces,
+    /// Drivers that this machine has not, in a virtual machine.
+    Guest,
 }
 
 /// Runs what was asked for.
@@ -71,6 +74,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, report: &mut Report)
     if options.wants(Group::Namespaces) {
         packages::run(report);
         in_namespaces(workspace, &ignored, options.only.as_deref(), report);
+    }
+    if options.wants(Group::Guest) {
+        guest::zero_copy(workspace, report);
     }
 }
 
