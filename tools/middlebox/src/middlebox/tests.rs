@@ -211,6 +211,48 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Superframes that leave as several and packets that pass at once, taken as a worker takes them: batches, then
+    /// what is due.
+    #[test]
+    fn what_leaves_as_several_is_overtaken_by_nothing(
+        delayed: bool,
+        batches in prop::collection::vec(prop::collection::vec(1_usize..120, 1..6), 1..8),
+    ) {
+        let profile = Profile { delay: delayed.then(Bands::dissertation), ..Profile::default() };
+        let config = Config { to_server: profile, ..Config::default() };
+        let mut middlebox = Middlebox::new(&config, at(0)).unwrap();
+        let (mut seq, mut left) = (0_u32, Vec::new());
+        for (time, batch) in (0_u64..).zip(batches) {
+            let now = at(time * 100);
+            for segments in batch {
+                let frame = numbered(1, seq, 0);
+                let frame = [&frame[..], &vec![0; segments * MSS]].concat();
+                let mut room = room(if segments > 1 { superframe(1).0 } else { COMPLETE }, &frame);
+                if middlebox.received(now, Direction::ToServer, &mut room) == Verdict::Pass {
+                    left.push(room.bytes()[HEADER_BYTES..].to_vec());
+                }
+                seq += u32::try_from(segments * MSS).unwrap();
+            }
+            while let Some(frame) = middlebox.take(now, Direction::ToServer) {
+                left.push(frame.ethernet().to_vec());
+                middlebox.release(frame);
+            }
+        }
+        while let Some(frame) = middlebox.take(at(1_000_000), Direction::ToServer) {
+            left.push(frame.ethernet().to_vec());
+        }
+        let mut next = 0;
+        for frame in left {
+            prop_assert_eq!(number(&frame), next);
+            next += u32::try_from(frame.len() - 54).unwrap();
+        }
+        prop_assert_eq!(next, seq);
+    }
+}
+
 mod with_faults {
     use super::*;
 
@@ -316,6 +358,25 @@ mod with_faults {
             let index = number(segment) as usize / MSS;
             assert!(segment[54..].iter().all(|byte| usize::from(*byte) == index), "the bytes of its place");
         }
+    }
+
+    #[test]
+    fn datagrams_that_travel_together_are_lost_one_by_one() {
+        let mut frame = ipv4(Ends::client(9), 0);
+        frame[23] = 17;
+        frame.truncate(34 + 8);
+        frame.extend(vec![7; 40 * 1_200]);
+        let header = [1, 5, 42, 0, 0xb0, 4, 34, 0, 6, 0];
+        let mut diary = Diary::of(&Profile { loss: percent(20), ..Profile::default() });
+        for index in 0..50 {
+            diary.send_with(at(index * 10), Direction::ToServer, header, &frame);
+        }
+        diary.finish();
+        let statistics = diary.middlebox.statistics().to_server;
+        assert_eq!((statistics.cut, statistics.packets, statistics.malformed), (50, 2_000, 0));
+        // 400 expected, with a deviation of 18.
+        assert!((320..480).contains(&statistics.lost), "{statistics:?}");
+        assert!(diary.left.iter().all(|(.., packet)| packet.len() == 42 + 1_200));
     }
 
     #[test]

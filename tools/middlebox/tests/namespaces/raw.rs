@@ -129,7 +129,7 @@ fn the_kernels_own_superframes_of_more_than_64_kib_arrive_in_shorter_ones_or_in_
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs the machine's root"]
 fn frames_pass_through_af_xdp_with_their_tags_and_their_delay() {
     let world = World::new();
     let middlebox = world.middlebox_between("xdp:m0", "xdp:m1", &["--delay", "30ms"]);
@@ -158,7 +158,7 @@ fn frames_pass_through_af_xdp_with_their_tags_and_their_delay() {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs the machine's root"]
 fn what_a_packet_socket_left_to_the_device_is_finished_before_af_xdp() {
     let world = World::new();
     // TCP's checksums, and superframes, on the side of the packet socket: the kernel at the other end sees packets.
@@ -176,7 +176,7 @@ fn what_a_packet_socket_left_to_the_device_is_finished_before_af_xdp() {
 }
 
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs the machine's root"]
 fn af_xdp_needs_a_queue_for_each_worker_and_says_so() {
     let world = World::new();
     let arguments = ["--client", "xdp:m0", "--server", "m1", "--workers", "200"];
@@ -185,4 +185,41 @@ fn af_xdp_needs_a_queue_for_each_worker_and_says_so() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.starts_with("middlebox: m0 has ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+#[ignore = "needs the machine's root"]
+fn af_xdp_misses_no_queue_with_one_worker_for_all_or_one_for_each() {
+    for workers in ["1", "2"] {
+        let world = World::new();
+        let middlebox =
+            world.middlebox_between("xdp:m0", "xdp:m1", &["--delay", "5ms", "--workers", workers]);
+        let [mut client, mut server] =
+            [("client", "c0"), ("server", "s0")].map(|(who, device)| world.socket(who, device));
+        let mut ports: Vec<u8> = (0..32).collect();
+        for port in &ports {
+            let mut frame = frame(&[], 100);
+            frame[HEADER_BYTES + 35] = *port;
+            assert_eq!(client.send(core::iter::once(&frame[..])).done, 1);
+        }
+        while !ports.is_empty() {
+            let arrived = receive(&mut server)[HEADER_BYTES + 35];
+            ports.retain(|port| *port != arrived);
+        }
+        assert_eq!(middlebox.interrupt().row("malformed"), [0, 0]);
+    }
+}
+
+#[test]
+#[ignore = "needs the machine's root"]
+fn a_device_of_af_xdp_that_goes_down_or_away_ends_the_program_by_its_name() {
+    for end in [&["link", "set", "m1", "down"][..], &["link", "delete", "m1"]] {
+        let world = World::new();
+        let middlebox = world.middlebox_between("xdp:m0", "xdp:m1", &[]);
+        world.ip("middle", end);
+        let (status, said) = middlebox.end();
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.starts_with("middlebox: m1 delivers no more packets"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

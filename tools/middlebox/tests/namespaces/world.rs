@@ -43,7 +43,9 @@ impl World {
 
     fn cable(&self, ours: &str, who: &str, theirs: &str, address: Ipv4Addr) {
         let there = self.space(who);
-        self.ip("middle", &["link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", &there]);
+        let queues = ["numtxqueues", "2", "numrxqueues", "2"];
+        let pair = [&["link", "add", ours][..], &queues, &["type", "veth", "peer", "name", theirs], &queues];
+        self.ip("middle", &[&pair.concat()[..], &["netns", &there]].concat());
         self.ip("middle", &["link", "set", ours, "up"]);
         self.ip(who, &["address", "add", &format!("{address}/24"), "dev", theirs]);
         self.ip(who, &["link", "set", theirs, "up"]);
