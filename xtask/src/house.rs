@@ -238,7 +238,26 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     room("testbed", "tools/testbed", &[], &[], NONE),
     // A worker's own table of descriptors cannot be expressed safely.
-    room("lab", "tools/lab", &["clock", "tls", "aead", "handshake", "testbed"], &[], SYS),
+    room(
+        "lab",
+        "tools/lab",
+        &[
+            "clock",
+            "wire",
+            "tcp",
+            "tls",
+            "aead",
+            "platform",
+            "vnet",
+            "link-tap",
+            "link-packet",
+            "stack",
+            "handshake",
+            "testbed",
+        ],
+        &[],
+        SYS,
+    ),
     room("sim", "sim", ENGINE_IN_MEMORY, &[], Unsafety::Tests(&["heap.rs"])),
     room("bench", "bench", ENGINE_ON_A_MACHINE, &[], NONE),
     room(

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use lab::ground::Ground;
 use lab::load::catalogue::Part;
 use lab::load::choice::Mix;
+use lab::load::own::DeviceName;
 use lab::values::{self, Cores};
 
 const ABOUT: &str = "Load on a server, and what it measures";
@@ -135,6 +136,16 @@ pub(crate) struct Common {
     /// Addresses that connections come from, in turn: one, or FROM-TO; may be repeated
     #[arg(long, value_name = "ADDRESS", value_parser = sources)]
     pub(crate) source: Vec<Sources>,
+    /// Whose TCP carries the load: the kernel's, or our own on --dev, on one core
+    #[arg(long, value_enum, default_value_t = Whose::Kernel)]
+    pub(crate) client: Whose,
+    /// Under our own TCP: tap (made; the kernel is 198.18.0.1 at its other end) or packet:INTERFACE [tap; with --serve on a veth
+    /// pair, packet:near]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) dev: Option<DeviceName>,
+    /// The prefix length of our own TCP's network, in which the --source addresses and the server are
+    #[arg(long, value_name = "BITS", default_value_t = 16, value_parser = clap::value_parser!(u8).range(8..=64))]
+    pub(crate) prefix_len: u8,
     /// Share of responses that are decrypted and compared with the files of --root
     #[arg(long, value_name = "SHARE", value_parser = values::share, requires = "root")]
     pub(crate) verify: Option<f64>,
@@ -165,6 +176,15 @@ pub(crate) struct Common {
     /// Receive processing of the load's end goes to one core and of the server's to another
     #[arg(long, value_name = "LOAD,SERVER", value_parser = values::cores, requires = "serve", help_heading = "A server of its own")]
     pub(crate) steer: Option<Cores>,
+}
+
+/// Whose TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whose {
+    /// The kernel's
+    Kernel,
+    /// Our own
+    Own,
 }
 
 /// Which versions of TLS.

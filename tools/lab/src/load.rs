@@ -3,7 +3,8 @@
 //! ```text
 //!   Plan ──▶ Desk ──▶ Client (visit) ──▶ Session (TLS, HTTP framing)        sans-IO
 //!               │         ▲
-//!               │         └── kernel::Worker (epoll, MSG_TRUNC)             moves bytes
+//!               │         ├── kernel::Worker (epoll, MSG_TRUNC)             moves bytes
+//!               │         └── own::OwnWorker (our own TCP on a link)        moves bytes
 //!               ▼
 //!             Tally: histograms, failures by kind, viewers
 //! ```
@@ -13,12 +14,14 @@ pub mod choice;
 pub mod fault;
 pub mod framing;
 pub mod kernel;
+pub mod own;
 pub mod plan;
 pub mod records;
 pub mod run;
 pub mod session;
 mod sys;
 pub mod tally;
+mod timers;
 pub mod truth;
 pub mod viewer;
 pub mod visit;

@@ -8,15 +8,17 @@ mod files;
 mod prepare;
 
 use clap::Parser as _;
+use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::AtomicBool;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use lab::error::ProgramError;
 use lab::ground::{self, Served};
+use lab::load::own::{Device, DeviceName};
 use lab::load::plan::Demand;
-use lab::load::run::run;
+use lab::load::run::{Via, run};
 use lab::load::viewer::Habit;
 
 use cli::{Cli, Command, Common, Load, Web};
@@ -65,6 +67,16 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     let plan = Arc::new(prepare::plan(common, demand)?);
     let cores = prepare::cores(common)?;
     let effort = prepare::effort(common);
+    let device = prepare::device(common);
+    let host = (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), common.prefix_len);
+    let open =
+        |name: &DeviceName| Device::open(name, host).map_err(|error| ProgramError::Run(error.to_string()));
+    // A server may want to listen on the far side of the TAP device, so that comes first.
+    let early = match &device {
+        Some(name @ DeviceName::Tap) => Some(open(name)?),
+        Some(DeviceName::Packet(_)) | None => None,
+    };
+    let early = Mutex::new(early);
     let served = match &common.serve {
         None => None,
         Some(command) => {
@@ -75,7 +87,17 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     };
     let mut console = Console::new(&plan, &effort, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
-    let outcome = run(&plan, &cores, &effort, &stop, &enter, &mut |gauges, measuring| {
+    let port = || {
+        let ready = early.lock().ok().and_then(|mut early| early.take());
+        let opened = match (ready, &device) {
+            (Some(opened), _) => opened,
+            (None, Some(name)) => open(name).map_err(|error| error.to_string())?,
+            (None, None) => return Err("there is no device".to_owned()),
+        };
+        Ok((opened.into_port().map_err(|error| error.to_string())?, common.prefix_len))
+    };
+    let via = if device.is_some() { Via::Own(&port) } else { Via::Kernel };
+    let outcome = run(&plan, via, &cores, &effort, &stop, &enter, &mut |gauges, measuring| {
         console.show(gauges, measuring);
     });
     console.finish();

@@ -11,17 +11,19 @@ use lab::error::ProgramError;
 use lab::ground::{Ground, Order};
 use lab::load::catalogue::Catalogue;
 use lab::load::choice::Chooser;
+use lab::load::own::DeviceName;
 use lab::load::plan::{Demand, Plan};
 use lab::load::run::{Effort, allow_connections};
 use lab::load::truth::{Files, Truth};
 use tls::Version;
 
-use crate::cli::{Common, TlsVersions};
+use crate::cli::{Common, TlsVersions, Whose};
 
 /// The plan; whatever is wrong with it is said now.
 pub(crate) fn plan(common: &Common, demand: Demand) -> Result<Plan, ProgramError> {
     let connections = common.connections as usize;
-    allow_connections(connections, cores(common)?.len())
+    let descriptors = if common.client == Whose::Own { 1 } else { connections };
+    allow_connections(descriptors, cores(common)?.len())
         .map_err(|possible| ProgramError::Descriptors { wanted: connections, possible })?;
     let mut catalogue = Catalogue::default();
     if let Some(path) = &common.list {
@@ -76,8 +78,12 @@ fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
 /// Where connections come from; enough addresses for the ports that each has.
 fn sources(common: &Common, connections: usize, servers: usize) -> Result<Vec<IpAddr>, ProgramError> {
     let given: Vec<IpAddr> = common.source.iter().flat_map(|sources| sources.0.iter().copied()).collect();
-    // The kernel looks for a free port one by one: with the last quarter of them it would do little else.
-    let each = ephemeral_ports() / 4 * 3 * servers.max(1);
+    if common.client == Whose::Own {
+        return own_sources(given, connections);
+    }
+    // connect(2) looks for a free port one by one, in one half of them first: when that half is used, every connection
+    // costs thousands of looks.
+    let each = ephemeral_ports() / 2 * servers.max(1);
     let needed = connections.div_ceil(each.max(1));
     if needed <= given.len().max(1) {
         return Ok(given);
@@ -91,6 +97,34 @@ fn sources(common: &Common, connections: usize, servers: usize) -> Result<Vec<Ip
          (ip addr add) and name them with --source FROM-TO, or widen net.ipv4.ip_local_port_range",
         each / servers.max(1)
     )))
+}
+
+/// Our own stack's addresses: in the lab's own networks, eight of its own when none are given.
+fn own_sources(given: Vec<IpAddr>, connections: usize) -> Result<Vec<IpAddr>, ProgramError> {
+    const PORTS_EACH: usize = 64_000;
+    let first = u32::from(Ipv4Addr::new(198, 18, 3, 1));
+    let all = if given.is_empty() {
+        (first..first + 8).map(|address| IpAddr::V4(address.into())).collect()
+    } else {
+        given
+    };
+    // One is left for the link-local address of IPv6.
+    if all.len() >= stack::interface::ADDRESSES_MAX || connections > all.len() * PORTS_EACH {
+        return Err(ProgramError::Arguments(format!(
+            "our own stack has 1 to {} addresses, of {PORTS_EACH} connections each: give others with --source",
+            stack::interface::ADDRESSES_MAX - 1
+        )));
+    }
+    Ok(all)
+}
+
+/// The device under our own stack, if that carries the load.
+pub(crate) fn device(common: &Common) -> Option<DeviceName> {
+    let usual = match common.ground {
+        Ground::Veth if common.serve.is_some() => DeviceName::Packet("near".to_owned()),
+        Ground::Veth | Ground::One => DeviceName::Tap,
+    };
+    (common.client == Whose::Own).then(|| common.dev.clone().unwrap_or(usual))
 }
 
 fn ephemeral_ports() -> usize {
@@ -146,7 +180,8 @@ pub(crate) fn order<'a>(
         command,
         ground: common.ground,
         congestion_control: &common.congestion_control,
-        sources: &plan.sources,
+        // Our own stack's addresses are not the kernel's.
+        sources: if common.client == Whose::Own { &[] } else { &plan.sources },
         steer,
     })
 }

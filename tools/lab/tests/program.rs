@@ -88,8 +88,9 @@ http {{ access_log off; keepalive_requests 100; sendfile on;
 
         fn load(&self, arguments: &[&str]) -> (Option<i32>, serde_json::Value) {
             let server = self.server();
-            let output =
-                lab(&[arguments, &["--json", "--serve", &server, "-d", "1s", "--ramp", "300ms"]].concat());
+            let duration: &[&str] = if arguments.contains(&"-d") { &[] } else { &["-d", "1s"] };
+            let ramp: &[&str] = if arguments.contains(&"--ramp") { &[] } else { &["--ramp", "300ms"] };
+            let output = lab(&[arguments, duration, ramp, &["--json", "--serve", &server]].concat());
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             let result =
                 serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no result: {said}"));
@@ -124,6 +125,20 @@ http {{ access_log off; keepalive_requests 100; sendfile on;
             &["load", "https://198.18.1.2/a.bin", "--viewers", "2mbit", "--part", "sequential:30000"],
             &["web", "https://198.18.1.2/a.bin", "-c", "4"],
             &["web", "http://198.18.1.2/a.bin", "-c", "4", "--source", "198.18.2.1-198.18.2.4"],
+            &["load", "https://198.18.1.2/a.bin", "--client", "own", "-c", "10"],
+            &[
+                "web",
+                "https://198.18.0.1/a.bin",
+                "--client",
+                "own",
+                "--ground",
+                "one",
+                "--dev",
+                "tap",
+                "-c",
+                "4",
+            ],
+            &["web", "http://198.18.1.2/a.bin", "--client", "own", "-c", "4", "--source", "198.18.9.1"],
         ] {
             let (status, result) = site.load(&[way, &verified].concat());
             assert_eq!(status, Some(0), "{way:?}: {result}");
@@ -158,6 +173,92 @@ http {{ access_log off; keepalive_requests 100; sendfile on;
         let (status, result) =
             site.load(&["load", "http://198.18.1.2/a.bin", "-n", "1234", "-c", "50", "-d", "30s"]);
         assert_eq!((status, number(&result, "/requests")), (Some(0), 1_234));
+    }
+
+    /// A counter of `/proc/net/snmp`, as a server of `--serve` left it when it was stopped.
+    fn tcp_counter(snmp: &str, name: &str) -> u64 {
+        let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split(' ').position(|one| one == name).unwrap();
+        values.split(' ').nth(at).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn our_own_short_connections_use_their_ports_again_and_nobody_is_reset() {
+        let site = Site::new("ports");
+        let snmp = site.directory.join("snmp");
+        // One address has 64,512 ports: they come around while the server has the first ones in TIME_WAIT.
+        let server = format!(
+            "trap 'kill $!; wait; cat /proc/net/snmp > {}; exit 0' TERM; {} & wait",
+            snmp.display(),
+            site.server()
+        );
+        let output = lab(&[
+            "web",
+            "http://198.18.1.2/a.bin",
+            "--part",
+            "0-9",
+            "--client",
+            "own",
+            "-c",
+            "100",
+            "-n",
+            "140000",
+            "-d",
+            "100s",
+            "--source",
+            "198.18.9.1",
+            "--json",
+            "--serve",
+            &server,
+        ]);
+        let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((number(&result, "/requests"), number(&result, "/failed")), (140_000, 0), "{result}");
+        let snmp = fs::read_to_string(snmp).unwrap();
+        assert!(tcp_counter(&snmp, "PassiveOpens") >= 140_000, "{snmp}");
+        assert_eq!(tcp_counter(&snmp, "EstabResets"), 0, "{snmp}");
+        // Before it listened, the lab may have asked once or twice whether it does.
+        assert!(tcp_counter(&snmp, "OutRsts") < 10, "{snmp}");
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn twenty_thousand_connections_are_open_at_once() {
+        let site = Site::new("many");
+        fs::write(
+            site.directory.join("nginx.conf"),
+            fs::read_to_string(site.directory.join("nginx.conf"))
+                .unwrap()
+                .replace("worker_processes 1", "worker_processes 2; worker_rlimit_nofile 19000")
+                .replace("worker_connections 4096", "worker_connections 18000")
+                .replace("listen 80;", "listen 80 reuseport backlog=4096;"),
+        )
+        .unwrap();
+        let (status, result) = site.load(&[
+            "load",
+            "http://198.18.1.2/a.bin",
+            "-c",
+            "20000",
+            "--think",
+            "1s",
+            "--part",
+            "0-999",
+            "-d",
+            "4s",
+            "--ramp",
+            "5s",
+            "--warm-up",
+            "3s",
+            "--timeout",
+            "30s",
+        ]);
+        assert_eq!(status, Some(0), "{result}");
+        assert!(
+            number(&result, "/connections_before") + number(&result, "/connections") >= 20_000,
+            "{result}"
+        );
+        assert!(number(&result, "/requests") >= 20_000, "{result}");
     }
 
     /// Processes whose command line has this word in it.

@@ -10,7 +10,6 @@
 //! and the rest the kernel's TCP, which both pay (docs/design/lab.md).
 
 use clock::Instant;
-use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -19,7 +18,6 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -27,6 +25,7 @@ use super::fault::Fault;
 use super::plan::Plan;
 use super::session::Want;
 use super::tally::Tally;
+use super::timers::Timers;
 use super::visit::{Action, Client, Desk};
 
 /// Bytes are received into this; what is discarded is named by its length, and never written.
@@ -66,7 +65,7 @@ pub struct Window {
 pub struct Worker {
     desk: Desk,
     slots: Vec<Slot>,
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    timers: Timers,
     poll: OwnedFd,
     buffer: Vec<u8>,
     gauge: Arc<Gauge>,
@@ -78,8 +77,6 @@ pub struct Worker {
 struct Slot {
     client: Client,
     socket: Option<OwnedFd>,
-    /// The next timer in the heap for it.
-    armed: Instant,
     /// What epoll watches for.
     writing: bool,
     source: Option<IpAddr>,
@@ -116,14 +113,14 @@ impl Worker {
     ) -> Result<Self, Errno> {
         let numbers: Vec<usize> = (first..plan.connections).step_by(step.max(1)).collect();
         let mut desk = Desk::new(Arc::clone(plan), numbers.len(), first as u64, budget);
-        let mut timers = BinaryHeap::with_capacity(numbers.len());
+        let mut timers = Timers::new(numbers.len());
         let mut slots = Vec::with_capacity(numbers.len());
         for number in numbers {
             let at = begins + plan.ramp.mul_f64(share(number, plan.connections));
-            timers.push(Reverse((at, slots.len())));
+            timers.arm(slots.len(), at);
             let source = number.checked_rem(plan.sources.len()).map(|index| plan.sources[index]);
             let client = Client::new(&mut desk, number, at);
-            slots.push(Slot { client, socket: None, armed: at, writing: false, source, retired: false });
+            slots.push(Slot { client, socket: None, writing: false, source, retired: false });
         }
         Ok(Self {
             desk,
@@ -189,6 +186,13 @@ impl Worker {
         Ok(Window { tally, wall: at.since(begun), cpu: thread_cpu().saturating_sub(cpu) })
     }
 
+    /// Takes leave of everybody: the kernel sends what is to be sent.
+    pub fn leave(&mut self) {
+        for slot in &mut self.slots {
+            self.open -= u64::from(slot.socket.take().is_some());
+        }
+    }
+
     fn tell(&mut self) {
         let tally = self.desk.tally();
         self.gauge.requests.store(tally.requests, Ordering::Relaxed);
@@ -199,17 +203,10 @@ impl Worker {
 
     /// Polls whoever is due; returns when the next one is.
     fn expire(&mut self, now: Instant) -> Instant {
-        while let Some(&Reverse((at, index))) = self.timers.peek() {
-            if at > now {
-                return at;
-            }
-            self.timers.pop();
-            if self.slots[index].armed == at {
-                self.slots[index].armed = Instant::NEVER;
-                self.settle(now, index);
-            }
+        while let Some(index) = self.timers.pop(now) {
+            self.settle(now, index);
         }
-        Instant::NEVER
+        self.timers.next()
     }
 
     fn on_ready(&mut self, now: Instant, index: usize, flags: epoll::EventFlags) {
@@ -297,10 +294,7 @@ impl Worker {
             return;
         }
         let wakes = slot.client.wakes_at(self.desk.plan());
-        if wakes < slot.armed {
-            slot.armed = wakes;
-            self.timers.push(Reverse((wakes, index)));
-        }
+        self.timers.arm(index, wakes);
     }
 
     /// Sends what is to be sent, and watches for room where there was too little.

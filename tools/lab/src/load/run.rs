@@ -12,6 +12,7 @@ use testbed::cpu::pin;
 
 use super::fault::{Guilty, KINDS};
 use super::kernel::{Gauge, Window, Worker, now};
+use super::own::{OwnWorker, Port};
 use super::plan::Plan;
 use super::sys::own_descriptors;
 use super::tally::{Failures, Latency, Tally, round};
@@ -70,6 +71,57 @@ pub fn allow_connections(connections: usize, workers: usize) -> Result<(), u64> 
     Err(maximum.unwrap_or(u64::MAX).saturating_sub(OTHER_DESCRIPTORS).saturating_mul(workers))
 }
 
+/// Whose TCP carries the load.
+#[derive(Clone, Copy)]
+pub enum Via<'a> {
+    /// The kernel's, on every core.
+    Kernel,
+    /// Our own, on the first core, over the link that this opens; with it comes the prefix length of our network.
+    Own(&'a (dyn Fn() -> Result<(Port, u8), String> + Sync)),
+}
+
+impl core::fmt::Debug for Via<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "Kernel",
+            Self::Own(_) => "Own",
+        })
+    }
+}
+
+/// One thread's clients, whoever moves their bytes.
+trait Clients {
+    fn gauge(&self) -> Arc<Gauge>;
+    fn set_verify(&mut self, share: f64);
+    fn run(&mut self, duration: Duration, stop: &AtomicBool) -> Result<Window, Errno>;
+    fn leave(&mut self);
+}
+
+macro_rules! clients {
+    ($worker:ty) => {
+        impl Clients for $worker {
+            fn gauge(&self) -> Arc<Gauge> {
+                <$worker>::gauge(self)
+            }
+
+            fn set_verify(&mut self, share: f64) {
+                <$worker>::set_verify(self, share);
+            }
+
+            fn run(&mut self, duration: Duration, stop: &AtomicBool) -> Result<Window, Errno> {
+                <$worker>::run(self, duration, stop)
+            }
+
+            fn leave(&mut self) {
+                <$worker>::leave(self);
+            }
+        }
+    };
+}
+
+clients!(Worker);
+clients!(OwnWorker);
+
 /// Runs the load, a thread on each core, which `enter`s wherever it is to run; `watch` is called now and then with what
 /// the workers have done so far.
 ///
@@ -77,22 +129,37 @@ pub fn allow_connections(connections: usize, workers: usize) -> Result<(), u64> 
 /// Why no thread could run.
 pub fn run(
     plan: &Arc<Plan>,
+    via: Via<'_>,
     cores: &[usize],
     effort: &Effort,
     stop: &AtomicBool,
     enter: &(dyn Fn() -> Result<(), String> + Sync),
     watch: &mut dyn FnMut(&[Arc<Gauge>], bool),
 ) -> Result<Outcome, String> {
+    let cores = match via {
+        Via::Kernel => cores,
+        Via::Own(_) => &cores[..cores.len().min(1)],
+    };
     let budget = effort.requests.map(|requests| Arc::new(AtomicU64::new(requests)));
     let begins = now();
     let (measuring, gauges) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let work = |number: usize, core: usize| -> Result<(Tally, Window), String> {
         enter()?;
-        own_descriptors().map_err(|errno| format!("no table of descriptors for a thread: {errno}"))?;
         pin(core);
-        let complain = |errno: Errno| format!("the kernel refuses epoll: {errno}");
-        let mut worker =
-            Worker::new(plan, (number, cores.len()), begins, budget.clone()).map_err(complain)?;
+        let complain = |errno: Errno| format!("the kernel refuses to wait for packets: {errno}");
+        let mut worker: Box<dyn Clients> = match via {
+            Via::Kernel => {
+                own_descriptors()
+                    .map_err(|errno| format!("no table of descriptors for a thread: {errno}"))?;
+                let whose = (number, cores.len());
+                Box::new(Worker::new(plan, whose, begins, budget.clone()).map_err(complain)?)
+            }
+            Via::Own(open) => {
+                let (port, prefix_len) = open()?;
+                let own = OwnWorker::new(plan, port, prefix_len, budget.clone());
+                Box::new(own.map_err(|error| error.to_string())?)
+            }
+        };
         worker.set_verify(effort.verify);
         if let Ok(mut gauges) = gauges.lock() {
             gauges.push(worker.gauge());
@@ -102,7 +169,9 @@ pub fn run(
             None => worker.run(plan.ramp + effort.warm_up, stop).map_err(complain)?.tally,
         };
         measuring.store(true, Ordering::Relaxed);
-        Ok((before, worker.run(effort.duration, stop).map_err(complain)?))
+        let window = worker.run(effort.duration, stop).map_err(complain)?;
+        worker.leave();
+        Ok((before, window))
     };
     let windows: Vec<Result<(Tally, Window), String>> = thread::scope(|scope| {
         let threads: Vec<_> = cores

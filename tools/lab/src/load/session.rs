@@ -16,7 +16,7 @@ use aead::AwsLc;
 use handshake::{ClientHandshake, ClientSettings, Established, Progress, Tickets13};
 use tls::{
     BeforeData, CIPHERTEXT_BYTES_MAX, ContentType, ExpandedKeys, KeyUpdateRequest, Message, Opener,
-    PLAINTEXT_BYTES_MAX, RECORD_HEAD_BYTES, Scratch, SealError, Sealer,
+    PLAINTEXT_BYTES_MAX, RECORD_HEAD_BYTES, Scratch, SealError, Sealer, peek_record_bytes,
 };
 
 use super::fault::Fault;
@@ -25,6 +25,8 @@ use super::records::RecordCounter;
 
 /// Of a plain response this much is taken at a time until its head is whole.
 const HEAD_BYTES: usize = 1 << 10;
+/// Of a response over TLS this much is taken at first: a full record.
+const FIRST_BYTES: usize = RECORD_HEAD_BYTES + PLAINTEXT_BYTES_MAX + 17;
 /// What is to be seen is taken in pieces of this size.
 const SEEN_BYTES: usize = 64 << 10;
 /// Records of at most this size are opened whatever they hold: a KeyUpdate has 22 bytes, a ticket some hundred.
@@ -181,6 +183,8 @@ impl Session {
             },
             Layer::Secure(secure) if secure.streaming => Want::Bytes(SEEN_BYTES),
             Layer::Secure(secure) => match secure.counter.body_left() {
+                // The first record is opened anyway: with its head, in one piece.
+                0 if self.incoming.awaits_first_byte() => Want::Bytes(FIRST_BYTES),
                 0 => Want::Bytes(secure.counter.head_left()),
                 left if secure.passing => Want::Discard(left),
                 left => Want::Bytes(usize::try_from(left).unwrap_or(SEEN_BYTES)),
@@ -307,6 +311,10 @@ impl Incoming {
         }
     }
 
+    fn awaits_first_byte(&self) -> bool {
+        self.awaiting && self.reader.is_fresh()
+    }
+
     fn skip(&mut self, bytes: u64, tell: &mut dyn FnMut(Event<'_>)) {
         self.reader.skip(bytes);
         tell(Event::Skipped(bytes));
@@ -349,6 +357,19 @@ impl Secure {
                 return self.open(cx, bytes, incoming, tell);
             }
             let within = self.counter.body_left();
+            if incoming.awaits_first_byte()
+                && within == 0
+                && self.counter.head_left() == RECORD_HEAD_BYTES
+                && self.opener.at_record_boundary()
+                && let Some((whole, rest)) =
+                    peek_record_bytes(bytes).and_then(|whole| bytes.split_at_checked(whole))
+            {
+                // A whole record, which is opened where it lies instead of being gathered.
+                self.counter.take(whole);
+                bytes = rest;
+                self.open(cx, whole, incoming, tell)?;
+                continue;
+            }
             let count = if within == 0 { self.counter.head_left() as u64 } else { within };
             let (now, rest) = bytes.split_at(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len()));
             bytes = rest;
