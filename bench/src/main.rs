@@ -11,6 +11,7 @@ use clap::Parser;
 
 mod afxdp;
 mod beside;
+mod capture;
 mod drain;
 mod levers;
 mod load;
@@ -55,7 +56,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 13] = [
+const BENCHES: [(&str, &str, Bench); 14] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -72,6 +73,11 @@ const BENCHES: [(&str, &str, Bench); 13] = [
         memory::plain_segment,
     ),
     ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
+    (
+        "capture",
+        "engine over memory with a tap that does nothing, and with a capture of headers, beside none",
+        capture::capture,
+    ),
     (
         "tap-nginx",
         "over TAP to a kernel client, beside nginx over veth in the same run (needs root)",

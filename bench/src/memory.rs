@@ -44,7 +44,7 @@ fn raw_seal_rate(seconds: f64) -> f64 {
     bytes / begun.elapsed().as_secs_f64()
 }
 
-fn connected(secure: bool, look: Look) -> Result<(MemoryEngine, MemoryPeer), Complaint> {
+pub(crate) fn connected(secure: bool, look: Look) -> Result<(MemoryEngine, MemoryPeer), Complaint> {
     let (mut engine, mut peer) = world::over_memory(secure, look)?;
     for _ in 0..CONNECTIONS {
         peer.connect()?;

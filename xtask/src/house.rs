@@ -100,6 +100,7 @@ const ENGINE_ON_A_MACHINE: &[&str] = &[
     "stack",
     "handshake",
     "turn",
+    "control",
     "atlas",
     "sim",
     "middlebox",
