@@ -8,6 +8,7 @@ use testbed::is_root;
 /// A program the tests start, and the Debian package it is in.
 const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("curl", "curl"),

@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod wire;
 
 pub(crate) use content::{Library, assert_same};
 pub(crate) use namespace::Namespace;

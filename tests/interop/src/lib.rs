@@ -11,6 +11,8 @@
 //!
 //! * `harness` – a namespace, a server, files with known bytes, processes with a deadline;
 //! * `clients` – one file per real client, named after its program;
+//! * `links` – the same promises on every link that a server can have on an interface;
+//! * `beside` – life beside the kernel, at its own addresses;
 //! * `distance` – a long path with losses, between the kernel's TCP and ours;
 //! * `sockets` – what no well-behaved client sends;
 //! * `lifecycle` – start, drain, reload, idle;
@@ -22,6 +24,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod distance;
@@ -29,6 +33,8 @@ mod distance;
 mod harness;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod links;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
