@@ -230,9 +230,12 @@ fn workers(survey: &Survey, asked: &Asked<'_>, taken: Option<Candidate>) -> (u16
     if let Some(workers) = asked.workers {
         return (workers, "as chosen".to_owned());
     }
-    if matches!(taken, Some(Candidate::AfXdpZeroCopy | Candidate::AfXdpCopy))
-        && let Some(device) = &survey.device
-    {
+    let steered = match taken {
+        Some(Candidate::AfXdpZeroCopy | Candidate::AfXdpCopy) => true,
+        Some(Candidate::Packet) => is_steered(survey, asked),
+        Some(Candidate::Tap) | None => false,
+    };
+    if steered && let Some(device) = &survey.device {
         let queues = u16::try_from(device.rss_queues()).unwrap_or(u16::MAX);
         return (queues, format!("one for each queue of {}", device.name));
     }
@@ -241,6 +244,18 @@ fn workers(survey: &Survey, asked: &Asked<'_>, taken: Option<Candidate>) -> (u16
         0 | 1 => (1, "there is no more".to_owned()),
         more => (more - 1, "one core is left for the kernel's side".to_owned()),
     }
+}
+
+/// Whether a packet socket receives by AF_XDP: it must for a shared address, and does where hardware with a driver that
+/// runs programs would otherwise have each packet copied. A virtual wire may carry packets without checksums, which only
+/// the kernel can vouch for.
+pub(crate) fn is_steered(survey: &Survey, asked: &Asked<'_>) -> bool {
+    let hardware = |device: &Device| {
+        device.bus.is_some()
+            && device.xdp.features.is_some_and(|features| features.native && features.redirect)
+            && xdp(survey, device).and_then(|()| queues(survey, asked, device)).is_ok()
+    };
+    asked.mode == AddressMode::Shared || survey.device.as_ref().is_some_and(hardware)
 }
 
 /// What keeps us from a candidate.
@@ -256,11 +271,11 @@ fn why_not(candidate: Candidate, survey: &Survey, asked: &Asked<'_>) -> Option<O
             queues(survey, asked, device)?;
             copy(asked, device)
         }),
-        Candidate::Packet => on_device(survey, asked).and_then(|_| {
+        Candidate::Packet => on_device(survey, asked).and_then(|device| {
             if asked.mode == AddressMode::Shared {
-                return Err(Obstacle::without_remedy(
-                    "a packet socket sees what the kernel has answered already: use --link afxdp, or --address-mode own",
-                ));
+                // The kernel has answered what a packet socket sees: a program has to take it out before.
+                xdp(survey, device)?;
+                queues(survey, asked, device)?;
             }
             privileged(survey, &[Capability::NetRaw])
         }),

@@ -23,7 +23,7 @@ use survey::Survey;
 use vnet::VnetConfig;
 use xdp::{AttachMode, Attachment, CopyMode, Scope, Socket, Steering, XdpError};
 
-use crate::choice::{Asked, Candidate, Choice};
+use crate::choice::{self, Asked, Candidate, Choice};
 use crate::holders::{HolderError, Holders, Transport};
 use crate::link::HostLink;
 use crate::values::{AddressMode, Cidr, LinkChoice};
@@ -166,6 +166,15 @@ pub enum Queue {
     Socket(PacketSocket),
     /// Of a network interface.
     Packet(PacketQueue),
+    /// Of a network interface, received past its kernel's stack.
+    Steered {
+        /// The sockets.
+        queue: PacketQueue,
+        /// The number of the device's queue.
+        number: u32,
+        /// What brings packets to it.
+        steering: Arc<Steering>,
+    },
     /// Of a network interface, past its kernel's stack.
     Afxdp {
         /// The socket.
@@ -184,6 +193,7 @@ impl Queue {
     #[must_use]
     pub fn chunk_count(&self) -> u32 {
         match self {
+            Self::Steered { .. } => PacketConfig::default().receive_chunks,
             Self::Afxdp { config, .. } => config.chunk_count(),
             Self::Tap(_) | Self::Socket(_) | Self::Packet(_) => 0,
         }
@@ -201,6 +211,12 @@ impl Queue {
             }
             Self::Socket(queue) => HostLink::Vnet(queue.open(VnetConfig::default())?),
             Self::Packet(queue) => HostLink::Packet(queue.open(pool, PacketConfig::default())?),
+            Self::Steered { queue, number, steering } => {
+                let link = queue.open(pool, PacketConfig::default())?;
+                let socket = link.descriptor().expect("an AF_XDP socket has a descriptor");
+                steering.insert(number, socket)?;
+                HostLink::Packet(link)
+            }
             Self::Afxdp { queue, number, config, steering } => {
                 let link = queue.open(pool, config)?;
                 let socket = link.descriptor().expect("an AF_XDP socket has a descriptor");
@@ -265,7 +281,7 @@ impl Network {
             let Some(candidate) = choice.taken() else {
                 return Err(NetworkError::Choice(choice.refusal().unwrap_or_default()));
             };
-            let error = match Self::open_one(&host, wanted, candidate, &choice) {
+            let error = match Self::open_one(&host, survey, wanted, candidate, &choice) {
                 Ok(network) => return Ok(network),
                 Err(error) => error,
             };
@@ -285,12 +301,12 @@ impl Network {
 
     fn open_one(
         host: &Host,
+        survey: &Survey,
         wanted: &Wanted<'_>,
         candidate: Candidate,
         choice: &Choice,
     ) -> Result<Self, NetworkError> {
         let Wanted { asked, addresses, .. } = wanted;
-        let interface = asked.link.interface().unwrap_or_default();
         match candidate {
             Candidate::Tap => {
                 let name = match asked.link {
@@ -305,24 +321,16 @@ impl Network {
                     result => result,
                 }
             }
-            Candidate::Packet => {
-                // The interface first: without it an address means nothing.
-                let queues = link_packet::open(interface, choice.workers)?;
-                let addresses = own(host, addresses)?;
-                let mac = queues.first().map_or([0; 6], PacketQueue::mac);
-                Ok(Self {
-                    device: Device::Packet { interface: interface.to_owned(), mac },
-                    queues: queues.into_iter().map(Queue::Packet).collect(),
-                    description: format!(
-                        "packet socket on {interface}, {} beside the kernel's own addresses",
-                        list(&addresses)
-                    ),
-                    addresses,
-                    interface: interface.to_owned(),
-                    choice: choice.clone(),
-                    keep: Keep::default(),
-                })
+            Candidate::Packet if choice::is_steered(survey, asked) => {
+                match Self::steered_packet(host, wanted, choice) {
+                    // An own address does without: the kernel copies what arrives.
+                    Err(NetworkError::Xdp(_) | NetworkError::Packet(_)) if asked.mode == AddressMode::Own => {
+                        Self::packet(host, wanted, choice)
+                    }
+                    result => result,
+                }
             }
+            Candidate::Packet => Self::packet(host, wanted, choice),
             Candidate::AfXdpZeroCopy => {
                 Self::afxdp(host, wanted, choice, CopyMode::ZeroCopy, &[AttachMode::Native])
             }
@@ -333,6 +341,26 @@ impl Network {
         }
     }
 
+    fn packet(host: &Host, wanted: &Wanted<'_>, choice: &Choice) -> Result<Self, NetworkError> {
+        let interface = wanted.asked.link.interface().unwrap_or_default();
+        // The interface first: without it an address means nothing.
+        let queues = link_packet::open(interface, choice.workers)?;
+        let addresses = own(host, wanted.addresses)?;
+        let mac = queues.first().map_or([0; 6], PacketQueue::mac);
+        Ok(Self {
+            device: Device::Packet { interface: interface.to_owned(), mac },
+            queues: queues.into_iter().map(Queue::Packet).collect(),
+            description: format!(
+                "packet socket on {interface}, {} beside the kernel's own addresses",
+                list(&addresses)
+            ),
+            addresses,
+            interface: interface.to_owned(),
+            choice: choice.clone(),
+            keep: Keep::default(),
+        })
+    }
+
     fn afxdp(
         host: &Host,
         wanted: &Wanted<'_>,
@@ -340,63 +368,31 @@ impl Network {
         copy_mode: CopyMode,
         modes: &[AttachMode],
     ) -> Result<Self, NetworkError> {
-        let Wanted { asked, addresses, ports, transports } = wanted;
-        let name = asked.link.interface().unwrap_or_default();
-        let interface = Interface::named(name)?;
-        let (addresses, scope) = match asked.mode {
-            AddressMode::Own => (own(host, addresses)?, Scope::OwnAddress),
-            AddressMode::Shared => (host.shared(name, addresses)?, Scope::SharedAddress),
-        };
-        let ips: Vec<IpAddr> = addresses.iter().map(|cidr| cidr.address).collect();
-        // The ports before the program: between the two, packets for them are dropped, and nobody is told that they
-        // are closed.
-        let holders = match asked.mode {
-            AddressMode::Own => None,
-            AddressMode::Shared => Some(Holders::hold(&ips, ports, transports)?),
-        };
-        let steering = Steering::load(scope, interface.queues)?;
-        for ip in &ips {
-            steering.add_address(*ip)?;
-        }
-        for port in *ports {
-            for transport in *transports {
-                let transport = match transport {
-                    Transport::Tcp => xdp::Transport::Tcp,
-                    Transport::Udp => xdp::Transport::Udp,
-                };
-                steering.add_port(transport, *port)?;
-            }
-        }
-        let (attachment, mode) = attach(&steering, interface.index, modes)?;
-        let steering = Arc::new(steering);
+        let steered = Steered::new(host, wanted, modes)?;
         let config = AfxdpConfig { copy_mode, ..AfxdpConfig::default() };
         let queues = (0..u32::from(choice.workers))
             .map(|number| {
-                let queue = AfxdpQueue::new(Socket::create()?, interface, number);
-                Ok(Queue::Afxdp { queue, number, config, steering: Arc::clone(&steering) })
+                let steering = Arc::clone(&steered.steering);
+                Ok(Queue::Afxdp { queue: steered.queue(number)?, number, config, steering })
             })
             .collect::<Result<_, XdpError>>()?;
-        let place = match mode {
-            AttachMode::Native => "in the driver",
-            AttachMode::Generic => "after the kernel's receive path",
-        };
         let copies = match copy_mode {
             CopyMode::ZeroCopy => "zero-copy",
             CopyMode::Copy | CopyMode::Best => "copied by the kernel",
         };
-        let whose = match asked.mode {
-            AddressMode::Own => "addresses of our own",
-            AddressMode::Shared => "our ports of the kernel's addresses",
-        };
-        Ok(Self {
-            queues,
-            addresses,
-            device: Device::Afxdp { interface: name.to_owned() },
-            interface: name.to_owned(),
-            description: format!("AF_XDP on {name}, {copies}, the program {place}; {whose}"),
-            choice: choice.clone(),
-            keep: Keep { _attachment: Some(attachment), _holders: holders, _device: None },
-        })
+        Ok(steered.network(wanted, choice, queues, &format!("AF_XDP on {{}}, {copies}")))
+    }
+
+    fn steered_packet(host: &Host, wanted: &Wanted<'_>, choice: &Choice) -> Result<Self, NetworkError> {
+        let name = wanted.asked.link.interface().unwrap_or_default();
+        let queues = link_packet::open_through_xdp(name, choice.workers, link_packet::Rings::default())?;
+        let steered = Steered::new(host, wanted, &[AttachMode::Native, AttachMode::Generic])?;
+        let queues = (0_u32..).zip(queues).map(|(number, queue)| {
+            let steering = Arc::clone(&steered.steering);
+            Queue::Steered { queue, number, steering }
+        });
+        let queues = queues.collect();
+        Ok(steered.network(wanted, choice, queues, "packet socket on {}, received by AF_XDP"))
     }
 
     fn tap(name: Option<&str>, addresses: &[Cidr], choice: &Choice) -> Result<Self, NetworkError> {
@@ -458,6 +454,78 @@ impl Network {
             choice: choice.clone(),
             keep: Keep::default(),
         })
+    }
+}
+
+/// An interface with a program of ours before its kernel's stack.
+struct Steered {
+    interface: Interface,
+    addresses: Vec<Cidr>,
+    steering: Arc<Steering>,
+    attachment: Attachment,
+    mode: AttachMode,
+    holders: Option<Holders>,
+}
+
+impl Steered {
+    fn new(host: &Host, wanted: &Wanted<'_>, modes: &[AttachMode]) -> Result<Self, NetworkError> {
+        let Wanted { asked, addresses, ports, transports } = wanted;
+        let name = asked.link.interface().unwrap_or_default();
+        let interface = Interface::named(name)?;
+        let (addresses, scope) = match asked.mode {
+            AddressMode::Own => (own(host, addresses)?, Scope::OwnAddress),
+            AddressMode::Shared => (host.shared(name, addresses)?, Scope::SharedAddress),
+        };
+        let ips: Vec<IpAddr> = addresses.iter().map(|cidr| cidr.address).collect();
+        // The ports before the program: between the two, packets for them are dropped, and nobody is told that they
+        // are closed.
+        let holders = match asked.mode {
+            AddressMode::Own => None,
+            AddressMode::Shared => Some(Holders::hold(&ips, ports, transports)?),
+        };
+        let steering = Steering::load(scope, interface.queues)?;
+        for ip in &ips {
+            steering.add_address(*ip)?;
+        }
+        for port in *ports {
+            for transport in *transports {
+                let transport = match transport {
+                    Transport::Tcp => xdp::Transport::Tcp,
+                    Transport::Udp => xdp::Transport::Udp,
+                };
+                steering.add_port(transport, *port)?;
+            }
+        }
+        let (attachment, mode) = attach(&steering, interface.index, modes)?;
+        Ok(Self { interface, addresses, steering: Arc::new(steering), attachment, mode, holders })
+    }
+
+    fn queue(&self, number: u32) -> Result<AfxdpQueue, XdpError> {
+        Ok(AfxdpQueue::new(Socket::create()?, self.interface, number))
+    }
+
+    /// `what` is the link, with the interface's name to be put between its braces.
+    fn network(self, wanted: &Wanted<'_>, choice: &Choice, queues: Vec<Queue>, what: &str) -> Network {
+        let Self { interface: _, addresses, steering: _, attachment, mode, holders } = self;
+        let name = wanted.asked.link.interface().unwrap_or_default();
+        let place = match mode {
+            AttachMode::Native => "in the driver",
+            AttachMode::Generic => "after the kernel's receive path",
+        };
+        let whose = match wanted.asked.mode {
+            AddressMode::Own => "addresses of our own",
+            AddressMode::Shared => "our ports of the kernel's addresses",
+        };
+        let what = what.replace("{}", name);
+        Network {
+            queues,
+            addresses,
+            device: Device::Afxdp { interface: name.to_owned() },
+            interface: name.to_owned(),
+            description: format!("{what}, the program {place}; {whose}"),
+            choice: choice.clone(),
+            keep: Keep { _attachment: Some(attachment), _holders: holders, _device: None },
+        }
     }
 }
 

@@ -135,6 +135,33 @@ fn a_driver_without_programs_gets_a_packet_socket_unless_asked_by_name() {
 }
 
 #[test]
+fn a_packet_socket_shares_an_address_where_a_program_can_be() {
+    let survey = with(|nic| nic.xdp.features = Some(DeviceFeatures::default()));
+    let choice = auto(&survey);
+    assert_eq!(
+        choice.taken(),
+        Some(Candidate::Packet),
+        "any device can run it after its kernel's receive path"
+    );
+    assert_eq!(choice.workers, 8, "a worker for each queue");
+    let taken = with(|nic| nic.xdp.attached = Some(XdpAttached { mode: XdpMode::Native, program: 7 }));
+    let choice = choose(&taken, "packet:eth1", AddressMode::Shared, None);
+    assert!(choice.refusal().unwrap().contains("ip link set dev eth1 xdp off"));
+    let own = choose(&taken, "packet:eth1", AddressMode::Own, None);
+    assert_eq!((own.taken(), own.workers), (Some(Candidate::Packet), 7), "its own address does without");
+}
+
+#[test]
+fn an_own_address_is_received_by_af_xdp_only_from_hardware() {
+    let link = "packet:eth1".parse().unwrap();
+    let asked = Asked { link: &link, mode: AddressMode::Own, workers: None, inside: false };
+    assert!(is_steered(&machine(Some(nic())), &asked));
+    assert!(!is_steered(&with(|nic| nic.bus = None), &asked), "a veth device");
+    assert!(!is_steered(&with(|nic| nic.xdp.features = None), &asked));
+    assert!(!is_steered(&with(|nic| nic.rss.as_mut().unwrap().queues = 64), &asked));
+}
+
+#[test]
 fn a_kernel_that_does_not_tell_is_tried() {
     let choice = auto(&with(|nic| nic.xdp.features = None));
     assert_eq!(choice.taken(), Some(Candidate::AfXdpZeroCopy));

@@ -198,6 +198,12 @@ fn what_is_the_kernels_goes_on_beside_af_xdp() {
 
 #[test]
 #[ignore = "needs root"]
+fn what_is_the_kernels_goes_on_beside_a_packet_socket() {
+    what_is_the_kernels_goes_on_whatever_becomes_of_us(Link::PacketShared);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_port_that_the_kernel_serves_is_refused_with_the_name_of_who_has_it() {
     let wire = Wire::new(1);
     let files = Library::new();

@@ -139,6 +139,7 @@ macro_rules! on {
 
 on! {
     packet_own: Link::PacketOwn,
+    packet_shared: Link::PacketShared,
     afxdp_own: Link::AfxdpOwn,
     afxdp_shared: Link::AfxdpShared,
 }
@@ -146,7 +147,7 @@ on! {
 #[test]
 #[ignore = "needs root"]
 fn workers_share_the_flows_and_each_flow_stays_where_it_is() {
-    for link in [Link::PacketOwn, Link::AfxdpOwn, Link::AfxdpShared] {
+    for link in [Link::PacketOwn, Link::PacketShared, Link::AfxdpOwn, Link::AfxdpShared] {
         let wire = Wire::new(2);
         let files = Library::new();
         let mut arguments = link.arguments();

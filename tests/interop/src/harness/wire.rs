@@ -115,6 +115,7 @@ impl Drop for Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     PacketOwn,
+    PacketShared,
     AfxdpOwn,
     AfxdpShared,
 }
@@ -124,6 +125,7 @@ impl Link {
     pub(crate) fn arguments(self) -> Vec<&'static str> {
         let (link, own) = match self {
             Self::PacketOwn => ("packet:server0", true),
+            Self::PacketShared => ("packet:server0", false),
             Self::AfxdpOwn => ("afxdp:server0", true),
             Self::AfxdpShared => ("afxdp:server0", false),
         };
