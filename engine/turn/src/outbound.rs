@@ -286,7 +286,21 @@ impl Outbound {
         Some((count, first.start..end))
     }
 
-    /// The same, cut behind the last chunk that ends within `bytes_max`; never within a chunk, so that the first may be
+    /// How many pieces of at most `bytes_max` come of the run of `count` chunks, if none of them is cut that fits.
+    pub(crate) fn whole_pieces(&self, from: usize, count: usize, bytes_max: u64) -> u64 {
+        let (mut pieces, mut filled) = (0, u64::MAX);
+        for chunk in self.chunks.iter().skip(from).take(count) {
+            let len = u64::from(chunk.len);
+            filled = filled.saturating_add(len);
+            if filled > bytes_max {
+                pieces += len.div_ceil(bytes_max);
+                filled = if len > bytes_max { u64::MAX } else { len };
+            }
+        }
+        pieces
+    }
+
+    /// The first run, cut behind the last chunk that ends within `bytes_max`; never within a chunk, so that the first may be
     /// longer.
     pub(crate) fn run_within(
         &self,
@@ -418,6 +432,8 @@ mod tests {
         assert_eq!(outbound.run_within(0, 12, 30), Some((3, 0..30)));
         assert_eq!(outbound.run_within(0, 12, 29), Some((2, 0..20)));
         assert_eq!(outbound.run_within(0, 12, 5), Some((1, 0..10)));
+        let pieces = |bytes_max| outbound.whole_pieces(0, 3, bytes_max);
+        assert_eq!([pieces(30), pieces(29), pieces(19), pieces(10), pieces(5)], [1, 2, 3, 3, 6]);
     }
 
     #[test]

@@ -49,15 +49,18 @@ impl Egress {
         }
     }
 
-    /// The run that is looked at next. For a slot it ends where a record does: one that is cut has to be sealed where it
-    /// lies and then copied.
+    /// The run that is looked at next. For a slot it ends where a record does, if no more superframes come of that: a
+    /// record that is cut has to be sealed where it lies and then copied, which costs less than a superframe more.
     fn run(&self, outbound: &Outbound, from: usize, mss: u32) -> Option<(usize, Range<u64>)> {
-        let most = self.superframe_bytes_max / mss * mss;
-        if self.slots && most > 0 {
-            outbound.run_within(from, self.parts_max, u64::from(most))
-        } else {
-            outbound.run(from, self.parts_max)
+        let (count, run) = outbound.run(from, self.parts_max)?;
+        let most = u64::from(self.superframe_bytes_max / mss * mss);
+        if !self.slots
+            || most == 0
+            || outbound.whole_pieces(from, count, most) > (run.end - run.start).div_ceil(most)
+        {
+            return Some((count, run));
         }
+        outbound.run_within(from, self.parts_max, most)
     }
 
     /// How large the pieces of a run are: as few as possible, then as equal as possible, so that none is a runt.
@@ -400,6 +403,21 @@ mod tests {
         assert_eq!(piece % 1_448, 0);
         assert_eq!(131_248_u32.div_ceil(piece), 3);
         assert!(131_248 - 2 * piece > 40_000);
+    }
+
+    #[test]
+    fn a_run_for_slots_is_cut_between_records_unless_that_makes_a_superframe_more() {
+        let pool = dma::Pool::new(dma::PoolLayout { large_count: 8, small_count: 0 }).unwrap();
+        let mut outbound = Outbound::default();
+        let egress = Egress { slots: true, ..egress(65_344) };
+        for index in 0..8 {
+            let held = Held::Plain { frame: pool.acquire_large().unwrap(), offset: 512, bytes: 16_384 };
+            outbound.insert(crate::outbound::Chunk { start: index * 16_406, len: 16_406, held });
+            let (count, run) = egress.run(&outbound, 0, 1_448).unwrap();
+            // Of seven records two superframes can be made, if one is cut; of five and eight none need be.
+            assert_eq!(count, [1, 2, 3, 3, 3, 3, 7, 3][usize::try_from(index).unwrap()]);
+            assert_eq!(run.end, count as u64 * 16_406);
+        }
     }
 
     #[test]
