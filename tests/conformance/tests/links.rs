@@ -350,6 +350,48 @@ mod tests {
 
     #[test]
     #[ignore = "needs root"]
+    fn flows_are_spread_over_the_queues_of_an_interface_and_none_changes_its_own() {
+        let (one, other, _leftover) = veth();
+        let pool = pool();
+        let mut links: Vec<PacketLink> = link_packet::open(&one, 3)
+            .unwrap()
+            .into_iter()
+            .map(|queue| queue.open(&pool, PacketConfig::default()).unwrap())
+            .collect();
+        let mut peer = socket(&other, Submission::Syscalls);
+        let mac = links[0].capabilities().mac;
+        let mut seen = std::collections::BTreeMap::<u16, Vec<usize>>::new();
+        for round in 0..4_u8 {
+            for port in 40_000..40_064_u16 {
+                let mut bytes =
+                    [&mac[..], &[2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 60, 0, round, 0x40, 0, 64, 6]].concat();
+                bytes.extend([0, 0, 198, 18, 9, 1, 198, 18, 9, 2]);
+                bytes.extend(port.to_be_bytes());
+                bytes.extend([1, 187, 0, 0, 0, round, 0, 0, 0, 1, 0x50, 0x10, 1, 1, 0, 0, 0, 0]);
+                bytes.resize(74, 0);
+                peer.stage_bytes(&bytes).unwrap();
+            }
+            peer.flush();
+            peer.reclaim();
+            std::thread::sleep(Duration::from_millis(20));
+            for (number, link) in links.iter_mut().enumerate() {
+                while let Some(received) = link.receive() {
+                    if let Some([high, low]) = received.bytes.get(34..36) {
+                        seen.entry(u16::from_be_bytes([*high, *low])).or_default().push(number);
+                    }
+                }
+            }
+        }
+        let flows: Vec<&Vec<usize>> = (40_000..40_064).map(|port| &seen[&port]).collect();
+        assert!(flows.iter().all(|queues| queues.len() == 4), "a packet was lost or came twice");
+        assert!(flows.iter().all(|queues| queues.iter().all(|queue| *queue == queues[0])));
+        for number in 0..3 {
+            assert!(flows.iter().any(|queues| queues[0] == number), "queue {number} has no flow");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn sockets_of_one_interface_share_its_flows() {
         let (name, _, _leftover) = veth();
         assert_eq!(link_packet::sockets(&name, 3).unwrap().len(), 3);
