@@ -16,6 +16,7 @@
 //! * `distance` – a long path with losses, between the kernel's TCP and ours;
 //! * `sockets` – what no well-behaved client sends;
 //! * `lifecycle` – start, drain, reload, idle;
+//! * `loss` – links that vanish, come back and change their MTU, under downloads;
 //! * `operator` – one line for every mistake, and life without root;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
@@ -35,6 +36,7 @@ mod harness;
 mod lifecycle;
 #[cfg(test)]
 mod links;
+mod loss;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]

@@ -1,0 +1,210 @@
+//! Links that lose their carrier, vanish, come back, and change their MTU, under downloads that must not notice.
+
+use crate::harness::process::{Running, output};
+use crate::harness::{Library, Namespace, Process, Server, assert_same, atlas, eventually};
+use crate::lifecycle::admin;
+use core::time::Duration;
+use std::thread::sleep;
+
+const SIZE: usize = 24 << 20;
+/// Long enough for TCP's timer to have been backed off more than once.
+const OUTAGE: Duration = Duration::from_secs(3);
+/// The kernel's end of the veth pair, and ours.
+const OUTSIDE: &str = "outside";
+const INSIDE: &str = "inside";
+
+fn ip(arguments: &str) {
+    output(Process::new("ip").args(arguments.split(' ')));
+}
+
+/// A server with two downloads on their way, one in the clear and one under TLS. Dropped in the order of the fields.
+struct Scene {
+    downloads: Vec<Running>,
+    server: Server,
+    /// What the link's device is called.
+    device: String,
+    expected: Vec<u8>,
+    files: Library,
+    _namespace: Namespace,
+}
+
+impl Scene {
+    /// On a TAP device.
+    fn on_tap() -> Self {
+        let namespace = Namespace::enter();
+        let files = Library::new();
+        let server = Server::start(files.root(), &["--link", "tap:lossy"]);
+        Self::begin(namespace, files, server, "lossy")
+    }
+
+    /// On one end of a veth pair.
+    fn on_veth() -> Self {
+        let namespace = Namespace::enter();
+        let files = Library::new();
+        plug();
+        let server = Server::ready(atlas().arg("serve").arg(files.root()).args([
+            "--addr",
+            "10.44.0.2/24",
+            "--link",
+            &format!("packet:{INSIDE}"),
+            "--admin",
+            "127.0.0.1:9464",
+        ]));
+        Self::begin(namespace, files, server, INSIDE)
+    }
+
+    fn begin(namespace: Namespace, files: Library, server: Server, device: &str) -> Self {
+        let expected = files.add("large.bin", SIZE);
+        let downloads: Vec<_> = [server.http(), server.https()]
+            .map(|base| {
+                Process::new("curl")
+                    .args(["--disable", "--silent", "--show-error", "--insecure", "--fail"])
+                    .args(["--limit-rate", "4M", "--max-time", "55"])
+                    .arg(format!("{base}/large.bin"))
+                    .start()
+            })
+            .into();
+        let scene =
+            Self { downloads, server, device: device.to_owned(), expected, files, _namespace: namespace };
+        scene.goes_on();
+        scene
+    }
+
+    /// Bytes come, at every client.
+    fn goes_on(&self) {
+        let before: Vec<_> = self.downloads.iter().map(|download| download.stdout().len()).collect();
+        eventually("every download goes on", || {
+            self.downloads
+                .iter()
+                .zip(&before)
+                .all(|(download, before)| download.stdout().len() > *before + 500_000)
+        });
+    }
+
+    /// A figure of the admin port's, of all workers together.
+    fn figure(&self, name: &str) -> u64 {
+        let (status, stats) = admin("/stats");
+        assert_eq!(status, 200);
+        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+        stats["total"][name].as_u64().unwrap_or_else(|| panic!("{name} is not in {stats}"))
+    }
+
+    /// Every byte arrives, and the server is well.
+    fn finish(self) -> String {
+        let Self { downloads, server, expected, files, .. } = self;
+        for download in downloads {
+            assert_same("across the outage", &download.wait().success().stdout, &expected);
+        }
+        let fresh = Process::new("curl")
+            .args(["--disable", "--silent", "--insecure", "--fail", "--max-time", "20"])
+            .arg(format!("{}/16385.bin", server.https()))
+            .run();
+        assert_same("a new connection", &fresh.success().stdout, &files.read("16385.bin"));
+        server.interrupt().success().stderr
+    }
+}
+
+/// Makes the veth pair, whose ends have new hardware addresses each time.
+fn plug() {
+    ip(&format!("link add {OUTSIDE} type veth peer name {INSIDE}"));
+    ip(&format!("address add 10.44.0.1/24 dev {OUTSIDE}"));
+    ip(&format!("link set {OUTSIDE} up"));
+    ip(&format!("link set {INSIDE} up"));
+}
+
+fn lines_with(text: &str, words: &str) -> usize {
+    text.lines().filter(|line| line.contains(words)).count()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_a_tap_device_that_is_down_for_a_while() {
+    let scene = Scene::on_tap();
+    ip(&format!("link set {} down", scene.device));
+    scene.server.says("is down");
+    sleep(OUTAGE);
+    ip(&format!("link set {} up", scene.device));
+    // The kernel forgets its IPv6 addresses when a device goes down; those of IPv4 stay.
+    scene.goes_on();
+    assert_eq!(scene.figure("link_losses"), 1);
+    let told = scene.finish();
+    assert_eq!((lines_with(&told, "is down"), lines_with(&told, "carries again")), (1, 1), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_a_tap_device_that_is_deleted() {
+    let scene = Scene::on_tap();
+    for _ in 0..2 {
+        ip(&format!("link delete {}", scene.device));
+        scene.goes_on();
+    }
+    let told = scene.finish();
+    assert_eq!((lines_with(&told, "is gone"), lines_with(&told, "is back")), (2, 2), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_a_cable_that_is_out_for_a_while() {
+    let scene = Scene::on_veth();
+    ip(&format!("link set {OUTSIDE} down"));
+    scene.server.says("has no carrier");
+    sleep(OUTAGE);
+    ip(&format!("link set {OUTSIDE} up"));
+    scene.goes_on();
+    assert_eq!(scene.figure("link_losses"), 1);
+    let told = scene.finish();
+    assert_eq!((lines_with(&told, "has no carrier"), lines_with(&told, "carries again")), (1, 1), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_an_interface_that_is_deleted_and_made_again() {
+    let scene = Scene::on_veth();
+    for _ in 0..2 {
+        ip(&format!("link delete {INSIDE}"));
+        scene.server.says("is gone");
+        sleep(OUTAGE / 2);
+        plug();
+        scene.goes_on();
+    }
+    let told = scene.finish();
+    assert_eq!((lines_with(&told, "is gone"), lines_with(&told, "is back")), (2, 2), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_a_smaller_mtu_and_a_larger_one_again() {
+    for scene in [Scene::on_tap, Scene::on_veth] {
+        let scene = scene();
+        // Both ends of a veth pair have to agree; the kernel's side of a TAP device is the device.
+        let devices =
+            if scene.device == INSIDE { vec![INSIDE, OUTSIDE] } else { vec![scene.device.as_str()] };
+        for (mtu, changes) in [(1_400, 1), (1_500, 2)] {
+            for device in &devices {
+                ip(&format!("link set {device} mtu {mtu}"));
+            }
+            scene.server.says(&format!("is {mtu}"));
+            eventually("the change was counted", || scene.figure("link_mtu_changes") == changes);
+            scene.goes_on();
+        }
+        assert_eq!(scene.figure("link_losses"), 0);
+        scene.finish();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn while_there_is_no_link_the_server_sleeps() {
+    let mut scene = Scene::on_veth();
+    ip(&format!("link delete {INSIDE}"));
+    scene.server.says("is gone");
+    sleep(Duration::from_millis(500));
+    let before = scene.server.cpu();
+    sleep(OUTAGE);
+    let share = (scene.server.cpu() - before).as_secs_f64() / OUTAGE.as_secs_f64();
+    assert!(share < 0.05, "without a link it uses {:.1} % of a core", share * 100.0);
+    plug();
+    scene.goes_on();
+    scene.finish();
+}
