@@ -1,9 +1,11 @@
 //! What the threads of a server give up once everything is open, and what a link needs to be opened again afterwards.
 
-use confine::{ConfineError, Confinement, Files, Kind, SyscallMode};
+use confine::{ConfineError, Confinement, Files, Holds, Kind, SyscallMode};
 use core::fmt;
 use core::str::FromStr;
 use rustix::thread::CapabilitySet;
+use serde::Serialize;
+use std::thread::JoinHandle;
 
 use crate::values::{BadValue, bad};
 
@@ -51,6 +53,36 @@ impl fmt::Display for Seccomp {
     }
 }
 
+/// What became of one layer in a [`trial`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: &'static str,
+    /// All of it held.
+    pub held: bool,
+    /// For people.
+    pub detail: String,
+}
+
+/// Confines a thread that does nothing else, and says what held: what this kernel does, not what it lists.
+#[must_use]
+pub fn trial() -> Vec<Layer> {
+    let policy = Policy { confine: true, seccomp: Seccomp::Enforce };
+    let tried = std::thread::Builder::new()
+        .name("trial".to_owned())
+        .spawn(move || policy.apply(Kind::Worker, Files::default()).map_err(|error| error.to_string()))
+        .map(JoinHandle::join);
+    match tried {
+        Ok(Ok(Ok(Some(confinement)))) => confinement
+            .layers()
+            .into_iter()
+            .map(|(name, holds)| Layer { name, held: holds == Holds::Held, detail: holds.to_string() })
+            .collect(),
+        Ok(Ok(Err(detail))) => vec![Layer { name: "confinement", held: false, detail }],
+        _ => vec![Layer { name: "confinement", held: false, detail: "it could not be tried".to_owned() }],
+    }
+}
+
 impl Policy {
     /// Nothing is given up: for tests, and for an operator who knows why.
     pub const NOTHING: Self = Self { confine: false, seccomp: Seccomp::Off };
@@ -93,6 +125,15 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_costs_the_caller_nothing() {
+        let layers = trial();
+        assert!(!layers.is_empty());
+        assert!(std::fs::read_to_string("/proc/self/status").is_ok());
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.lines().any(|line| line == "NoNewPrivs:\t0"), "{status}");
+    }
 
     #[test]
     fn a_mode_is_spelled_as_it_is_read() {

@@ -6,7 +6,7 @@
 //!           └─▶ obstacles       each with the command that removes it
 //! ```
 //!
-//! The document (`--json`) is the same as data: `version`, `survey`, `choice`, `obstacles`. Fields are added and never
+//! The document (`--json`) is the same as data: `version`, `survey`, `choice`, `obstacles`, `confinement`. Fields are added and never
 //! change their meaning while `version` stays.
 
 use core::fmt;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use survey::{Device, IoUring, Memory, RingState, Survey, Tun};
 
 use crate::choice::{Asked, Candidate, Choice, Obstacle};
+use crate::confinement::Layer;
 use crate::machine::default_pool_bytes;
 use crate::values::Bytes;
 
@@ -30,6 +31,8 @@ pub struct Report {
     survey: Survey,
     choice: Choice,
     obstacles: Vec<Obstacle>,
+    /// What held when it was tried; nothing when it was not.
+    confinement: Vec<Layer>,
 }
 
 impl Report {
@@ -38,7 +41,13 @@ impl Report {
     pub fn new(survey: Survey, asked: &Asked<'_>) -> Self {
         let choice = Choice::of(&survey, asked);
         let obstacles = obstacles(&survey, &choice);
-        Self { version: VERSION, survey, choice, obstacles }
+        Self { version: VERSION, survey, choice, obstacles, confinement: Vec::new() }
+    }
+
+    /// The same with what came of confining a thread.
+    #[must_use]
+    pub fn with_trial(self, confinement: Vec<Layer>) -> Self {
+        Self { confinement, ..self }
     }
 
     /// What was asked for cannot be had.
@@ -103,6 +112,11 @@ impl Report {
             "confinement",
             format!("{landlock}; {}", if confinement.seccomp { "seccomp" } else { "no seccomp" }),
         );
+        if !self.confinement.is_empty() {
+            let layers: Vec<_> =
+                self.confinement.iter().map(|layer| format!("{} {}", layer.name, layer.detail)).collect();
+            say("", format!("tried on a thread: {}", layers.join(", ")));
+        }
         say("io_uring", ring_line(io_uring));
         let mode = iommu.mode.as_ref().map(|mode| format!(", {mode} for most of {} groups", iommu.groups));
         say(

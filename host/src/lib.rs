@@ -27,7 +27,7 @@ pub mod values;
 mod worker;
 
 pub use choice::{Asked, Candidate, Choice, Obstacle};
-pub use confinement::{Policy, Seccomp};
+pub use confinement::{Layer, Policy, Seccomp, trial};
 pub use doctor::Report;
 pub use forward::{Forwarder, Route};
 pub use holders::{HolderError, Holders, Owner, Transport};

@@ -1,7 +1,7 @@
 //! Atlas, as control sees it: what is told when it is ready, what a reload reads, what a line of a log is.
 
 use atlas::{AccessRecord, AtlasService, LogFormat};
-use confine::Confinement;
+use confine::{Confinement, Holds};
 use control::{Directly, Event, Figure, Opener, Reloaded, Server, Status};
 use dma::Pages;
 use host::{Facts, Forwarder, Keeper, Monitor, Tenant};
@@ -213,6 +213,12 @@ impl Server for Atlas {
                 count(catalogue.problems.len()),
             ),
         ];
+        for (name, holds) in self.confinement.iter().flat_map(Confinement::layers) {
+            let help = "Whether a layer of the confinement holds in full";
+            figures.push(
+                Figure::gauge("confined", help, u64::from(holds == Holds::Held)).labelled("layer", name),
+            );
+        }
         if let Some(secure) = &self.secure {
             let left = secure.certificate().valid_for(SystemTime::now());
             figures.push(Figure::gauge(

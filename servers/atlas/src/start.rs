@@ -399,7 +399,7 @@ pub(crate) fn doctor(arguments: DoctorArgs) -> Result<Report, StartError> {
     // As `serve` would: a TAP device is made in a namespace by whoever may not make one outside.
     let inside = interface.is_none() && !Machine::look().net_admin && survey.privileges.user_namespaces;
     let asked = Asked { link: &link, mode: address_mode.unwrap_or(shared), workers, inside };
-    Ok(Report::new(survey, &asked))
+    Ok(Report::new(survey, &asked).with_trial(host::trial()))
 }
 
 /// What is asked of the machine.
