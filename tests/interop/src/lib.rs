@@ -36,6 +36,7 @@ mod harness;
 mod lifecycle;
 #[cfg(test)]
 mod links;
+#[cfg(test)]
 mod loss;
 #[cfg(test)]
 mod operator;
