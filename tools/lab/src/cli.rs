@@ -1,7 +1,7 @@
 //! The command line, and its manual.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     /// Short connections: a new one for every request
     #[command(after_long_help = LOAD_EXAMPLES)]
     Web(Web),
+    /// Queries over UDP, and a share over TCP; `lab load --dns` is the same
+    Dns(Dns),
     /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
     Files(Files),
 }
@@ -164,9 +166,17 @@ pub(crate) struct Common {
     /// One JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+/// A server of its own.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A server of its own")]
+pub(crate) struct Serve {
     /// Start this server first, in namespaces that end with the run
-    #[arg(long, value_name = "COMMAND", help_heading = "A server of its own")]
-    pub(crate) serve: Option<String>,
+    #[arg(long = "serve", id = "serve", value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
     /// The networks to run in
     #[arg(long, value_enum, default_value_t = Ground::Veth, requires = "serve", help_heading = "A server of its own")]
     pub(crate) ground: Ground,
@@ -176,6 +186,70 @@ pub(crate) struct Common {
     /// Receive processing of the load's end goes to one core and of the server's to another
     #[arg(long, value_name = "LOAD,SERVER", value_parser = values::cores, requires = "serve", help_heading = "A server of its own")]
     pub(crate) steer: Option<Cores>,
+}
+
+/// `lab dns`
+#[derive(Debug, Args)]
+pub(crate) struct Dns {
+    /// Who is asked: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT
+    #[arg(value_parser = values::server)]
+    pub(crate) server: SocketAddr,
+    /// A file with a question on each line: a name, and a type if it is not A
+    #[arg(long, value_name = "FILE", conflicts_with = "zone")]
+    pub(crate) list: Option<PathBuf>,
+    /// Ask for n0.ZONE, n1.ZONE and so on
+    #[arg(long, value_name = "NAME", required_unless_present = "list")]
+    pub(crate) zone: Option<String>,
+    /// So many names of --zone
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) names: u32,
+    /// How questions are chosen: sequential, uniform, zipf[:S]
+    #[arg(long, value_parser = values::mix, default_value = "uniform")]
+    pub(crate) mix: Mix,
+    /// Queries out on a socket at a time
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=32_768))]
+    pub(crate) window: u16,
+    /// Sockets of each thread, each with a port of its own
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) sockets: u16,
+    /// Queries a second, instead of as many as the windows allow
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Share of queries over TCP
+    #[arg(long, value_name = "SHARE", value_parser = values::share, default_value = "0")]
+    pub(crate) tcp: f64,
+    /// EDNS with this size of answers; 0 is none
+    #[arg(long, value_name = "BYTES", default_value_t = 1_232)]
+    pub(crate) edns: u16,
+    /// Ask for DNSSEC records (EDNS DO)
+    #[arg(long)]
+    pub(crate) dnssec: bool,
+    /// Ask for recursion (RD)
+    #[arg(long)]
+    pub(crate) recursion: bool,
+    /// How long is measured
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// Before anything counts
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0")]
+    pub(crate) warm_up: Duration,
+    /// An answer that takes longer is none
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s")]
+    pub(crate) timeout: Duration,
+    /// One thread on each of these [all that this process may use]
+    #[arg(long, value_name = "LIST", value_parser = values::cores)]
+    pub(crate) cores: Option<Cores>,
+    /// Addresses that queries come from, in turn: one, or FROM-TO; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_parser = sources)]
+    pub(crate) source: Vec<Sources>,
+    /// Choices are drawn from this number
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
 }
 
 /// Whose TCP.

@@ -8,10 +8,13 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::Instant;
 
+use lab::dns;
 use lab::load::kernel::Gauge;
 use lab::load::plan::Plan;
 use lab::load::run::{Effort, Outcome};
 use lab::load::tally::Latency;
+
+use crate::cli::Dns;
 
 /// A line at the start, and a bar on a terminal.
 #[derive(Debug)]
@@ -81,6 +84,23 @@ impl Console {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Says what a load over DNS will do and how long it will take.
+pub(crate) fn announce(arguments: &Dns, plan: &dns::run::Plan, cores: &[usize]) {
+    if io::stderr().is_terminal() {
+        let _ = writeln!(
+            io::stderr(),
+            "{} questions for {}, {} sockets on {} threads; {} s: {} s of warm-up, {} s measured",
+            plan.questions.len(),
+            plan.server,
+            plan.sockets * cores.len(),
+            cores.len(),
+            (arguments.warm_up + arguments.duration).as_secs_f64(),
+            arguments.warm_up.as_secs_f64(),
+            arguments.duration.as_secs_f64(),
+        );
     }
 }
 

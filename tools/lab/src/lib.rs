@@ -3,11 +3,13 @@
 //! ```text
 //!   lab load   persistent connections, paced viewers, every distribution     load
 //!   lab web    a connection for every request                                load
+//!   lab dns    queries over UDP and TCP                                      dns
 //!   --serve    the server too, in namespaces that end with the run           ground
 //! ```
 //!
 //! A library, so that benches ask with the same clients.
 
+pub mod dns;
 pub mod error;
 pub mod ground;
 pub mod load;

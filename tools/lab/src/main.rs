@@ -8,8 +8,9 @@ mod files;
 mod prepare;
 
 use clap::Parser as _;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::AtomicBool;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -21,7 +22,7 @@ use lab::load::plan::Demand;
 use lab::load::run::{Via, run};
 use lab::load::viewer::Habit;
 
-use cli::{Cli, Command, Common, Load, Web};
+use cli::{Cli, Command, Common, Dns, Load, Serve, Web};
 use console::Console;
 
 /// Something failed or did not match.
@@ -30,12 +31,13 @@ const FAILED: u8 = 1;
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments());
     let ended = match &cli.command {
         Command::Load(load) => measure(&load.common, demand(load)),
         Command::Web(Web { common }) => {
             measure(common, Demand { requests_per_connection: Some(1), ..Demand::CLOSED_LOOP })
         }
+        Command::Dns(dns) => ask(dns),
         Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
@@ -46,26 +48,75 @@ fn main() -> ExitCode {
     })
 }
 
+/// The command line, in which `load --dns` is another word for `dns`.
+fn arguments() -> Vec<OsString> {
+    let mut all: Vec<OsString> = std::env::args_os().collect();
+    if all.get(1).is_some_and(|word| word == "load")
+        && let Some(at) = all.iter().position(|word| word == "--dns")
+    {
+        all.remove(at);
+        all[1] = "dns".into();
+    }
+    all
+}
+
 fn demand(load: &Load) -> Demand {
     let habit = load.viewers.map(|bits_per_s| Habit { bits_per_s, buffer: load.buffer, start: load.start });
     Demand { requests_per_connection: load.requests_per_connection, think: load.think, habit }
 }
 
-fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
-    if common.serve.is_some() && !ground::is_inside() {
-        // What can be said without namespaces is said without them.
-        prepare::plan(common, demand)?;
-        return ground::enter();
-    }
+/// Ctrl-C and SIGTERM: the first one asks, the second one insists.
+fn stops() -> Result<Arc<AtomicBool>, ProgramError> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // In this order: the first one asks, the second one insists.
+        // In this order: the second one finds the flag set.
         signal_hook::flag::register_conditional_shutdown(signal, FAILED.into(), Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(ProgramError::Signals)?;
     }
+    Ok(stop)
+}
+
+/// Starts the server, if there is to be one.
+fn serve(
+    serve: &Serve,
+    sources: &[IpAddr],
+    server: SocketAddr,
+    stop: &Arc<AtomicBool>,
+) -> Result<Option<Served>, ProgramError> {
+    let Some(command) = &serve.command else { return Ok(None) };
+    ground::heed_outside(stop);
+    Served::start(&prepare::order(serve, command, sources)?, server, stop).map(Some)
+}
+
+fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
+    let plan = Arc::new(prepare::dns(arguments)?);
+    let cores = prepare::cores(arguments.cores.as_ref())?;
+    if arguments.serve.command.is_some() && !ground::is_inside() {
+        return ground::enter();
+    }
+    let stop = stops()?;
+    let served = serve(&arguments.serve, &plan.sources, plan.server, &stop)?;
+    console::announce(arguments, &plan, &cores);
+    let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
+    let times = (arguments.warm_up, arguments.duration);
+    let outcome = lab::dns::run::run(&plan, &cores, times, &stop, &enter);
+    drop(served);
+    let outcome = outcome.map_err(ProgramError::Run)?;
+    let text = if arguments.json { format!("{}\n", outcome.json()) } else { outcome.table() };
+    std::io::stdout().write_all(text.as_bytes()).map_err(ProgramError::Output)?;
+    Ok(if outcome.tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
+    if common.serve.command.is_some() && !ground::is_inside() {
+        // What can be said without namespaces is said without them.
+        prepare::plan(common, demand)?;
+        return ground::enter();
+    }
+    let stop = stops()?;
     let plan = Arc::new(prepare::plan(common, demand)?);
-    let cores = prepare::cores(common)?;
+    let cores = prepare::cores(common.cores.as_ref())?;
     let effort = prepare::effort(common);
     let device = prepare::device(common);
     let host = (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), common.prefix_len);
@@ -77,14 +128,9 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
         Some(DeviceName::Packet(_)) | None => None,
     };
     let early = Mutex::new(early);
-    let served = match &common.serve {
-        None => None,
-        Some(command) => {
-            ground::heed_outside(&stop);
-            let order = prepare::order(common, command, &plan)?;
-            Some(Served::start(&order, plan.catalogue.servers[0].address, &stop)?)
-        }
-    };
+    // Our own stack's addresses are not the kernel's.
+    let sources = if device.is_some() { &[] } else { &plan.sources[..] };
+    let served = serve(&common.serve, sources, plan.catalogue.servers[0].address, &stop)?;
     let mut console = Console::new(&plan, &effort, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
     let port = || {

@@ -7,23 +7,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use handshake::{ClientOptions, ClientSettings, Trust};
+use lab::dns;
+use lab::dns::message::Manner;
 use lab::error::ProgramError;
 use lab::ground::{Ground, Order};
 use lab::load::catalogue::Catalogue;
-use lab::load::choice::Chooser;
+use lab::load::choice::{Chooser, Mix};
 use lab::load::own::DeviceName;
 use lab::load::plan::{Demand, Plan};
 use lab::load::run::{Effort, allow_connections};
 use lab::load::truth::{Files, Truth};
+use lab::values::Cores;
 use tls::Version;
 
-use crate::cli::{Common, TlsVersions, Whose};
+use crate::cli::{Common, Dns, Serve, TlsVersions, Whose};
 
 /// The plan; whatever is wrong with it is said now.
 pub(crate) fn plan(common: &Common, demand: Demand) -> Result<Plan, ProgramError> {
     let connections = common.connections as usize;
     let descriptors = if common.client == Whose::Own { 1 } else { connections };
-    allow_connections(descriptors, cores(common)?.len())
+    allow_connections(descriptors, cores(common.cores.as_ref())?.len())
         .map_err(|possible| ProgramError::Descriptors { wanted: connections, possible })?;
     let mut catalogue = Catalogue::default();
     if let Some(path) = &common.list {
@@ -88,7 +91,7 @@ fn sources(common: &Common, connections: usize, servers: usize) -> Result<Vec<Ip
     if needed <= given.len().max(1) {
         return Ok(given);
     }
-    if common.serve.is_some() && common.ground == Ground::Veth && given.is_empty() {
+    if common.serve.command.is_some() && common.serve.ground == Ground::Veth && given.is_empty() {
         let first = u32::from(Ipv4Addr::new(198, 18, 2, 1));
         return Ok((first..).take(needed).map(|address| IpAddr::V4(address.into())).collect());
     }
@@ -120,8 +123,8 @@ fn own_sources(given: Vec<IpAddr>, connections: usize) -> Result<Vec<IpAddr>, Pr
 
 /// The device under our own stack, if that carries the load.
 pub(crate) fn device(common: &Common) -> Option<DeviceName> {
-    let usual = match common.ground {
-        Ground::Veth if common.serve.is_some() => DeviceName::Packet("near".to_owned()),
+    let usual = match common.serve.ground {
+        Ground::Veth if common.serve.command.is_some() => DeviceName::Packet("near".to_owned()),
         Ground::Veth | Ground::One => DeviceName::Tap,
     };
     (common.client == Whose::Own).then(|| common.dev.clone().unwrap_or(usual))
@@ -147,9 +150,9 @@ pub(crate) fn effort(common: &Common) -> Effort {
 }
 
 /// The cores that may be used, of those that were asked for.
-pub(crate) fn cores(common: &Common) -> Result<Vec<usize>, ProgramError> {
+pub(crate) fn cores(asked: Option<&Cores>) -> Result<Vec<usize>, ProgramError> {
     let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-    let Some(asked) = &common.cores else {
+    let Some(asked) = asked else {
         let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
         return Ok(if all.is_empty() { vec![0] } else { all });
     };
@@ -161,13 +164,13 @@ pub(crate) fn cores(common: &Common) -> Result<Vec<usize>, ProgramError> {
     }
 }
 
-/// What `--serve` wants.
+/// What `--serve` wants; `sources` are to be the kernel's addresses.
 pub(crate) fn order<'a>(
-    common: &'a Common,
+    serve: &'a Serve,
     command: &'a str,
-    plan: &'a Plan,
+    sources: &'a [IpAddr],
 ) -> Result<Order<'a>, ProgramError> {
-    let steer = match common.steer.as_ref().map(|cores| &cores.0[..]) {
+    let steer = match serve.steer.as_ref().map(|cores| &cores.0[..]) {
         None => None,
         Some([load, server]) => Some((*load, *server)),
         Some(_) => {
@@ -176,12 +179,38 @@ pub(crate) fn order<'a>(
             ));
         }
     };
-    Ok(Order {
-        command,
-        ground: common.ground,
-        congestion_control: &common.congestion_control,
-        // Our own stack's addresses are not the kernel's.
-        sources: if common.client == Whose::Own { &[] } else { &plan.sources },
-        steer,
+    Ok(Order { command, ground: serve.ground, congestion_control: &serve.congestion_control, sources, steer })
+}
+
+/// A plan for DNS.
+pub(crate) fn dns(arguments: &Dns) -> Result<dns::run::Plan, ProgramError> {
+    let questions = match (&arguments.list, &arguments.zone) {
+        (Some(path), _) => dns::names::from_list(&String::from_utf8_lossy(&read(path)?)),
+        (None, Some(zone)) => dns::names::made_up(zone, arguments.names),
+        (None, None) => Ok(Vec::new()),
+    };
+    let questions = questions.map_err(ProgramError::Arguments)?;
+    if questions.is_empty() || arguments.mix == Mix::Cdn {
+        return Err(ProgramError::Arguments(
+            "DNS is asked from a list that is not empty, by sequential, uniform or zipf".to_owned(),
+        ));
+    }
+    let chooser = Chooser::new(arguments.mix, &vec![0; questions.len()]);
+    Ok(dns::run::Plan {
+        server: arguments.server,
+        chooser: chooser.map_err(|why| ProgramError::Arguments(why.to_owned()))?,
+        questions,
+        manner: Manner {
+            edns: Some(arguments.edns).filter(|bytes| *bytes > 0),
+            dnssec: arguments.dnssec,
+            recursion: arguments.recursion,
+        },
+        window: arguments.window,
+        sockets: arguments.sockets.into(),
+        rate: arguments.rate.map(f64::from),
+        tcp: arguments.tcp,
+        timeout: arguments.timeout,
+        sources: arguments.source.iter().flat_map(|sources| sources.0.iter().copied()).collect(),
+        seed: arguments.seed,
     })
 }

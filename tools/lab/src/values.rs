@@ -1,6 +1,6 @@
 //! Quantities as people write them: `10s`, `64k`, `5mbit`, `1%`, `198.18.1.1-198.18.1.9`.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use crate::load::catalogue::Part;
@@ -120,6 +120,14 @@ pub fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     Ok((from..=to).map(|address| IpAddr::V4(address.into())).collect())
 }
 
+/// `192.0.2.1`, `192.0.2.1:5300`, `2001:db8::1`, `[2001:db8::1]:5300`; the port is 53 if there is none.
+pub fn server(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    text.parse()
+        .or_else(|_| bare())
+        .map_err(|_| format!("{text}: a server is ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT"))
+}
+
 /// `0,2,4-7`.
 pub fn cores(text: &str) -> Result<Cores, String> {
     let mut cores = Vec::new();
@@ -163,6 +171,8 @@ mod tests {
         assert_eq!(part("0-99"), Ok(Part::Fixed { first: 0, last: 99 }));
         assert_eq!(part("random:64k"), Ok(Part::Random { bytes: 65_536 }));
         assert_eq!(addresses("192.0.2.9-192.0.2.11").unwrap().len(), 3);
+        assert_eq!(server("192.0.2.1"), Ok("192.0.2.1:53".parse().unwrap()));
+        assert_eq!(server("[2001:db8::1]:5300").unwrap().port(), 5_300);
         assert_eq!(cores("0,2-3"), Ok(Cores(vec![0, 2, 3])));
     }
 

@@ -1,0 +1,88 @@
+//! A load over DNS on several cores, from its start to its result.
+
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::AtomicBool;
+use core::time::Duration;
+use std::sync::Arc;
+use std::thread;
+
+use testbed::cpu::pin;
+
+use super::message::{Manner, Question};
+use super::result::{Outcome, Tally};
+use super::udp::Worker;
+use crate::load::choice::Chooser;
+use crate::load::kernel::thread_cpu;
+
+/// What a load is to be.
+#[derive(Debug)]
+pub struct Plan {
+    /// Who is asked.
+    pub server: SocketAddr,
+    /// What may be asked.
+    pub questions: Vec<Question>,
+    /// Which of it.
+    pub chooser: Chooser,
+    /// How.
+    pub manner: Manner,
+    /// Queries out on a socket at a time.
+    pub window: u16,
+    /// Sockets of each worker.
+    pub sockets: usize,
+    /// Queries a second by all workers; as the windows allow when absent.
+    pub rate: Option<f64>,
+    /// Share of queries over TCP.
+    pub tcp: f64,
+    /// An answer may take so long.
+    pub timeout: Duration,
+    /// Addresses that sockets are bound to, in turn.
+    pub sources: Vec<IpAddr>,
+    /// Choices are drawn from it.
+    pub seed: u64,
+}
+
+/// Runs it: a warm-up that does not count, then what counts.
+///
+/// # Errors
+/// Why a worker could not run.
+pub fn run(
+    plan: &Arc<Plan>,
+    cores: &[usize],
+    (warm_up, duration): (Duration, Duration),
+    stop: &AtomicBool,
+    enter: &(dyn Fn() -> Result<(), String> + Sync),
+) -> Result<Outcome, String> {
+    let work = |number: usize, core: usize| -> Result<(Tally, Duration, Duration), String> {
+        enter()?;
+        pin(core);
+        let mut worker =
+            Worker::new(plan, number, cores.len()).map_err(|error| format!("no socket: {error}"))?;
+        let complain = |errno| format!("the kernel refuses to wait for answers: {errno}");
+        if !warm_up.is_zero() {
+            worker.run(warm_up, stop).map_err(complain)?;
+        }
+        let cpu = thread_cpu();
+        let (tally, wall) = worker.run(duration, stop).map_err(complain)?;
+        Ok((tally, wall, thread_cpu().saturating_sub(cpu)))
+    };
+    let mut outcome =
+        Outcome { tally: Tally::new(), wall: Duration::ZERO, cpu: Duration::ZERO, workers: cores.len() };
+    thread::scope(|scope| {
+        let threads: Vec<_> = cores
+            .iter()
+            .enumerate()
+            .map(|(number, core)| {
+                let work = &work;
+                scope.spawn(move || work(number, *core))
+            })
+            .collect();
+        for thread in threads {
+            let (tally, wall, cpu) =
+                thread.join().map_err(|_| "a worker panicked: a defect of ours".to_owned())??;
+            outcome.tally.add(&tally);
+            outcome.wall = outcome.wall.max(wall);
+            outcome.cpu += cpu;
+        }
+        Ok(outcome)
+    })
+}
