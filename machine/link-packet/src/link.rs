@@ -5,6 +5,7 @@ use core::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dma::Pool;
+use netlink::Generic;
 use platform::{
     Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
     Received,
@@ -216,10 +217,15 @@ impl PacketQueue {
     /// # Panics
     /// Superframes that no slot takes, or more parts than a packet can have.
     pub fn open(self, pool: &Pool, config: PacketConfig) -> Result<PacketLink, PacketError> {
-        self.open_with(Some(pool), config)
+        self.open_with(Some(pool), Generic::open().ok(), config)
     }
 
-    fn open_with(self, pool: Option<&Pool>, config: PacketConfig) -> Result<PacketLink, PacketError> {
+    fn open_with(
+        self,
+        pool: Option<&Pool>,
+        generic: Option<Generic>,
+        config: PacketConfig,
+    ) -> Result<PacketLink, PacketError> {
         assert!(usize::from(config.parts_max) <= PARTS_MAX, "{} parts", config.parts_max);
         let Self { sender, receiver, rings, mac, mtu } = self;
         let map_refused = refused("map a packet socket's ring");
@@ -244,7 +250,7 @@ impl PacketQueue {
             (Receiver::Xdp { .. }, None) => unreachable!("whoever receives through AF_XDP has a pool"),
         };
         Ok(PacketLink {
-            tx: TxRing::new(tx, Sender::new(sender)),
+            tx: TxRing::new(tx, Sender::new(sender, generic)),
             rx,
             lost: Cell::new(false),
             config,
@@ -321,7 +327,8 @@ impl PacketLink {
         };
         let queue = PacketQueue { sender, receiver, rings: self.rings, mac: self.mac, mtu };
         let counters = self.counters;
-        *self = Self { counters, ..queue.open_with(pool.as_ref(), self.config)? };
+        let generic = self.tx.doorbell_mut().take_generic();
+        *self = Self { counters, ..queue.open_with(pool.as_ref(), generic, self.config)? };
         Ok(())
     }
 

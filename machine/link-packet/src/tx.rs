@@ -15,6 +15,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use netlink::Generic;
 use platform::LinkCounters;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -22,8 +23,11 @@ use rustix::net::SendFlags;
 use crate::sys;
 use crate::sys::ring::TxSlots;
 
-/// A device that had no room so many times in a row is not waited for: TCP will ask again.
-const REFUSALS_MAX: u16 = 64;
+/// A device that had no room so many times in a row may have lost what we rely on: it is asked.
+const REFUSALS_SUSPICIOUS: u16 = 256;
+/// And so many times in a row, it is not waited for: TCP will ask again. What is staged may be a megabyte, so that a
+/// receiver that is late by some milliseconds is worth waiting for.
+const REFUSALS_MAX: u16 = 16 * REFUSALS_SUSPICIOUS;
 
 /// What makes the kernel look at the ring.
 pub(crate) trait Doorbell {
@@ -40,6 +44,8 @@ pub(crate) trait Doorbell {
 #[derive(Debug)]
 pub(crate) struct Sender {
     fd: OwnedFd,
+    /// Tells what the device can do; opened when sockets may still be.
+    generic: Option<Generic>,
     /// Packets leave past the queueing discipline.
     bypasses: bool,
     /// The interface was removed.
@@ -47,8 +53,20 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { bypasses: sys::bypasses(fd.as_fd()), fd, gone: false }
+    pub(crate) fn new(fd: OwnedFd, generic: Option<Generic>) -> Self {
+        Self { bypasses: sys::bypasses(fd.as_fd()), fd, generic, gone: false }
+    }
+
+    /// For the sender that takes this one's place.
+    pub(crate) fn take_generic(&mut self) -> Option<Generic> {
+        self.generic.take()
+    }
+
+    /// The device cuts superframes and computes checksums, or nobody knows.
+    fn is_offloading(&mut self) -> bool {
+        let index = sys::interface_of(self.fd.as_fd());
+        let told = index.zip(self.generic.as_mut()).and_then(|(index, generic)| generic.offloads(index).ok());
+        told.flatten().is_none_or(|device| device.tso && device.tso6 && device.tx_checksum)
     }
 
     pub(crate) fn bypasses(&self) -> bool {
@@ -74,9 +92,13 @@ impl Doorbell for Sender {
     }
 
     /// A device that has lost its offloads since has what it would have to cut refused, for ever. Through the queueing
-    /// discipline the kernel cuts, and a device that was only busy has a queue before it.
+    /// discipline the kernel cuts.
     fn relent(&mut self) -> bool {
-        core::mem::take(&mut self.bypasses) && sys::set_bypass(self.as_fd(), false).is_ok()
+        if !self.bypasses || self.is_offloading() {
+            return false;
+        }
+        self.bypasses = false;
+        sys::set_bypass(self.as_fd(), false).is_ok()
     }
 }
 
@@ -117,6 +139,10 @@ impl<D: Doorbell> TxRing<D> {
 
     pub(crate) fn doorbell(&self) -> &D {
         &self.doorbell
+    }
+
+    pub(crate) fn doorbell_mut(&mut self) -> &mut D {
+        &mut self.doorbell
     }
 
     fn slot(&self, position: u32) -> u32 {
@@ -169,13 +195,14 @@ impl<D: Doorbell> TxRing<D> {
                 Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS) => {
                     self.calls.refusals += 1;
                     self.refusals += 1;
-                    if self.refusals < REFUSALS_MAX {
-                        return;
+                    let is_suspicious = self.refusals.is_multiple_of(REFUSALS_SUSPICIOUS);
+                    if is_suspicious && self.doorbell.relent() {
+                        continue;
                     }
-                    self.refusals = 0;
-                    if !self.doorbell.relent() {
-                        return self.give_up(counters);
+                    if self.refusals >= REFUSALS_MAX {
+                        self.give_up(counters);
                     }
+                    return;
                 }
                 // The interface is down or gone. What is staged is for a time that is over.
                 Err(_) => return self.give_up(counters),
@@ -400,7 +427,7 @@ mod tests {
         fixture.device.0.borrow_mut().room = 1;
         fixture.device.0.borrow_mut().other_way = Some(usize::MAX);
         fixture.fill();
-        for _ in 0..REFUSALS_MAX {
+        for _ in 0..REFUSALS_SUSPICIOUS {
             fixture.flush();
         }
         assert_eq!(fixture.seen(), [0, 1, 2, 3]);

@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(link.facts().offloaded, !early);
             let payload: Vec<u8> = (0..=250).cycle().take(40_000).collect();
             link.stage(superframe(&pool, &payload)).unwrap();
-            for _ in 0..100 {
+            for _ in 0..300 {
                 link.flush();
             }
             assert!(!link.facts().offloaded);
