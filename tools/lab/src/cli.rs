@@ -5,10 +5,10 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::PathBuf;
 
+use lab::device::DeviceName;
 use lab::ground::Ground;
 use lab::load::catalogue::Part;
 use lab::load::choice::Mix;
-use lab::load::own::DeviceName;
 use lab::values::{self, Cores};
 
 const ABOUT: &str = "Load on a server, and what it measures";
@@ -141,7 +141,8 @@ pub(crate) struct Common {
     /// Whose TCP carries the load: the kernel's, or our own on --dev, on one core
     #[arg(long, value_enum, default_value_t = Whose::Kernel)]
     pub(crate) client: Whose,
-    /// Under our own TCP: tap (made; the kernel is 198.18.0.1 at its other end) or packet:INTERFACE [tap; with --serve on a veth
+    /// Under our own TCP: tap (made; the kernel is 198.18.0.1 at its other end) packet:INTERFACE or
+    /// afxdp:INTERFACE [tap; with --serve on a veth
     /// pair, packet:near]
     #[arg(long, value_name = "DEVICE")]
     pub(crate) dev: Option<DeviceName>,

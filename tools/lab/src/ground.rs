@@ -62,6 +62,8 @@ pub struct Order<'a> {
     pub congestion_control: &'a str,
     /// Addresses of the load beside its own.
     pub sources: &'a [IpAddr],
+    /// The load's end is an AF_XDP socket.
+    pub afxdp: bool,
     /// Receive processing of the load's end, and of the server's.
     pub steer: Option<(usize, usize)>,
 }
@@ -134,6 +136,9 @@ impl Served {
                     path::congestion_control(namespace, order.congestion_control)?;
                 }
                 path::limit_receive_buffers(&client)?;
+                if order.afxdp {
+                    path::complete_packets(&server, "far")?;
+                }
                 if let Some((near, far)) = order.steer {
                     path::steer(&client, "near", near)?;
                     path::steer(&server, "far", far)?;

@@ -9,6 +9,7 @@
 //!
 //! A library, so that benches ask with the same clients.
 
+pub mod device;
 pub mod dns;
 pub mod error;
 pub mod ground;

@@ -15,9 +15,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use lab::device::{Device, DeviceName};
 use lab::error::ProgramError;
 use lab::ground::{self, Served};
-use lab::load::own::{Device, DeviceName};
 use lab::load::plan::Demand;
 use lab::load::run::{Via, run};
 use lab::load::viewer::Habit;
@@ -80,13 +80,13 @@ fn stops() -> Result<Arc<AtomicBool>, ProgramError> {
 /// Starts the server, if there is to be one.
 fn serve(
     serve: &Serve,
-    sources: &[IpAddr],
+    (sources, device): (&[IpAddr], Option<&DeviceName>),
     server: SocketAddr,
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<Served>, ProgramError> {
     let Some(command) = &serve.command else { return Ok(None) };
     ground::heed_outside(stop);
-    Served::start(&prepare::order(serve, command, sources)?, server, stop).map(Some)
+    Served::start(&prepare::order(serve, command, sources, device)?, server, stop).map(Some)
 }
 
 fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
@@ -96,7 +96,7 @@ fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
         return ground::enter();
     }
     let stop = stops()?;
-    let served = serve(&arguments.serve, &plan.sources, plan.server, &stop)?;
+    let served = serve(&arguments.serve, (&plan.sources, None), plan.server, &stop)?;
     console::announce(arguments, &plan, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
     let times = (arguments.warm_up, arguments.duration);
@@ -105,7 +105,8 @@ fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
     let outcome = outcome.map_err(ProgramError::Run)?;
     let text = if arguments.json { format!("{}\n", outcome.json()) } else { outcome.table() };
     std::io::stdout().write_all(text.as_bytes()).map_err(ProgramError::Output)?;
-    Ok(if outcome.tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    let came = outcome.tally.answered.iter().any(|count| *count > 0);
+    Ok(if came && outcome.tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
@@ -120,17 +121,18 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     let effort = prepare::effort(common);
     let device = prepare::device(common);
     let host = (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), common.prefix_len);
-    let open =
-        |name: &DeviceName| Device::open(name, host).map_err(|error| ProgramError::Run(error.to_string()));
+    let open = |name: &DeviceName| {
+        Device::open(name, host, &plan.sources).map_err(|error| ProgramError::Run(error.to_string()))
+    };
     // A server may want to listen on the far side of the TAP device, so that comes first.
     let early = match &device {
         Some(name @ DeviceName::Tap) => Some(open(name)?),
-        Some(DeviceName::Packet(_)) | None => None,
+        Some(DeviceName::Packet(_) | DeviceName::Afxdp(_)) | None => None,
     };
     let early = Mutex::new(early);
     // Our own stack's addresses are not the kernel's.
     let sources = if device.is_some() { &[] } else { &plan.sources[..] };
-    let served = serve(&common.serve, sources, plan.catalogue.servers[0].address, &stop)?;
+    let served = serve(&common.serve, (sources, device.as_ref()), plan.catalogue.servers[0].address, &stop)?;
     let mut console = Console::new(&plan, &effort, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
     let port = || {
@@ -151,5 +153,9 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     drop(served);
     let outcome = outcome.map_err(ProgramError::Run)?;
     console::report(&outcome, common.json).map_err(ProgramError::Output)?;
-    Ok(if outcome.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    let came = outcome.tally.requests > 0;
+    if !came && outcome.failed() == 0 {
+        let _ = writeln!(std::io::stderr(), "lab: not one response came within the time measured");
+    }
+    Ok(if came && outcome.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use handshake::{ClientOptions, ClientSettings, Trust};
+use lab::device::DeviceName;
 use lab::dns;
 use lab::dns::message::Manner;
 use lab::error::ProgramError;
 use lab::ground::{Ground, Order};
 use lab::load::catalogue::Catalogue;
 use lab::load::choice::{Chooser, Mix};
-use lab::load::own::DeviceName;
 use lab::load::plan::{Demand, Plan};
 use lab::load::run::{Effort, allow_connections};
 use lab::load::truth::{Files, Truth};
@@ -164,11 +164,12 @@ pub(crate) fn cores(asked: Option<&Cores>) -> Result<Vec<usize>, ProgramError> {
     }
 }
 
-/// What `--serve` wants; `sources` are to be the kernel's addresses.
+/// What `--serve` wants; `sources` are to be the kernel's addresses, and `device` is under our own stack.
 pub(crate) fn order<'a>(
     serve: &'a Serve,
     command: &'a str,
     sources: &'a [IpAddr],
+    device: Option<&DeviceName>,
 ) -> Result<Order<'a>, ProgramError> {
     let steer = match serve.steer.as_ref().map(|cores| &cores.0[..]) {
         None => None,
@@ -179,7 +180,14 @@ pub(crate) fn order<'a>(
             ));
         }
     };
-    Ok(Order { command, ground: serve.ground, congestion_control: &serve.congestion_control, sources, steer })
+    Ok(Order {
+        command,
+        ground: serve.ground,
+        congestion_control: &serve.congestion_control,
+        sources,
+        afxdp: matches!(device, Some(DeviceName::Afxdp(_))),
+        steer,
+    })
 }
 
 /// A plan for DNS.

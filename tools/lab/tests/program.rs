@@ -139,6 +139,7 @@ http {{ access_log off; keepalive_requests 100; sendfile on;
                 "4",
             ],
             &["web", "http://198.18.1.2/a.bin", "--client", "own", "-c", "4", "--source", "198.18.9.1"],
+            &["web", "http://198.18.1.2/a.bin", "--client", "own", "-c", "4", "--dev", "afxdp:near"],
         ] {
             let (status, result) = site.load(&[way, &verified].concat());
             assert_eq!(status, Some(0), "{way:?}: {result}");

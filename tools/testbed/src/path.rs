@@ -5,7 +5,7 @@
 //! add up to more than a backlog lose packets that no network would ([`limit_receive_buffers`]); and a host's default
 //! congestion control may halve a peer's throughput on a path without delay ([`congestion_control`]).
 
-use crate::{Namespace, TestbedError};
+use crate::{Namespace, TestbedError, run};
 
 /// Packets that a device's queue holds; with the default of 1,000 ACKs are dropped.
 const QUEUE_PACKETS: &str = "20000";
@@ -18,12 +18,24 @@ pub fn veth(
     (near, near_address): (&Namespace, &str),
     (far, far_address): (&Namespace, &str),
 ) -> Result<(), TestbedError> {
-    near.ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far.name()])?;
+    // One queue each way: an AF_XDP socket takes one, and more would only be idle.
+    let queues = ["numtxqueues", "1", "numrxqueues", "1"];
+    let near_end = [&["link", "add", "near"][..], &queues, &["type", "veth", "peer", "name", "far"]].concat();
+    near.ip(&[&near_end, &queues[..], &["netns", far.name()]].concat())?;
     for (namespace, device, address) in [(near, "near", near_address), (far, "far", far_address)] {
         namespace.ip(&["addr", "add", address, "dev", device])?;
         namespace.ip(&["link", "set", device, "txqueuelen", QUEUE_PACKETS, "up"])?;
     }
     Ok(())
+}
+
+/// The kernel computes checksums before a packet leaves this device, and cuts superframes: what comes out of the other
+/// end of a veth pair is then as on a wire, which an AF_XDP socket there needs.
+///
+/// # Errors
+/// What `ethtool` says.
+pub fn complete_packets(namespace: &Namespace, device: &str) -> Result<(), TestbedError> {
+    run("ip", &["netns", "exec", namespace.name(), "ethtool", "-K", device, "tx", "off"])
 }
 
 /// The namespace's congestion control, for connections made from now on.

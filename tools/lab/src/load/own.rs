@@ -26,7 +26,6 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::sync::Arc;
 
-use platform::Link;
 use stack::{
     Address, ConnectionTable, FlowId, HashKey, Input, Interface, InterfaceConfig, Replies, Resolution,
     TcpInput, TimeWaitTable, Wheel,
@@ -35,6 +34,8 @@ use tcp::{Connection, Events, Outgoing, SeqNum, State, TimeWaitAction};
 use wire::checksum::Sum;
 use wire::{Checksum, MacAddr, Path, emit_tcp};
 
+use crate::device::Port;
+
 use super::fault::Fault;
 use super::kernel::{Gauge, Window, now, thread_cpu};
 use super::plan::Plan;
@@ -42,11 +43,9 @@ use super::session::Want;
 use super::timers::Timers;
 use super::visit::{Action, Client, Desk};
 
-mod device;
 mod outbox;
 mod tuples;
 
-pub use device::{Device, DeviceError, DeviceName, Port};
 use outbox::Outbox;
 use tuples::Tuples;
 

@@ -10,9 +10,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use testbed::cpu::pin;
 
+use crate::device::Port;
+
 use super::fault::{Guilty, KINDS};
 use super::kernel::{Gauge, Window, Worker, now};
-use super::own::{OwnWorker, Port};
+use super::own::OwnWorker;
 use super::plan::Plan;
 use super::sys::own_descriptors;
 use super::tally::{Failures, Latency, Tally, round};
