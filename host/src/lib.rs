@@ -32,7 +32,7 @@ pub use doctor::Report;
 pub use forward::{Forwarder, Route};
 pub use holders::{HolderError, Holders, Owner, Transport};
 pub use keeper::{Keeper, Orders};
-pub use link::HostLink;
+pub use link::{Front, HostLink};
 pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, raise_file_limit};
 pub use monitor::{Monitor, MonitorError, Named, attend};
 pub use namespace::NamespaceError;

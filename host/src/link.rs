@@ -78,6 +78,18 @@ impl Link for HostLink {
     }
 }
 
+/// A link with the machine's somewhere behind it.
+pub trait Front: Link {
+    /// The machine's.
+    fn host_mut(&mut self) -> &mut HostLink;
+}
+
+impl Front for HostLink {
+    fn host_mut(&mut self) -> &mut HostLink {
+        self
+    }
+}
+
 impl HostLink {
     /// Goes on with other descriptors, of a device that has come back, as [`Device`](crate::Device) gives them to one worker.
     /// Needs no privilege and makes no ring of io_uring's.

@@ -12,7 +12,7 @@ mod device;
 
 use core::fmt;
 use core::net::IpAddr;
-use dma::Pool;
+use dma::{Pool, PoolLayout, RegionError};
 use link_afxdp::{AfxdpConfig, AfxdpError, AfxdpQueue, Interface};
 use link_packet::{PacketConfig, PacketError, PacketQueue, PacketSocket};
 use link_tap::{TapDevice, TapError, TapQueue, TapSetup};
@@ -45,6 +45,8 @@ pub enum NetworkError {
     Afxdp(AfxdpError),
     /// AF_XDP: the program or a socket.
     Xdp(XdpError),
+    /// AF_XDP: memory to try it with.
+    Memory(RegionError),
     /// A port of a shared address.
     Port(HolderError),
     /// What was asked for cannot be had here: the reasons, each with its remedy.
@@ -90,6 +92,7 @@ impl fmt::Display for NetworkError {
             Self::Packet(error) => error.fmt(f),
             Self::Afxdp(error) => error.fmt(f),
             Self::Xdp(error) => error.fmt(f),
+            Self::Memory(error) => error.fmt(f),
             Self::Port(error) => error.fmt(f),
             Self::Choice(reasons) => f.write_str(reasons),
             Self::NothingToShare { interface } => write!(
@@ -126,6 +129,7 @@ impl core::error::Error for NetworkError {
             Self::Packet(error) => Some(error),
             Self::Afxdp(error) => Some(error),
             Self::Xdp(error) => Some(error),
+            Self::Memory(error) => Some(error),
             Self::Port(error) => Some(error),
             Self::Netlink(error) => Some(error),
             Self::Choice(_)
@@ -369,6 +373,7 @@ impl Network {
         modes: &[AttachMode],
     ) -> Result<Self, NetworkError> {
         let steered = Steered::new(host, wanted, modes)?;
+        steered.try_queue(copy_mode)?;
         let config = AfxdpConfig { copy_mode, ..AfxdpConfig::default() };
         let queues = (0..u32::from(choice.workers))
             .map(|number| {
@@ -498,6 +503,16 @@ impl Steered {
         }
         let (attachment, mode) = attach(&steering, interface.index, modes)?;
         Ok(Self { interface, addresses, steering: Arc::new(steering), attachment, mode, holders })
+    }
+
+    /// Opens the first queue and closes it again: what the driver or the limits refuse is found out while another link can
+    /// still be taken, and not in a worker.
+    fn try_queue(&self, copy_mode: CopyMode) -> Result<(), NetworkError> {
+        let config = AfxdpConfig { copy_mode, slots: 64, receive_chunks: 64, ..AfxdpConfig::default() };
+        let layout = PoolLayout { large_count: 1, small_count: 1 };
+        let pool = Pool::with_chunks(layout, config.chunk_count()).map_err(NetworkError::Memory)?;
+        self.queue(0)?.open(&pool, config).map(drop)?;
+        Ok(())
     }
 
     fn queue(&self, number: u32) -> Result<AfxdpQueue, XdpError> {

@@ -33,6 +33,7 @@ use turn::{Carrier, Engine, EngineParts, Service};
 
 use crate::confinement::Policy;
 use crate::keeper::{Order, Orders};
+use crate::link::{Front, HostLink};
 use crate::network::{NetworkError, Queue};
 pub use counters::Counters;
 use platform::{Here, Monotonic, Random};
@@ -52,6 +53,9 @@ const LAST_TURNS: usize = 8;
 pub trait Tenant: 'static {
     /// What the engine runs.
     type Service: Service<Snapshot: Clone + fmt::Debug + Send>;
+    /// What the engine takes packets from: the machine's link as it is, or behind something of the tenant's own that answers
+    /// some packets at once, such as questions of one datagram each, and leaves the engine the rest.
+    type Link: Front;
     /// What the service counts, in one copy.
     type Counters: Copy + Default + fmt::Debug + Figures + Send;
     /// What a request amounted to, for the access log.
@@ -59,6 +63,8 @@ pub trait Tenant: 'static {
 
     /// A worker's own service, in its thread. `unix_seconds` is the time.
     fn service(snapshot: <Self::Service as Service>::Snapshot, unix_seconds: u64) -> Self::Service;
+    /// Puts what is the tenant's in front of the link. It lives in the same thread as the service, and may share with it.
+    fn front(service: &mut Self::Service, link: HostLink) -> Self::Link;
     /// What it has counted so far.
     fn counters(service: &Self::Service) -> Self::Counters;
     /// The next record, if one waits.
@@ -227,7 +233,7 @@ fn stay_on(core: usize, index: u16) {
     }
 }
 
-type WorkerEngine<T> = Engine<Here, aead::AwsLc, <T as Tenant>::Service>;
+type WorkerEngine<T> = Engine<Here<<T as Tenant>::Link>, aead::AwsLc, <T as Tenant>::Service>;
 
 struct Worker<T: Tenant> {
     engine: WorkerEngine<T>,
@@ -264,17 +270,19 @@ impl<T: Tenant> Worker<T> {
         let link = queue.open(&pool).map_err(WorkerError::Link)?;
         let told =
             Facts { pages: pool.pages(), ring: disk.features(), packets: link.manner(), confinement: None };
-        let config = config(&choices, &link.capabilities());
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
         let Snapshot { service, secure } = snapshot;
+        let mut service = T::service(service, now);
+        let link = T::front(&mut service, link);
+        let config = config(&choices, &link.capabilities());
         let parts = EngineParts {
             link,
             disk,
             clock,
             entropy: Random::new().map_err(WorkerError::Random)?,
             pool: pool.clone(),
-            service: T::service(service, now),
+            service,
             secure,
         };
         let engine = Engine::new(config, parts).map_err(WorkerError::Config)?;
@@ -358,7 +366,7 @@ impl<T: Tenant> Worker<T> {
             Order::Carrier(carrier) => self.engine.set_carrier(carrier),
             Order::Mtu(mtu) => self.engine.set_mtu(mtu),
             Order::Reopen { descriptors, mtu } => {
-                match self.engine.reopen_link(|link| link.reopen(descriptors, mtu)) {
+                match self.engine.reopen_link(|link| link.host_mut().reopen(descriptors, mtu)) {
                     Ok(()) => {
                         self.engine.set_mtu(mtu);
                         self.engine.set_carrier(Carrier::Up);

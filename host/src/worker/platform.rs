@@ -1,21 +1,20 @@
 //! The four types that a worker runs on, here on Linux.
 
 use clock::Instant;
+use core::marker::PhantomData;
 use core::time::Duration;
 use disk_uring::DiskUring;
-use platform::{Clock, Entropy, Platform};
+use platform::{Clock, Entropy, Link, Platform};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::io;
 
-use crate::link::HostLink;
-
-/// This machine.
+/// This machine, with this link.
 #[derive(Debug)]
-pub(super) enum Here {}
+pub(super) struct Here<L>(PhantomData<L>);
 
-impl Platform for Here {
-    type Link = HostLink;
+impl<L: Link> Platform for Here<L> {
+    type Link = L;
     type Disk = DiskUring;
     type Clock = Monotonic;
     type Entropy = Random;

@@ -15,8 +15,9 @@ Atlas serves a directory of video over HTTP and HTTPS through a TCP/IP stack of 
 page cache: an acknowledgment opens the window, the window becomes a disk read, and what was read is sealed and sent \
 at once. One thread per core does all of it.
 
-It has an address of its own, beside the kernel's: on a TAP device that it creates, or on a network interface through \
-a packet socket. `atlas serve DIR` is all that is needed to see it work.";
+It has an address of its own, beside the kernel's, or takes its ports of the kernel's addresses: on a TAP device that it \
+creates, or on a network interface through AF_XDP or a packet socket. `atlas serve DIR` is all that is needed to see it \
+work, and `atlas doctor` says what this machine allows.";
 
 const AFTER_LONG: &str = "The manual of each command: `atlas serve --help`, and so on.";
 

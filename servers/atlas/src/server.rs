@@ -4,7 +4,7 @@ use atlas::{AccessRecord, AtlasService, LogFormat};
 use confine::{Confinement, Holds};
 use control::{Directly, Event, Figure, Opener, Reloaded, Server, Status};
 use dma::Pages;
-use host::{Facts, Forwarder, Keeper, Monitor, Tenant};
+use host::{Facts, Forwarder, HostLink, Keeper, Monitor, Tenant};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -60,11 +60,16 @@ pub(crate) struct Atlas {
 
 impl Tenant for Atlas {
     type Service = AtlasService;
+    type Link = HostLink;
     type Counters = atlas::Counters;
     type Record = AccessRecord;
 
     fn service(snapshot: atlas::Snapshot, unix_seconds: u64) -> AtlasService {
         AtlasService::new(snapshot, unix_seconds)
+    }
+
+    fn front(_: &mut AtlasService, link: HostLink) -> HostLink {
+        link
     }
 
     fn counters(service: &AtlasService) -> atlas::Counters {

@@ -151,7 +151,9 @@ fn workers_share_the_flows_and_each_flow_stays_where_it_is() {
         let wire = Wire::new(2);
         let files = Library::new();
         let mut arguments = link.arguments();
-        arguments.extend(["--workers", "2"]);
+        // A veth device delivers by the queue that the sender's socket chose, and a reset that no socket sends comes by
+        // another: whoever waits for it waits until the end.
+        arguments.extend(["--workers", "2", "--drain-seconds", "2"]);
         let server = wire.serve(files.root(), &arguments);
         let place = Library::empty();
         Process::new("curl")
