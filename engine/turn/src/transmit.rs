@@ -67,7 +67,10 @@ impl Egress {
     fn piece_bytes(&self, run: u64, mss: u32) -> u32 {
         let most = self.superframe_bytes_max / mss * mss;
         if most == 0 {
-            return mss;
+            // An MTU beyond what the link cuts from: a slot still takes no more than that.
+            let takes =
+                if self.slots && self.superframe_bytes_max > 0 { self.superframe_bytes_max } else { mss };
+            return mss.min(takes);
         }
         let pieces = run.div_ceil(u64::from(most)).max(1);
         let even = u32::try_from(run.div_ceil(pieces)).unwrap_or(most);
@@ -418,6 +421,13 @@ mod tests {
             assert_eq!(count, [1, 2, 3, 3, 3, 3, 7, 3][usize::try_from(index).unwrap()]);
             assert_eq!(run.end, count as u64 * 16_406);
         }
+    }
+
+    #[test]
+    fn no_segment_is_larger_than_a_slot() {
+        let egress = Egress { slots: true, ..egress(65_344) };
+        assert_eq!(egress.piece_bytes(100_000, 65_483), 65_344);
+        assert_eq!(Egress { superframe_bytes_max: 0, ..egress }.piece_bytes(100_000, 8_948), 8_948);
     }
 
     #[test]

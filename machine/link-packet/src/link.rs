@@ -236,6 +236,7 @@ impl PacketQueue {
             config.superframe_bytes_max,
             tx.payload_bytes_max()
         );
+        let mtu = mtu.min(u16::try_from(tx.payload_bytes_max()).unwrap_or(u16::MAX));
         let rx = match (receiver, pool) {
             (Receiver::Ring(fd), _) => {
                 let frames = RxFrames::map(fd.as_fd(), frames(rings)).map_err(&map_refused)?;
