@@ -134,7 +134,7 @@ impl Bed {
 const LEAD: usize = 64;
 
 /// CPU time of this thread, in seconds.
-fn thread_seconds() -> f64 {
+pub(crate) fn thread_seconds() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
         .as_secs_f64()
@@ -187,18 +187,22 @@ fn send_link(bed: &Bed, shape: Shape, seconds: f64) -> Result<Work, Complaint> {
             frame.share()
         })
         .collect();
-    let mut parts = frames.iter().flat_map(|frame| (0..11).map(move |at| (frame, 512 + at * 1_448))).cycle();
+    let starts = (0..11).map(|at| 512 + at * 1_448);
+    let segments: Vec<Part> = frames
+        .iter()
+        .flat_map(|frame| starts.clone().map(|start| Part { frame: frame.clone(), start, len: 1_448 }))
+        .collect();
+    let mut headers = Headers::new();
+    headers.room_mut()[..header_bytes].copy_from_slice(&ready.bytes()[LEAD..][..header_bytes]);
+    headers.set_len(header_bytes);
+    let mut next = segments.iter().cycle();
     let mut work = Work::default();
     let begun = thread_seconds();
     while work.seconds < seconds {
         for _ in 0..BATCH {
-            let (headers, offload) = (Headers::new(), Offload::default());
-            let mut packet = Packet { headers, parts: Parts::new(), offload };
-            packet.headers.room_mut()[..header_bytes].copy_from_slice(&ready.bytes()[LEAD..][..header_bytes]);
-            packet.headers.set_len(header_bytes);
+            let mut packet = Packet { headers, parts: Parts::new(), offload: Offload::default() };
             if matches!(shape, Shape::Full) {
-                let (frame, start) = parts.next().ok_or("no frames")?;
-                packet.parts.push(Part { frame: frame.clone(), start, len: 1_448 });
+                packet.parts.extend(next.next().cloned());
             }
             if link.stage(packet).is_err() {
                 break;

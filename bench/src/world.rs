@@ -135,7 +135,16 @@ pub(crate) fn pool() -> Result<Pool, Complaint> {
 
 /// The engine and its peer on a memory link, over a disk that touches no byte for a counting peer.
 pub(crate) fn over_memory(is_secure: bool, look: Look) -> Result<(MemoryEngine, MemoryPeer), Complaint> {
-    let config = MemoryLinkConfig { gather: Gather::HeadersOnly, ..MemoryLinkConfig::default() };
+    over_memory_link(is_secure, look, MemoryLinkConfig::default())
+}
+
+/// The same on a link of that kind.
+pub(crate) fn over_memory_link(
+    is_secure: bool,
+    look: Look,
+    link: MemoryLinkConfig,
+) -> Result<(MemoryEngine, MemoryPeer), Complaint> {
+    let config = MemoryLinkConfig { gather: Gather::HeadersOnly, ..link };
     let (ours, theirs) = pair(8_192, config);
     let mut disk = MemoryDisk::new(MemoryDiskConfig::default());
     disk.insert(

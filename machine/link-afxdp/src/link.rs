@@ -24,6 +24,12 @@ const _: () = assert!(METADATA_BYTES <= HEAD_START);
 /// What fits into a chunk behind that.
 const HEAD_BYTES: usize = CHUNK_BYTES - HEAD_START;
 
+/// Short packets begin at different places in their chunks: chunks begin on pages, and the first bytes of all of them would
+/// share a few sets of the first-level cache.
+const COLOURS: usize = 16;
+const COLOUR_BYTES: usize = 128;
+const COLOURED_BYTES_MAX: usize = HEAD_BYTES - (COLOURS - 1) * COLOUR_BYTES;
+
 /// The largest MTU that we take: Ethernet's jumbo frames, and some more.
 const MTU_MAX: usize = HEADS_MAX * HEAD_BYTES - ETHERNET_BYTES_MAX;
 /// The most chunks of a packet that is copied.
@@ -307,8 +313,10 @@ impl AfxdpLink {
             return false;
         }
         let Some(index) = self.free.pop() else { return false };
-        let slot = &mut self.slots[usize::from(index)];
-        let room = slot.chunk.bytes_mut();
+        let index_in_slots = usize::from(index);
+        let slot = &mut self.slots[index_in_slots];
+        let colour = if bytes <= COLOURED_BYTES_MAX { index_in_slots % COLOURS * COLOUR_BYTES } else { 0 };
+        let room = &mut slot.chunk.bytes_mut()[colour..];
         let options = write_metadata(room, packet.offload.checksum);
         let headers = packet.headers.bytes();
         room[HEAD_START..][..headers.len()].copy_from_slice(headers);
@@ -322,7 +330,7 @@ impl AfxdpLink {
         slot.descriptors = 1;
         slot.packet_bytes = bytes;
         let len = u32::try_from(bytes).expect("a chunk is short");
-        let descriptor = Descriptor { addr: slot.address, len, options };
+        let descriptor = Descriptor { addr: slot.address + colour as u64, len, options };
         self.stage_descriptor(descriptor);
         self.staged.push_back(index);
         self.packets += 1;
