@@ -11,7 +11,8 @@ use core::fmt;
 use serde::Serialize;
 use survey::{Capability, Device, Survey, Tun};
 
-use crate::values::{AddressMode, LinkChoice};
+use crate::machine::default_pool_bytes;
+use crate::values::{AddressMode, Bytes, LinkChoice};
 
 /// A packet larger than this does not fit into a page beside what the kernel keeps there: 4,096 bytes less 256 of
 /// headroom, 320 of its own and an Ethernet header with a tag. Then a driver must take packets of several pieces.
@@ -174,6 +175,13 @@ impl Choice {
         Some(format!("no link {} can be had: {}", self.asked, reasons.join("; ")))
     }
 
+    /// What kept us from each candidate, but for a TAP device that was only the last resort.
+    pub(crate) fn obstacles(&self) -> impl Iterator<Item = &Obstacle> {
+        let several = self.steps.len() > 1;
+        let counts = move |step: &&Step| !(several && step.candidate == Candidate::Tap);
+        self.steps.iter().filter(counts).filter_map(|step| step.obstacle.as_ref())
+    }
+
     /// What was tried was refused by the machine after all: goes on to the next candidate. `false` when there is none, or
     /// nothing else was allowed.
     pub fn fall_back(&mut self, why: impl Into<String>, survey: &Survey, asked: &Asked<'_>) -> bool {
@@ -284,6 +292,12 @@ fn why_not(candidate: Candidate, survey: &Survey, asked: &Asked<'_>) -> Option<O
     possible.err()
 }
 
+/// What a worker receives into and builds headers in.
+fn chunk_bytes() -> u64 {
+    let chunks = link_afxdp::AfxdpConfig::default().chunk_count();
+    u64::from(chunks) * u64::try_from(dma::CHUNK_BYTES).expect("a page")
+}
+
 fn on_device<'a>(survey: &'a Survey, asked: &Asked<'_>) -> Result<&'a Device, Obstacle> {
     let name = asked.link.interface().unwrap_or_default();
     if asked.inside {
@@ -346,6 +360,14 @@ fn xdp(survey: &Survey, device: &Device) -> Result<(), Obstacle> {
         )));
     }
     privileged(survey, &[Capability::NetAdmin, Capability::NetRaw, Capability::Bpf])?;
+    // The disk's ring and the socket each count the same pages against the limit.
+    let pinned = 2 * u64::from(device.rss_queues()) * (default_pool_bytes() + chunk_bytes());
+    if let Some(limit) = survey.limits.memlock_bytes.filter(|limit| *limit < pinned) {
+        return Err(Obstacle::new(
+            format!("only {} may be locked, and {} would be", Bytes(limit), Bytes(pinned)),
+            "ulimit -l unlimited, or LimitMEMLOCK=infinity in the service's unit",
+        ));
+    }
     if device.xdp.attached.is_some() {
         return Err(Obstacle::new(
             format!("{name} has an XDP program already (`bpftool net` shows whose)"),

@@ -306,7 +306,7 @@ fn device_lines(device: &Device) -> Vec<(String, String)> {
 fn obstacles(survey: &Survey, choice: &Choice) -> Vec<Obstacle> {
     let mut found: Vec<Obstacle> = Vec::new();
     let taken = choice.taken();
-    for obstacle in choice.steps.iter().filter_map(|step| step.obstacle.as_ref()) {
+    for obstacle in choice.obstacles() {
         let obstacle = Obstacle { blocks: taken.is_none(), ..obstacle.clone() };
         // A step that was passed over for what no command changes has said so already.
         if (taken.is_none() || obstacle.remedy.is_some()) && !found.contains(&obstacle) {

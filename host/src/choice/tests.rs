@@ -266,6 +266,19 @@ fn a_user_without_capabilities_is_told_which_and_how() {
 }
 
 #[test]
+fn memory_that_may_not_be_pinned_leaves_the_packet_socket() {
+    let mut survey = machine(Some(nic()));
+    survey.limits.memlock_bytes = Some(1 << 30);
+    let choice = choose(&survey, "auto", AddressMode::Own, None);
+    assert_eq!(choice.taken(), Some(Candidate::Packet));
+    let obstacle = why_not(&choice, Candidate::AfXdpZeroCopy);
+    assert!(obstacle.what.contains("only 1024 MiB may be locked"), "{obstacle}");
+    assert!(obstacle.remedy.unwrap().contains("LimitMEMLOCK=infinity"));
+    survey.limits.memlock_bytes = Some(4 << 30);
+    assert_eq!(choose(&survey, "auto", AddressMode::Own, None).taken(), Some(Candidate::AfXdpZeroCopy));
+}
+
+#[test]
 fn a_tap_device_is_never_shared_and_an_interface_is_never_inside() {
     let survey = machine(None);
     let shared = choose(&survey, "tap", AddressMode::Shared, None);

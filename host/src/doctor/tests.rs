@@ -41,7 +41,6 @@ fn what_only_costs_is_told_with_its_command_and_blocks_nothing() {
     let mut survey = ready();
     survey.memory.huge_pages.clear();
     survey.memory.transparent_huge_pages = Some("never".to_owned());
-    survey.limits.memlock_bytes = Some(8 << 20);
     survey.limits.open_files_most = Some(1024);
     survey.iommu.mode = Some("DMA".to_owned());
     survey.xdp_sockets.jit = false;
@@ -62,7 +61,6 @@ fn what_only_costs_is_told_with_its_command_and_blocks_nothing() {
     for remedy in [
         "sudo sysctl -w vm.nr_hugepages=98",
         "transparent_hugepage/enabled",
-        "ulimit -l unlimited",
         "ulimit -n 65536",
         "nvme poll_queues=8",
         "iommu.strict=0",
@@ -111,6 +109,22 @@ fn a_tap_device_instead_of_the_interface_is_no_success() {
     let report = Report::new(survey, &asked);
     assert_eq!(report.choice.taken(), Some(Candidate::Tap));
     assert!(report.is_blocked(), "{report}");
+}
+
+#[test]
+fn a_limit_on_locked_memory_blocks_af_xdp_and_only_costs_a_tap_device() {
+    let mut survey = ready();
+    survey.limits.memlock_bytes = Some(8 << 20);
+    let blocked = |link: &LinkChoice, mode| {
+        let asked = Asked { link, mode, workers: Some(1), inside: false };
+        let mut survey = survey.clone();
+        survey.device.as_mut().unwrap().rss.as_mut().unwrap().queues = 1;
+        let report = Report::new(survey, &asked);
+        assert!(report.to_string().contains("ulimit -l unlimited"), "{report}");
+        report.is_blocked()
+    };
+    assert!(blocked(&"afxdp:eth1".parse().unwrap(), AddressMode::Shared));
+    assert!(!blocked(&LinkChoice::Tap(None), AddressMode::Own));
 }
 
 #[test]

@@ -101,6 +101,18 @@ fn requests_one_after_the_other_share_a_connection(link: Link) {
     assert!(connection.is_over());
 }
 
+fn a_server_that_nobody_talks_to_sleeps(link: Link) {
+    let mut far = Far::on(link);
+    let url = format!("{}/16385.bin", far.server.http());
+    assert_same(&url, &curl(&[&url]), &far.files.read("16385.bin"));
+    std::thread::sleep(Duration::from_millis(500));
+    let before = far.server.cpu();
+    std::thread::sleep(Duration::from_secs(4));
+    let used = far.server.cpu().saturating_sub(before);
+    assert!(used <= Duration::from_millis(40), "{used:?} of processor time in four idle seconds");
+    far.server.interrupt().success();
+}
+
 fn nothing_is_left_behind(link: Link) {
     let far = Far::on(link);
     let there = |far: &Far| far.wire.ip_there("-brief address show dev server0");
@@ -124,6 +136,7 @@ macro_rules! on {
                 every_version_of_tls_carries_a_file,
                 many_connections_at_once_get_what_each_asked_for,
                 requests_one_after_the_other_share_a_connection,
+                a_server_that_nobody_talks_to_sleeps,
                 nothing_is_left_behind,
             );
         }
