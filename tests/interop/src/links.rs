@@ -213,6 +213,27 @@ fn the_best_link_is_taken_and_the_reason_is_doctors() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_second_server_on_the_interface_takes_the_next_best_link_and_says_why() {
+    let wire = Wire::new(1);
+    let files = Library::new();
+    let first = wire.serve_on(Link::AfxdpOwn, files.root());
+    let second = wire.serve(files.root(), &["--dev", "server0", "--addr", "10.44.0.4/24", "--admin", "off"]);
+    second.says("AF_XDP, copy: no, server0 has an XDP program already");
+    second.says("packet socket on server0");
+    for server in [&first, &second] {
+        let url = format!("{}/131073.bin", server.https());
+        assert_same(&url, &curl(&[&url]), &files.read("131073.bin"));
+    }
+    // The first one leaves, and takes nothing of the second's with it.
+    first.interrupt().success();
+    assert!(!wire.has_program());
+    let url = format!("{}/16385.bin", second.http());
+    assert_same(&url, &curl(&[&url]), &files.read("16385.bin"));
+    second.interrupt().success();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn doctor_has_a_document_and_a_status_and_changes_nothing() {
     let wire = Wire::new(2);
     let doctor = |arguments: &[&str]| {
