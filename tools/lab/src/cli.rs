@@ -217,8 +217,15 @@ pub(crate) struct Dns {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
     /// Share of queries over TCP
-    #[arg(long, value_name = "SHARE", value_parser = values::share, default_value = "0")]
+    #[arg(long, value_name = "SHARE", value_parser = values::share, default_value = "0", conflicts_with = "dev")]
     pub(crate) tcp: f64,
+    /// Frames on a link instead of sockets, on one core: tap, packet:INTERFACE or afxdp:INTERFACE; with --serve on a veth
+    /// pair the interface is near
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) dev: Option<DeviceName>,
+    /// With --dev: the prefix length of the network in which the --source addresses and the server are
+    #[arg(long, value_name = "BITS", default_value_t = 16, value_parser = clap::value_parser!(u8).range(8..=64))]
+    pub(crate) prefix_len: u8,
     /// EDNS with this size of answers; 0 is none
     #[arg(long, value_name = "BYTES", default_value_t = 1_232)]
     pub(crate) edns: u16,

@@ -4,16 +4,18 @@
 //!   Names ──▶ Window: id ─▶ when it was asked, and what     closed loop, or at a rate
 //!                │ sendmmsg            ▲ recvmmsg
 //!                ▼                     │
-//!             sockets, each connected from a port of its own, so that the server's queues share them
+//!             ways, each from a port of its own, so that the server's queues share them: sockets, or frames on a link
 //! ```
 //!
 //! A codec of our own and not the server's: a client that reads with the server's parser shares its mistakes.
 
+mod carrier;
+mod frames;
 pub mod message;
 pub mod names;
 pub mod result;
 pub mod run;
 mod sys;
 mod tcp;
-mod udp;
 mod window;
+mod worker;

@@ -9,13 +9,13 @@ mod prepare;
 
 use clap::Parser as _;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use lab::device::{Device, DeviceName};
+use lab::device::{Device, DeviceName, Port};
 use lab::error::ProgramError;
 use lab::ground::{self, Served};
 use lab::load::plan::Demand;
@@ -89,6 +89,39 @@ fn serve(
     Served::start(&prepare::order(serve, command, sources, device)?, server, stop).map(Some)
 }
 
+/// The kernel's end of a TAP device of ours.
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
+
+/// A TAP device: a server may want to listen on its far side, so it comes before the server. Others come after the
+/// interface they need.
+fn early(
+    device: Option<&DeviceName>,
+    prefix_len: u8,
+    ours: &[IpAddr],
+) -> Result<Mutex<Option<Device>>, ProgramError> {
+    let opened = match device {
+        Some(name @ DeviceName::Tap) => Some(Device::open(name, (HOST, prefix_len), ours)),
+        Some(DeviceName::Packet(_) | DeviceName::Afxdp(_)) | None => None,
+    };
+    opened.transpose().map(Mutex::new).map_err(|error| ProgramError::Run(error.to_string()))
+}
+
+/// The port, in the thread that turns it.
+fn port(
+    early: &Mutex<Option<Device>>,
+    device: Option<&DeviceName>,
+    prefix_len: u8,
+    ours: &[IpAddr],
+) -> Result<Port, String> {
+    let ready = early.lock().ok().and_then(|mut early| early.take());
+    let opened = match (ready, device) {
+        (Some(opened), _) => Ok(opened),
+        (None, Some(name)) => Device::open(name, (HOST, prefix_len), ours),
+        (None, None) => return Err("there is no device".to_owned()),
+    };
+    opened.and_then(Device::into_port).map_err(|error| error.to_string())
+}
+
 fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
     let plan = Arc::new(prepare::dns(arguments)?);
     let cores = prepare::cores(arguments.cores.as_ref())?;
@@ -96,11 +129,16 @@ fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
         return ground::enter();
     }
     let stop = stops()?;
-    let served = serve(&arguments.serve, (&plan.sources, None), plan.server, &stop)?;
+    let device = arguments.dev.as_ref();
+    let early = early(device, arguments.prefix_len, &plan.sources)?;
+    let sources = if device.is_some() { &[] } else { &plan.sources[..] };
+    let served = serve(&arguments.serve, (sources, device), plan.server, &stop)?;
     console::announce(arguments, &plan, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
     let times = (arguments.warm_up, arguments.duration);
-    let outcome = lab::dns::run::run(&plan, &cores, times, &stop, &enter);
+    let port = || port(&early, device, arguments.prefix_len, &plan.sources);
+    let link = device.is_some().then_some(&port as &(dyn Fn() -> Result<Port, String> + Sync));
+    let outcome = lab::dns::run::run(&plan, &cores, times, &stop, &enter, link);
     drop(served);
     let outcome = outcome.map_err(ProgramError::Run)?;
     let text = if arguments.json { format!("{}\n", outcome.json()) } else { outcome.table() };
@@ -120,30 +158,13 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     let cores = prepare::cores(common.cores.as_ref())?;
     let effort = prepare::effort(common);
     let device = prepare::device(common);
-    let host = (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), common.prefix_len);
-    let open = |name: &DeviceName| {
-        Device::open(name, host, &plan.sources).map_err(|error| ProgramError::Run(error.to_string()))
-    };
-    // A server may want to listen on the far side of the TAP device, so that comes first.
-    let early = match &device {
-        Some(name @ DeviceName::Tap) => Some(open(name)?),
-        Some(DeviceName::Packet(_) | DeviceName::Afxdp(_)) | None => None,
-    };
-    let early = Mutex::new(early);
+    let early = early(device.as_ref(), common.prefix_len, &plan.sources)?;
     // Our own stack's addresses are not the kernel's.
     let sources = if device.is_some() { &[] } else { &plan.sources[..] };
     let served = serve(&common.serve, (sources, device.as_ref()), plan.catalogue.servers[0].address, &stop)?;
     let mut console = Console::new(&plan, &effort, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
-    let port = || {
-        let ready = early.lock().ok().and_then(|mut early| early.take());
-        let opened = match (ready, &device) {
-            (Some(opened), _) => opened,
-            (None, Some(name)) => open(name).map_err(|error| error.to_string())?,
-            (None, None) => return Err("there is no device".to_owned()),
-        };
-        Ok((opened.into_port().map_err(|error| error.to_string())?, common.prefix_len))
-    };
+    let port = || Ok((port(&early, device.as_ref(), common.prefix_len, &plan.sources)?, common.prefix_len));
     let via = if device.is_some() { Via::Own(&port) } else { Via::Kernel };
     let outcome = run(&plan, via, &cores, &effort, &stop, &enter, &mut |gauges, measuring| {
         console.show(gauges, measuring);
@@ -154,7 +175,7 @@ fn measure(common: &Common, demand: Demand) -> Result<ExitCode, ProgramError> {
     let outcome = outcome.map_err(ProgramError::Run)?;
     console::report(&outcome, common.json).map_err(ProgramError::Output)?;
     let came = outcome.tally.requests > 0;
-    if !came && outcome.failed() == 0 {
+    if !came && outcome.failed() == 0 && !stop.load(Ordering::Relaxed) {
         let _ = writeln!(std::io::stderr(), "lab: not one response came within the time measured");
     }
     Ok(if came && outcome.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

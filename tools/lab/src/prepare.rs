@@ -204,6 +204,7 @@ pub(crate) fn dns(arguments: &Dns) -> Result<dns::run::Plan, ProgramError> {
         ));
     }
     let chooser = Chooser::new(arguments.mix, &vec![0; questions.len()]);
+    let given: Vec<IpAddr> = arguments.source.iter().flat_map(|sources| sources.0.iter().copied()).collect();
     Ok(dns::run::Plan {
         server: arguments.server,
         chooser: chooser.map_err(|why| ProgramError::Arguments(why.to_owned()))?,
@@ -218,7 +219,11 @@ pub(crate) fn dns(arguments: &Dns) -> Result<dns::run::Plan, ProgramError> {
         rate: arguments.rate.map(f64::from),
         tcp: arguments.tcp,
         timeout: arguments.timeout,
-        sources: arguments.source.iter().flat_map(|sources| sources.0.iter().copied()).collect(),
+        sources: match &arguments.dev {
+            Some(_) => own_sources(given, arguments.sockets.into())?,
+            None => given,
+        },
+        prefix_len: arguments.prefix_len,
         seed: arguments.seed,
     })
 }

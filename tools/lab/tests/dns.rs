@@ -40,7 +40,11 @@ fn over_tcp(mut stream: TcpStream) {
 
 /// A responder on loopback, until the test's process ends; returns where.
 fn responder() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    responder_at("127.0.0.1:0")
+}
+
+fn responder_at(address: &str) -> String {
+    let socket = UdpSocket::bind(address).unwrap();
     let address = socket.local_addr().unwrap();
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
@@ -125,6 +129,20 @@ fn a_share_goes_over_tcp_at_the_rate_that_was_asked_for() {
     let (udp, tcp) = (number(&result, "/answered/udp"), number(&result, "/answered/tcp"));
     assert!((1_500..=2_001).contains(&(udp + tcp)), "{result}");
     assert!(tcp.abs_diff((udp + tcp) / 4) < 150, "{result}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn frames_on_a_link_of_our_own_carry_the_same_questions() {
+    let port = responder_at("0.0.0.0:0").rsplit_once(':').unwrap().1.to_owned();
+    let list = list(&[0, 3]);
+    let (status, result) =
+        load(&format!("198.18.0.1:{port}"), &["--list", &list, "--dev", "tap", "--window", "20"]);
+    std::fs::remove_file(list).unwrap();
+    assert_eq!((status, number(&result, "/failed")), (Some(0), 0), "{result}");
+    let answered = number(&result, "/answered/udp");
+    assert!(answered > 500 && answered == number(&result, "/sent/udp"), "{result}");
+    assert!(number(&result, "/rcodes/NXDOMAIN") > answered / 3, "{result}");
 }
 
 #[test]

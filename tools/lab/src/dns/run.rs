@@ -1,6 +1,6 @@
 //! A load over DNS on several cores, from its start to its result.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::sync::Arc;
@@ -8,9 +8,12 @@ use std::thread;
 
 use testbed::cpu::pin;
 
+use super::carrier::{Carrier, Sockets};
+use super::frames::Frames;
 use super::message::{Manner, Question};
 use super::result::{Outcome, Tally};
-use super::udp::Worker;
+use super::worker::Worker;
+use crate::device::Port;
 use crate::load::choice::Chooser;
 use crate::load::kernel::thread_cpu;
 
@@ -27,8 +30,10 @@ pub struct Plan {
     pub manner: Manner,
     /// Queries out on a socket at a time.
     pub window: u16,
-    /// Sockets of each worker.
+    /// Sockets of each worker, or ports on the link.
     pub sockets: usize,
+    /// On a link: the prefix length of the network that the sources and the server are in.
+    pub prefix_len: u8,
     /// Queries a second by all workers; as the windows allow when absent.
     pub rate: Option<f64>,
     /// Share of queries over TCP.
@@ -41,7 +46,8 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// Runs it: a warm-up that does not count, then what counts.
+/// Runs it: a warm-up that does not count, then what counts; over the kernel's sockets on every core, or over a link on
+/// the first.
 ///
 /// # Errors
 /// Why a worker could not run.
@@ -51,12 +57,27 @@ pub fn run(
     (warm_up, duration): (Duration, Duration),
     stop: &AtomicBool,
     enter: &(dyn Fn() -> Result<(), String> + Sync),
+    link: Option<&(dyn Fn() -> Result<Port, String> + Sync)>,
 ) -> Result<Outcome, String> {
+    let cores = if link.is_some() { &cores[..cores.len().min(1)] } else { cores };
     let work = |number: usize, core: usize| -> Result<(Tally, Duration, Duration), String> {
         enter()?;
         pin(core);
-        let mut worker =
-            Worker::new(plan, number, cores.len()).map_err(|error| format!("no socket: {error}"))?;
+        let source = |index: usize| {
+            let at = (number + index * cores.len()).checked_rem(plan.sources.len());
+            at.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| plan.sources[at])
+        };
+        let sources: Vec<IpAddr> = (0..plan.sockets).map(source).collect();
+        let carrier: Box<dyn Carrier> = match link {
+            None => {
+                Box::new(Sockets::open(plan.server, &sources).map_err(|error| format!("no socket: {error}"))?)
+            }
+            Some(open) => {
+                let frames = Frames::open(open()?, plan.server, &sources, plan.prefix_len);
+                Box::new(frames.map_err(|error| error.to_string())?)
+            }
+        };
+        let mut worker = Worker::new(plan, number, cores.len(), carrier);
         let complain = |errno| format!("the kernel refuses to wait for answers: {errno}");
         if !warm_up.is_zero() {
             worker.run(warm_up, stop).map_err(complain)?;

@@ -1,18 +1,14 @@
-//! A worker: sockets, each with its window, and perhaps a TCP connection.
+//! A worker: ways to the server, each with its window, and perhaps a TCP connection.
 
 use clock::Instant;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::time::Timespec;
-use std::io;
-use std::net::UdpSocket;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use super::carrier::Carrier;
 use super::message::{QUERY_BYTES_MAX, id_of};
 use super::result::{Kind, Tally};
 use super::run::Plan;
@@ -21,28 +17,21 @@ use super::tcp::Stream;
 use super::window::Window;
 use crate::load::kernel::now;
 
-/// The longest answer over UDP that anybody sends.
-const ANSWER_BYTES_MAX: usize = 4_096;
 /// How long it sleeps at most: somebody may want it to stop.
 const GLANCE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Worker {
     plan: Arc<Plan>,
-    sockets: Vec<Socket>,
+    carrier: Box<dyn Carrier>,
+    /// Of each of the carrier's ways.
+    windows: Vec<Window>,
     stream: Option<Stream>,
     out: Batch,
-    back: Batch,
     tally: Tally,
     random: SmallRng,
     turn: usize,
     pace: Option<Pace>,
-}
-
-#[derive(Debug)]
-struct Socket {
-    socket: UdpSocket,
-    window: Window,
 }
 
 /// Queries at a rate.
@@ -70,35 +59,21 @@ impl Pace {
 }
 
 impl Worker {
-    /// One of `workers`, which share the rate and the sources.
-    pub(super) fn new(plan: &Arc<Plan>, number: usize, workers: usize) -> io::Result<Self> {
-        let sockets = (0..plan.sockets)
-            .map(|index| {
-                let any = if plan.server.is_ipv4() { "0.0.0.0".parse() } else { "::".parse() };
-                let source = (number + index * workers).checked_rem(plan.sources.len());
-                let ip = match source {
-                    Some(at) => plan.sources[at],
-                    None => any.map_err(io::Error::other)?,
-                };
-                let socket = UdpSocket::bind((ip, 0))?;
-                socket.connect(plan.server)?;
-                socket.set_nonblocking(true)?;
-                Ok(Socket { socket, window: Window::new(plan.window) })
-            })
-            .collect::<io::Result<Vec<Socket>>>()?;
+    /// One of `workers`, which share the rate.
+    pub(super) fn new(plan: &Arc<Plan>, number: usize, workers: usize, carrier: Box<dyn Carrier>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a few workers")]
         let pace = plan.rate.map(|rate| Pace { per_s: rate / workers as f64, begun: now(), sent: 0 });
-        Ok(Self {
-            sockets,
+        Self {
+            windows: (0..carrier.ways()).map(|_| Window::new(plan.window)).collect(),
+            carrier,
             stream: (plan.tcp > 0.0).then(|| Stream::new(plan.server)),
             out: Batch::new(QUERY_BYTES_MAX),
-            back: Batch::new(ANSWER_BYTES_MAX),
             tally: Tally::new(),
             random: SmallRng::seed_from_u64(plan.seed.wrapping_add(number as u64)),
             turn: number * 7,
             pace,
             plan: Arc::clone(plan),
-        })
+        }
     }
 
     /// Asks for this long, and then waits for the answers that are out; returns what was counted, and how long it asked.
@@ -121,11 +96,9 @@ impl Worker {
                 }
             }
             let mut busy = false;
-            for index in 0..self.sockets.len() {
-                busy |= self.receive(at, index);
-                if !over {
-                    busy |= self.fill(at, index);
-                }
+            busy |= self.receive(at);
+            for way in 0..self.windows.len() {
+                busy |= !over && self.fill(at, way);
             }
             if let Some(stream) = &mut self.stream {
                 busy |= stream.turn(at, &self.plan.questions, &mut self.tally);
@@ -136,7 +109,8 @@ impl Worker {
             }
             if !busy {
                 let next = self.pace.as_ref().filter(|_| !over).map_or(Instant::NEVER, Pace::next);
-                self.wait(next.since(now()).min(GLANCE))?;
+                let other = self.stream.as_ref().and_then(Stream::descriptor);
+                self.carrier.wait(next.since(now()).min(GLANCE), other)?;
             }
         }
         // What is still out when somebody wanted it to stop is nobody's fault.
@@ -148,14 +122,14 @@ impl Worker {
     }
 
     fn outstanding(&self) -> usize {
-        let udp: usize = self.sockets.iter().map(|socket| socket.window.out()).sum();
+        let udp: usize = self.windows.iter().map(Window::out).sum();
         udp + self.stream.as_ref().map_or(0, Stream::out)
     }
 
     fn give_up(&mut self, now: Instant) {
         let limit = now - self.plan.timeout;
-        for socket in &mut self.sockets {
-            let lost = socket.window.give_up(limit);
+        for window in &mut self.windows {
+            let lost = window.give_up(limit);
             self.tally.fail(Kind::Timeout, lost, || "no answer over UDP in time".to_owned());
         }
         if let Some(stream) = &mut self.stream {
@@ -163,35 +137,33 @@ impl Worker {
         }
     }
 
-    /// Reads a batch of answers; whether there was any.
-    fn receive(&mut self, at: Instant, index: usize) -> bool {
-        let Socket { socket, window } = &mut self.sockets[index];
-        let count = match self.back.receive(socket.as_fd()) {
-            Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return false,
-            Err(errno) => {
-                self.tally.fail(kind_of(errno), 1, || format!("receiving: {errno}"));
-                return false;
-            }
-        };
-        for index in 0..count {
-            let message = self.back.message(index);
+    /// Reads what answers there are; whether there was any.
+    fn receive(&mut self, at: Instant) -> bool {
+        let Self { carrier, windows, plan, tally, .. } = self;
+        let mut deliver = |way: usize, message: &[u8]| {
+            let window: &mut Window = &mut windows[way];
             match id_of(message).and_then(|id| Some((id, window.find(id)?))) {
                 Some((id, question)) => {
-                    let judged = self.plan.questions[question].judge(message);
+                    let judged = plan.questions[question].judge(message);
                     let took = window.answer(at, id).unwrap_or_default();
-                    self.tally.judged(false, message.len(), judged, took);
+                    tally.judged(false, message.len(), judged, took);
                 }
-                None => self.tally.unknown += 1,
+                None => tally.unknown += 1,
+            }
+        };
+        match carrier.receive(at, &mut deliver) {
+            Ok(any) => any,
+            Err(errno) => {
+                tally.fail(kind_of(errno), 1, || format!("receiving: {errno}"));
+                false
             }
         }
-        count > 0
     }
 
     /// Sends what the window and the rate allow; whether anything went.
-    fn fill(&mut self, at: Instant, index: usize) -> bool {
+    fn fill(&mut self, at: Instant, way: usize) -> bool {
         let plan = &*self.plan;
-        let Socket { socket, window } = &mut self.sockets[index];
+        let window = &mut self.windows[way];
         let mut allowed = self.pace.as_ref().map_or(BATCH, |pace| pace.allowance(at)).min(BATCH);
         let (mut count, mut over_tcp, mut ids) = (0, 0_u64, [0; BATCH]);
         while allowed > 0 {
@@ -216,7 +188,7 @@ impl Worker {
         }
         let mut sent = 0;
         if count > 0 {
-            match self.out.send(socket.as_fd(), count) {
+            match self.carrier.send(way, &mut self.out, count) {
                 Ok(done) => sent = done,
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => self.tally.fail(kind_of(errno), 1, || format!("sending: {errno}")),
@@ -231,18 +203,6 @@ impl Worker {
             pace.sent += sent as u64 + over_tcp;
         }
         sent as u64 + over_tcp > 0
-    }
-
-    fn wait(&self, duration: Duration) -> Result<(), Errno> {
-        let descriptors = self.sockets.iter().map(|socket| socket.socket.as_fd());
-        let stream = self.stream.as_ref().and_then(Stream::descriptor);
-        let mut all: Vec<PollFd<'_>> =
-            descriptors.chain(stream).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: duration.subsec_nanos().into() };
-        match poll(&mut all, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno),
-        }
     }
 }
 
