@@ -26,14 +26,12 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Says what will happen and how long it will take, to standard error if that is a terminal.
+    /// Says what a load will do and how long it will take, to standard error if that is a terminal.
     pub(crate) fn new(plan: &Plan, effort: &Effort, cores: &[usize]) -> Self {
-        let begun = Instant::now();
-        let bar = io::stderr().is_terminal().then(|| {
-            let takes = plan.ramp + effort.warm_up + effort.duration;
-            let until = if effort.requests.is_some() { "at most " } else { "" };
-            let _ = writeln!(
-                io::stderr(),
+        let takes = plan.ramp + effort.warm_up + effort.duration;
+        let until = if effort.requests.is_some() { "at most " } else { "" };
+        Self::of(takes, || {
+            format!(
                 "{} connections, {} URLs, {} threads; {until}{} s: {} s of ramp, {} s of warm-up, {} s measured",
                 plan.connections,
                 plan.catalogue.objects.len(),
@@ -42,7 +40,31 @@ impl Console {
                 plan.ramp.as_secs_f64(),
                 effort.warm_up.as_secs_f64(),
                 effort.duration.as_secs_f64(),
-            );
+            )
+        })
+    }
+
+    /// The same for a load over DNS.
+    pub(crate) fn of_dns(arguments: &Dns, plan: &dns::run::Plan, cores: &[usize]) -> Self {
+        let takes = arguments.warm_up + arguments.duration;
+        Self::of(takes, || {
+            format!(
+                "{} questions for {}, {} ports on {} threads; {} s: {} s of warm-up, {} s measured",
+                plan.questions.len(),
+                plan.server,
+                plan.sockets * cores.len(),
+                cores.len(),
+                takes.as_secs_f64(),
+                arguments.warm_up.as_secs_f64(),
+                arguments.duration.as_secs_f64(),
+            )
+        })
+    }
+
+    fn of(takes: Duration, headline: impl FnOnce() -> String) -> Self {
+        let begun = Instant::now();
+        let bar = io::stderr().is_terminal().then(|| {
+            let _ = writeln!(io::stderr(), "{}", headline());
             let millis = u64::try_from(takes.as_millis()).unwrap_or(u64::MAX);
             let bar = ProgressBar::with_draw_target(Some(millis), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{wide_bar} {msg}");
@@ -53,30 +75,41 @@ impl Console {
 
     /// How far it is.
     pub(crate) fn show(&mut self, gauges: &[Arc<Gauge>], measuring: bool) {
-        let Some(bar) = &self.bar else { return };
-        bar.set_position(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let (at, requests_before, bytes_before) = self.shown;
-        if at.elapsed() < Duration::from_millis(500) {
-            return;
-        }
         let sum = |field: fn(&Gauge) -> &AtomicU64| -> u64 {
             gauges.iter().map(|gauge| field(gauge).load(Ordering::Relaxed)).sum()
         };
         let (requests, bytes) = (sum(|gauge| &gauge.requests), sum(|gauge| &gauge.wire_bytes));
+        self.tell(requests, bytes, |requests_per_s, bytes_per_s| {
+            format!(
+                "{} {} open, {requests_per_s:.0} requests/s, {:.2} Gb/s, {} failed",
+                if measuring { "measuring:" } else { "ramp:" },
+                sum(|gauge| &gauge.open),
+                bytes_per_s * 8.0 / 1e9,
+                sum(|gauge| &gauge.failed),
+            )
+        });
+    }
+
+    /// The same for a load over DNS.
+    pub(crate) fn show_dns(&mut self, answered: u64, failed: u64) {
+        self.tell(answered, 0, |per_s, _| format!("{per_s:.0} answers/s, {failed} failed"));
+    }
+
+    /// Moves the bar; now and then says at which rates two counts grew.
+    fn tell(&mut self, first: u64, second: u64, message: impl FnOnce(f64, f64) -> String) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (at, first_before, second_before) = self.shown;
+        if at.elapsed() < Duration::from_millis(500) {
+            return;
+        }
         let per_s = |now: u64, before: u64| {
             #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
             let more = now.saturating_sub(before) as f64;
             more / at.elapsed().as_secs_f64()
         };
-        bar.set_message(format!(
-            "{} {} open, {:.0} requests/s, {:.2} Gb/s, {} failed",
-            if measuring { "measuring:" } else { "ramp:" },
-            sum(|gauge| &gauge.open),
-            per_s(requests, requests_before),
-            per_s(bytes, bytes_before) * 8.0 / 1e9,
-            sum(|gauge| &gauge.failed),
-        ));
-        self.shown = (Instant::now(), requests, bytes);
+        bar.set_message(message(per_s(first, first_before), per_s(second, second_before)));
+        self.shown = (Instant::now(), first, second);
     }
 
     /// The bar goes away.
@@ -84,23 +117,6 @@ impl Console {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// Says what a load over DNS will do and how long it will take.
-pub(crate) fn announce(arguments: &Dns, plan: &dns::run::Plan, cores: &[usize]) {
-    if io::stderr().is_terminal() {
-        let _ = writeln!(
-            io::stderr(),
-            "{} questions for {}, {} sockets on {} threads; {} s: {} s of warm-up, {} s measured",
-            plan.questions.len(),
-            plan.server,
-            plan.sockets * cores.len(),
-            cores.len(),
-            (arguments.warm_up + arguments.duration).as_secs_f64(),
-            arguments.warm_up.as_secs_f64(),
-            arguments.duration.as_secs_f64(),
-        );
     }
 }
 

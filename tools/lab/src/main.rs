@@ -133,12 +133,15 @@ fn ask(arguments: &Dns) -> Result<ExitCode, ProgramError> {
     let early = early(device, arguments.prefix_len, &plan.sources)?;
     let sources = if device.is_some() { &[] } else { &plan.sources[..] };
     let served = serve(&arguments.serve, (sources, device), plan.server, &stop)?;
-    console::announce(arguments, &plan, &cores);
+    let mut console = Console::of_dns(arguments, &plan, &cores);
     let enter = || served.as_ref().map_or(Ok(()), Served::enter_client);
     let times = (arguments.warm_up, arguments.duration);
     let port = || port(&early, device, arguments.prefix_len, &plan.sources);
     let link = device.is_some().then_some(&port as &(dyn Fn() -> Result<Port, String> + Sync));
-    let outcome = lab::dns::run::run(&plan, &cores, times, &stop, &enter, link);
+    let outcome = lab::dns::run::run(&plan, &cores, times, &stop, &enter, link, &mut |answered, failed| {
+        console.show_dns(answered, failed);
+    });
+    console.finish();
     drop(served);
     let outcome = outcome.map_err(ProgramError::Run)?;
     let text = if arguments.json { format!("{}\n", outcome.json()) } else { outcome.table() };

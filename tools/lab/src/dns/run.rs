@@ -1,7 +1,7 @@
 //! A load over DNS on several cores, from its start to its result.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
@@ -46,8 +46,16 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// Numbers for whoever waits, by all workers.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) answered: AtomicU64,
+    pub(super) failed: AtomicU64,
+}
+
 /// Runs it: a warm-up that does not count, then what counts; over the kernel's sockets on every core, or over a link on
-/// the first.
+/// the first. `watch` is called now and then with how many answers
+/// came and how many failed.
 ///
 /// # Errors
 /// Why a worker could not run.
@@ -58,8 +66,10 @@ pub fn run(
     stop: &AtomicBool,
     enter: &(dyn Fn() -> Result<(), String> + Sync),
     link: Option<&(dyn Fn() -> Result<Port, String> + Sync)>,
+    watch: &mut dyn FnMut(u64, u64),
 ) -> Result<Outcome, String> {
     let cores = if link.is_some() { &cores[..cores.len().min(1)] } else { cores };
+    let gauge = Gauge::default();
     let work = |number: usize, core: usize| -> Result<(Tally, Duration, Duration), String> {
         enter()?;
         pin(core);
@@ -77,7 +87,7 @@ pub fn run(
                 Box::new(frames.map_err(|error| error.to_string())?)
             }
         };
-        let mut worker = Worker::new(plan, number, cores.len(), carrier);
+        let mut worker = Worker::new(plan, number, cores.len(), carrier, &gauge);
         let complain = |errno| format!("the kernel refuses to wait for answers: {errno}");
         if !warm_up.is_zero() {
             worker.run(warm_up, stop).map_err(complain)?;
@@ -97,6 +107,10 @@ pub fn run(
                 scope.spawn(move || work(number, *core))
             })
             .collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            thread::sleep(Duration::from_millis(50));
+            watch(gauge.answered.load(Ordering::Relaxed), gauge.failed.load(Ordering::Relaxed));
+        }
         for thread in threads {
             let (tally, wall, cpu) =
                 thread.join().map_err(|_| "a worker panicked: a defect of ours".to_owned())??;

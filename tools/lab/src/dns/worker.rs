@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::carrier::Carrier;
 use super::message::{QUERY_BYTES_MAX, id_of};
 use super::result::{Kind, Tally};
-use super::run::Plan;
+use super::run::{Gauge, Plan};
 use super::sys::{BATCH, Batch};
 use super::tcp::Stream;
 use super::window::Window;
@@ -21,7 +21,7 @@ use crate::load::kernel::now;
 const GLANCE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Worker<'g> {
     plan: Arc<Plan>,
     carrier: Box<dyn Carrier>,
     /// Of each of the carrier's ways.
@@ -32,6 +32,9 @@ pub(super) struct Worker {
     random: SmallRng,
     turn: usize,
     pace: Option<Pace>,
+    gauge: &'g Gauge,
+    /// What the gauge was told of the tally.
+    told: (u64, u64),
 }
 
 /// Queries at a rate.
@@ -58,9 +61,15 @@ impl Pace {
     }
 }
 
-impl Worker {
+impl<'g> Worker<'g> {
     /// One of `workers`, which share the rate.
-    pub(super) fn new(plan: &Arc<Plan>, number: usize, workers: usize, carrier: Box<dyn Carrier>) -> Self {
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        number: usize,
+        workers: usize,
+        carrier: Box<dyn Carrier>,
+        gauge: &'g Gauge,
+    ) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a few workers")]
         let pace = plan.rate.map(|rate| Pace { per_s: rate / workers as f64, begun: now(), sent: 0 });
         Self {
@@ -73,12 +82,15 @@ impl Worker {
             turn: number * 7,
             pace,
             plan: Arc::clone(plan),
+            gauge,
+            told: (0, 0),
         }
     }
 
     /// Asks for this long, and then waits for the answers that are out; returns what was counted, and how long it asked.
     pub(super) fn run(&mut self, duration: Duration, stop: &AtomicBool) -> Result<(Tally, Duration), Errno> {
         self.tally = Tally::new();
+        self.told = (0, 0);
         let begun = now();
         let ends = begun + duration;
         let mut looked = begun;
@@ -106,6 +118,7 @@ impl Worker {
             if at.since(looked) >= GLANCE {
                 looked = at;
                 self.give_up(at);
+                self.tell();
             }
             if !busy {
                 let next = self.pace.as_ref().filter(|_| !over).map_or(Instant::NEVER, Pace::next);
@@ -119,6 +132,13 @@ impl Worker {
         }
         let asked = asked.unwrap_or(ends).since(begun);
         Ok((core::mem::replace(&mut self.tally, Tally::new()), asked))
+    }
+
+    fn tell(&mut self) {
+        let now = (self.tally.answered.iter().sum::<u64>(), self.tally.failed());
+        self.gauge.answered.fetch_add(now.0 - self.told.0, Ordering::Relaxed);
+        self.gauge.failed.fetch_add(now.1 - self.told.1, Ordering::Relaxed);
+        self.told = now;
     }
 
     fn outstanding(&self) -> usize {
