@@ -172,7 +172,11 @@ impl Choice {
                 reasons.push(reason);
             }
         }
-        Some(format!("no link {} can be had: {}", self.asked, reasons.join("; ")))
+        let reasons = reasons.join("; ");
+        Some(match &self.device {
+            Some(device) if self.steps.len() > 2 => format!("no link on {device} can be had: {reasons}"),
+            _ => format!("{} cannot be had: {reasons}", self.asked),
+        })
     }
 
     /// What kept us from each candidate, but for a TAP device that was only the last resort.
@@ -200,26 +204,25 @@ impl Choice {
         false
     }
 
-    /// Why nothing better was taken: a line for each candidate that was passed over.
+    /// Why nothing better was taken: a line for each reason, with the candidates that were passed over for it.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        if self.taken().is_some() {
-            lines.pop();
-        }
-        lines
-    }
-
-    /// A line for each step, for people.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        self.steps
-            .iter()
-            .map(|Step { candidate, obstacle }| match obstacle {
-                None => format!("{candidate}: taken"),
-                Some(obstacle) => format!("{candidate}: no, {obstacle}"),
+        let alike = |one: &Step, next: &Step| one.obstacle == next.obstacle;
+        let groups = self.steps.chunk_by(alike);
+        groups
+            .filter_map(|group| {
+                let obstacle = group.first()?.obstacle.as_ref()?;
+                let candidates: Vec<String> = group.iter().map(|step| step.candidate.to_string()).collect();
+                Some(format!("{}: no, {obstacle}", candidates.join("; ")))
             })
             .collect()
+    }
+
+    /// The same, and then what was taken.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let taken = self.taken().map(|candidate| format!("{candidate}: taken"));
+        self.reasons().into_iter().chain(taken).collect()
     }
 }
 
