@@ -157,6 +157,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room("aead", "machine/aead", &["tls"], &[], NONE),
     room("stack", "engine/stack", &["clock", "wire", "tcp"], &[], NONE),
     room("handshake", "engine/handshake", &["tls"], &["aead"], NONE),
+    room("datagram", "engine/datagram", &["wire"], &[], NONE),
     room(
         "turn",
         "engine/turn",

@@ -1,0 +1,244 @@
+//! Questions and answers of one datagram each, in front of the ordinary stack.
+//!
+//! ```text
+//! frame ─▶ Turnaround::on_frame ─▶ UDP to our port ─▶ Answer ─▶ headers turned round, checksums written ─▶ frame out
+//!                │                                      one pass: the answer's sum comes with the answer
+//!                ├─▶ anything else: NotOurs ─▶ the ordinary stack (ARP, NDP, ICMP, TCP)
+//!                └─▶ damaged, or no way to answer it: Dropped, and counted
+//! ```
+//!
+//! There is no connection, so nothing is remembered: an answer goes back to where its question came from, MAC address
+//! and VLAN included. An answer never leaves in fragments: whoever answers keeps within the room that it is given.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use arrayvec::ArrayVec;
+use core::net::{IpAddr, SocketAddr};
+use wire::checksum::Sum;
+use wire::udp::{self, CHECKSUM_OFFSET, checksum_on_the_wire};
+use wire::{EtherType, MacAddr, Malformed, Packet, Protocol, ethernet, ipv4, ipv6};
+
+/// The most addresses that questions may come to.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// The longest headers in front of an answer: a VLAN tag, IPv6, UDP.
+pub const HEADERS_BYTES_MAX: usize =
+    ethernet::HEADER_BYTES + ethernet::VLAN_TAG_BYTES + ipv6::HEADER_BYTES + udp::HEADER_BYTES;
+
+/// An answer, written where it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Their sum.
+    pub sum: Sum,
+}
+
+/// Where a question came from and went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// From whom, or who it claims to be.
+    pub source: SocketAddr,
+    /// Which of our addresses.
+    pub destination: IpAddr,
+}
+
+/// Where questions come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Our MAC address; frames for others are not ours.
+    pub mac: MacAddr,
+    /// Our VLAN, if frames carry a tag.
+    pub vlan: Option<u16>,
+    /// Our addresses.
+    pub addresses: ArrayVec<IpAddr, ADDRESSES_MAX>,
+    /// Our port.
+    pub port: u16,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// An answer of that many bytes is to leave as it was written.
+    Reply(usize),
+    /// It is none of ours: the ordinary stack's.
+    NotOurs,
+    /// It was ours, and nothing is to be said.
+    Silent,
+    /// It was damaged, or cannot be answered.
+    Dropped(Reason),
+}
+
+/// Why a frame was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The sender's fault, or the wire's.
+    Malformed(Malformed),
+    /// It claims to come from us, from nobody, or from port 0: no answer would arrive.
+    Spoofed,
+    /// A piece of a datagram for us.
+    Fragment,
+}
+
+/// What was counted since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Questions that were intact and for us.
+    pub asked: u64,
+    /// Answers.
+    pub answered: u64,
+    /// [`Reason::Malformed`].
+    pub malformed: u64,
+    /// [`Reason::Spoofed`].
+    pub spoofed: u64,
+    /// [`Reason::Fragment`].
+    pub fragments: u64,
+}
+
+/// Turns questions round into answers.
+#[derive(Debug)]
+pub struct Turnaround {
+    config: Config,
+    counters: Counters,
+}
+
+impl Turnaround {
+    /// For questions to these addresses.
+    #[must_use]
+    pub const fn new(config: Config) -> Self {
+        Self { config, counters: Counters { asked: 0, answered: 0, malformed: 0, spoofed: 0, fragments: 0 } }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Looks at a frame; if it is a question, has it answered by `answer` into `out`, behind the headers, and completes
+    /// the frame. `verified`: the link vouches for the transport checksum.
+    ///
+    /// # Panics
+    /// `out` has no room for headers and an answer of 512 bytes.
+    #[inline]
+    pub fn on_frame(
+        &mut self,
+        frame: &[u8],
+        verified: bool,
+        out: &mut [u8],
+        answer: impl FnOnce(&Asked, &[u8], &mut [u8]) -> Option<Answered>,
+    ) -> Verdict {
+        if !self.may_be_ours(frame) {
+            return Verdict::NotOurs;
+        }
+        let parsed = match wire::parse_frame(frame, !verified) {
+            Ok(parsed) => parsed,
+            Err(malformed) => {
+                self.counters.malformed += 1;
+                return Verdict::Dropped(Reason::Malformed(malformed));
+            }
+        };
+        let udp = match parsed.packet {
+            Packet::Udp(udp) if self.is_to_us(udp.destination, udp.header.destination_port) => udp,
+            Packet::Fragment { destination, .. } if self.config.addresses.contains(&destination) => {
+                self.counters.fragments += 1;
+                return Verdict::Dropped(Reason::Fragment);
+            }
+            _ => return Verdict::NotOurs,
+        };
+        if parsed.ethernet.vlan != self.config.vlan {
+            return Verdict::NotOurs;
+        }
+        let source_port = udp.header.source_port;
+        if source_port == 0 || udp.source.is_unspecified() || self.config.addresses.contains(&udp.source) {
+            self.counters.spoofed += 1;
+            return Verdict::Dropped(Reason::Spoofed);
+        }
+        self.counters.asked += 1;
+        let l3 = ethernet::HEADER_BYTES
+            + if parsed.ethernet.vlan.is_some() { ethernet::VLAN_TAG_BYTES } else { 0 };
+        let l4 = l3 + if udp.source.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES };
+        let payload = l4 + udp::HEADER_BYTES;
+        let asked = Asked { source: SocketAddr::new(udp.source, source_port), destination: udp.destination };
+        let Some(answered) = answer(&asked, udp.payload, &mut out[payload..]) else { return Verdict::Silent };
+        let ethernet = ethernet::Header {
+            destination: parsed.ethernet.source,
+            source: self.config.mac,
+            ..parsed.ethernet
+        };
+        ethernet.emit(out);
+        let datagram = udp::HEADER_BYTES + answered.bytes;
+        let pseudo = emit_ip(&asked, datagram, &mut out[l3..]);
+        let header = udp::Header { source_port: self.config.port, destination_port: source_port };
+        header.emit(&mut out[l4..], answered.bytes);
+        let sum = pseudo.then(&out[l4..payload]).combine(answered.sum);
+        let checksum = checksum_on_the_wire(sum.finish());
+        out[l4 + CHECKSUM_OFFSET..][..2].copy_from_slice(&checksum.to_be_bytes());
+        self.counters.answered += 1;
+        Verdict::Reply(l4 + datagram)
+    }
+
+    /// A first look: a frame for our MAC address that carries IP, and UDP if it is IPv4. TCP goes on at once.
+    #[inline]
+    fn may_be_ours(&self, frame: &[u8]) -> bool {
+        let Some((head, _)) = frame.split_first_chunk::<24>() else { return false };
+        if head[..6] != self.config.mac.0 {
+            return false;
+        }
+        match EtherType(u16::from_be_bytes([head[12], head[13]])) {
+            EtherType::IPV4 => head[23] == Protocol::UDP.0,
+            // Extension headers may stand between; the parser finds out.
+            EtherType::IPV6 => head[20] != Protocol::TCP.0,
+            // A tag, perhaps: the parser finds out.
+            _ => self.config.vlan.is_some(),
+        }
+    }
+
+    #[inline]
+    fn is_to_us(&self, destination: IpAddr, port: u16) -> bool {
+        port == self.config.port && self.config.addresses.contains(&destination)
+    }
+}
+
+/// Writes the IP header of an answer; returns its pseudo header's sum.
+#[inline]
+fn emit_ip(asked: &Asked, datagram: usize, out: &mut [u8]) -> Sum {
+    let bytes = u32::try_from(datagram).expect("a datagram has at most 65,535 bytes");
+    match (asked.destination, asked.source.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let header = ipv4::Header {
+                source,
+                destination,
+                protocol: Protocol::UDP,
+                ttl: wire::Path::HOP_LIMIT,
+                traffic_class: 0,
+                identification: 0,
+                dont_fragment: true,
+            };
+            header.emit(out, datagram);
+            Sum::pseudo_v4(source, destination, Protocol::UDP, bytes)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let header = ipv6::Header {
+                source,
+                destination,
+                protocol: Protocol::UDP,
+                hop_limit: wire::Path::HOP_LIMIT,
+                traffic_class: 0,
+                flow_label: 0,
+            };
+            header.emit(out, datagram);
+            Sum::pseudo_v6(source, destination, Protocol::UDP, bytes)
+        }
+        _ => unreachable!("both addresses stood in one header"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
