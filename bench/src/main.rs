@@ -18,6 +18,7 @@ mod load;
 mod memory;
 mod memory_peer;
 mod middlebox;
+mod namestorm;
 mod nginx;
 mod report;
 mod served;
@@ -56,7 +57,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 15] = [
+const BENCHES: [(&str, &str, Bench); 17] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -116,6 +117,16 @@ const BENCHES: [(&str, &str, Bench); 15] = [
     ("middlebox-flows", "what a delayed packet costs, with 20,000 flows beside 10", middlebox::flows),
     ("afxdp-send", "AF_XDP over veth: our link beside a bare send loop (needs root)", afxdp::send),
     ("afxdp-reflect", "AF_XDP over veth: our link beside a bare reflector (needs root)", afxdp::reflect),
+    (
+        "namestorm",
+        "DNS over memory: nanoseconds per query by names, batch and hash, beside a loop that sends frames back",
+        namestorm::queries,
+    ),
+    (
+        "namestorm-load",
+        "records per second of one core, and what a zone of 1,000,000 names weighs",
+        namestorm::load,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -106,6 +106,9 @@ const ENGINE_ON_A_MACHINE: &[&str] = &[
     "middlebox",
     "testbed",
     "lab",
+    "dns",
+    "datagram",
+    "namestorm",
 ];
 
 /// The rooms, top to bottom. A package that is not here does not belong to the house.

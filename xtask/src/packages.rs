@@ -27,6 +27,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("modprobe", "kmod"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
+    ("nsd", "nsd"),
 ];
 
 /// Installs what is missing, as a step.
@@ -72,7 +73,8 @@ fn install(step: &mut Step, packages: &[&str]) {
 
 fn apt(step: &mut Step, verb: &str, packages: &[&str]) -> bool {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").arg(verb);
+    // RUNLEVEL: a server that is installed to be compared with is not to be started now.
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").arg(verb);
     if !packages.is_empty() {
         command.args(["--yes", "--no-install-recommends"]).args(packages);
     }

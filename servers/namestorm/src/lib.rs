@@ -12,6 +12,7 @@
 
 pub mod catalogue;
 pub mod hash;
+pub mod keeper;
 pub mod load;
 pub mod respond;
 pub mod rrl;

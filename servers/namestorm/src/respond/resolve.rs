@@ -249,7 +249,8 @@ impl Say<'_, '_> {
         let fixed = &variant.body[2..];
         let ttl = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
         let at = self.reply.cname(owner, apex_at, ttl, &target)?;
-        Ok(Next::At(at))
+        // A CNAME is what was asked for: it is not followed (RFC 1034 §3.6.2).
+        Ok(if self.qtype == Rtype::CNAME { Next::Done(Rcode::NOERROR) } else { Next::At(at) })
     }
 
     /// A referral, in so far as it does not lie there whole; or the parent's word about a DS.

@@ -326,7 +326,7 @@ const fn start(hash: u64) -> usize {
 
 /// Whether data of a type that we look into is what the type says.
 fn data_is_sound(rtype: Rtype, rdata: &[u8]) -> bool {
-    let names = |leading: usize, count: usize, trailing: usize| {
+    let names = |leading: usize, count: usize, trailing: Option<usize>| {
         let mut at = leading;
         for _ in 0..count {
             let Some(mut len) = rdata.get(at).copied() else { return false };
@@ -343,18 +343,18 @@ fn data_is_sound(rtype: Rtype, rdata: &[u8]) -> bool {
                 return false;
             }
         }
-        at + trailing == rdata.len() || trailing == usize::MAX
+        at <= rdata.len() && trailing.is_none_or(|trailing| at + trailing == rdata.len())
     };
     match rtype {
         Rtype::A => rdata.len() == 4,
         Rtype::AAAA => rdata.len() == 16,
-        Rtype::SOA => names(0, 2, 20),
-        Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME => names(0, 1, 0),
-        Rtype::MB | Rtype::MD | Rtype::MF | Rtype::MG | Rtype::MR => names(0, 1, 0),
-        Rtype::MINFO => names(0, 2, 0),
-        Rtype::MX | Rtype::AFSDB | Rtype::KX => names(2, 1, 0),
-        Rtype::SRV => names(6, 1, 0),
-        Rtype::SVCB | Rtype::HTTPS => names(2, 1, usize::MAX),
+        Rtype::SOA => names(0, 2, Some(20)),
+        Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME => names(0, 1, Some(0)),
+        Rtype::MB | Rtype::MD | Rtype::MF | Rtype::MG | Rtype::MR => names(0, 1, Some(0)),
+        Rtype::MINFO => names(0, 2, Some(0)),
+        Rtype::MX | Rtype::AFSDB | Rtype::KX => names(2, 1, Some(0)),
+        Rtype::SRV => names(6, 1, Some(0)),
+        Rtype::SVCB | Rtype::HTTPS => names(2, 1, None),
         Rtype::RRSIG => rdata.len() > 18,
         _ => true,
     }
