@@ -3,17 +3,20 @@
 //!
 //! NSD listens on the loopback address of this test's own network namespace.
 
+#![cfg(test)]
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 use dns::{Flags, Header, Rtype};
 use namestorm::catalogue::Catalogue;
 use namestorm::hash::{Form, Key};
 use namestorm::respond::{Request, Responder, Settings, Transport};
 use namestorm::show::{self, Shown};
 use namestorm::{load, zone};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 const PORT: u16 = 5_300;
 
@@ -42,8 +45,10 @@ impl Nsd {
         std::fs::write(directory.join("conf"), config).expect("a file");
         let program =
             ["/usr/sbin/nsd", "/usr/local/sbin/nsd"].into_iter().find(|path| Path::new(path).exists());
-        let program =
-            std::env::var("NSD").ok().or(program.map(str::to_owned)).unwrap_or_else(|| "nsd".to_owned());
+        let program = std::env::var("NSD")
+            .ok()
+            .or_else(|| program.map(str::to_owned))
+            .unwrap_or_else(|| "nsd".to_owned());
         let child = Command::new(program)
             .args(["-d", "-c"])
             .arg(directory.join("conf"))
