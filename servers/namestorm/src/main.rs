@@ -128,7 +128,7 @@ impl Query {
         let response =
             responder.respond(&catalogue, &request, &message, &mut room).ok_or("this is not answered")?;
         let shown = show::show(&room[..response.bytes])?;
-        write!(std::io::stdout(), "{shown};; {} bytes\n", response.bytes)?;
+        writeln!(std::io::stdout(), "{shown};; {} bytes", response.bytes)?;
         Ok(())
     }
 

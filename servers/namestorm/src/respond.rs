@@ -92,6 +92,7 @@ pub struct Responder {
     chain_hashes: Suffixes,
     limiter: Option<Limiter>,
     counters: Counters,
+    opt_room: Box<opt::Room>,
 }
 
 /// How a question was answered, before it is known whether all of it fits.
@@ -115,6 +116,7 @@ impl Responder {
             chain_hashes: hashes.clone(),
             hashes,
             counters: Counters::default(),
+            opt_room: Box::new(opt::EMPTY),
         }
     }
 
@@ -148,7 +150,7 @@ impl Responder {
             }
         };
         let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
-        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request));
+        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request, &mut self.opt_room));
         if opt.as_ref().is_some_and(Opt::is_trusted) {
             self.counters.cookies_accepted += 1;
         }
@@ -193,7 +195,7 @@ impl Responder {
         if let Some(opt) = &mut opt {
             let refused = answered.rcode == Rcode::REFUSED;
             // RFC 8914 §4.21: not authoritative.
-            opt.explain(refused.then_some(20), reply.room());
+            opt.explain(refused.then_some(20), reply.room(), &mut self.opt_room);
         }
         Some(self.finish(reply, opt, answered.rcode, authoritative))
     }
@@ -209,8 +211,8 @@ impl Responder {
     ) -> Response {
         self.counters.rcodes[usize::from(rcode.0.min(15))] += 1;
         self.counters.truncated += u64::from(reply.is_truncated());
-        if let Some(mut opt) = opt {
-            reply.append_opt(opt.emit(rcode.high()));
+        if let Some(opt) = opt {
+            reply.append_opt(opt.emit(rcode.high(), &mut self.opt_room));
         }
         reply.finish(rcode, authoritative)
     }
@@ -329,7 +331,7 @@ impl Responder {
             self.counters.limited += 1;
             return None;
         }
-        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request));
+        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request, &mut self.opt_room));
         let mut reply = Reply::headed(out, &query.header);
         reply.limit(512, opt.as_ref().map_or(0, Opt::bytes));
         Some(self.finish(reply, opt, Rcode::NOERROR, false))

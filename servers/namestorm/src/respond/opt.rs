@@ -7,9 +7,15 @@ use dns::edns::{self, Edns, OPT_BYTES, code};
 const ROOM_BYTES: usize = OPT_BYTES + 4 + NSID_BYTES_MAX + 28 + 24 + 6 + 6;
 const NSID_BYTES_MAX: usize = 128;
 
-/// An OPT record that is being written.
+/// Where an OPT record is written; kept from query to query, since most have no options.
+pub(super) type Room = [u8; ROOM_BYTES];
+
+/// Room that nothing is written in.
+pub(super) const EMPTY: Room = [0; ROOM_BYTES];
+
+/// An OPT record that is being written into a [`Room`].
+#[derive(Clone, Copy)]
 pub(super) struct Opt {
-    bytes: [u8; ROOM_BYTES],
     len: usize,
     udp_bytes: u16,
     dnssec: bool,
@@ -18,47 +24,43 @@ pub(super) struct Opt {
 
 impl Opt {
     #[inline]
-    pub(super) fn new(settings: &Settings, edns: &Edns, request: &Request) -> Self {
-        let mut opt = Self {
-            bytes: [0; ROOM_BYTES],
-            len: OPT_BYTES,
-            udp_bytes: settings.udp_bytes_max,
-            dnssec: edns.dnssec,
-            trusted: false,
-        };
+    pub(super) fn new(settings: &Settings, edns: &Edns, request: &Request, room: &mut Room) -> Self {
+        let mut opt =
+            Self { len: OPT_BYTES, udp_bytes: settings.udp_bytes_max, dnssec: edns.dnssec, trusted: false };
         if edns.nsid || edns.keepalive || edns.cookie.is_some() || edns.ecs.is_some() {
-            opt.answer_options(settings, edns, request);
+            opt.answer_options(settings, edns, request, room);
         }
         opt
     }
 
-    fn answer_options(&mut self, settings: &Settings, edns: &Edns, request: &Request) {
+    #[cold]
+    fn answer_options(&mut self, settings: &Settings, edns: &Edns, request: &Request, room: &mut Room) {
         if edns.version != 0 {
             return;
         }
         if let (true, Some(identity)) = (edns.nsid, &settings.identity) {
-            self.option(code::NSID, &[&identity[..identity.len().min(NSID_BYTES_MAX)]]);
+            self.option(code::NSID, &[&identity[..identity.len().min(NSID_BYTES_MAX)]], room);
         }
         if let (Some(cookie), Some(secret)) = (edns.cookie, settings.cookie_secret) {
             let sent = &cookie.server[..usize::from(cookie.server_bytes.min(16))];
             self.trusted = cookie.server_bytes == 16
                 && secret.accepts(cookie.client, sent, request.source, request.unix);
             let server = secret.server_cookie(cookie.client, request.source, request.unix);
-            self.option(code::COOKIE, &[&cookie.client, &server]);
+            self.option(code::COOKIE, &[&cookie.client, &server], room);
         }
         if let Some(ecs) = edns.ecs {
             // RFC 7871 §7.2.1: scope 0 unless the answer depends on the network.
-            if let Some(bytes) = ecs.emit(0, &mut self.bytes[self.len..]) {
+            if let Some(bytes) = ecs.emit(0, &mut room[self.len..]) {
                 self.len += bytes;
             }
         }
         if edns.keepalive && request.transport == Transport::Tcp {
-            self.option(code::KEEPALIVE, &[&settings.keepalive.to_be_bytes()]);
+            self.option(code::KEEPALIVE, &[&settings.keepalive.to_be_bytes()], room);
         }
     }
 
-    fn option(&mut self, code: u16, parts: &[&[u8]]) {
-        if let Some(bytes) = edns::emit_option(code, parts, &mut self.bytes[self.len..]) {
+    fn option(&mut self, code: u16, parts: &[&[u8]], room: &mut Room) {
+        if let Some(bytes) = edns::emit_option(code, parts, &mut room[self.len..]) {
             self.len += bytes;
         }
     }
@@ -73,10 +75,10 @@ impl Opt {
         self.trusted
     }
 
-    /// Adds an extended error (RFC 8914), if there is `room`.
-    pub(super) fn explain(&mut self, info_code: Option<u16>, room: usize) {
-        if let Some(info_code) = info_code.filter(|_| room >= 6) {
-            self.option(code::EDE, &[&info_code.to_be_bytes()]);
+    /// Adds an extended error (RFC 8914), if so many bytes are left.
+    pub(super) fn explain(&mut self, info_code: Option<u16>, left: usize, room: &mut Room) {
+        if let Some(info_code) = info_code.filter(|_| left >= 6) {
+            self.option(code::EDE, &[&info_code.to_be_bytes()], room);
         }
     }
 
@@ -88,10 +90,10 @@ impl Opt {
 
     /// The record.
     #[inline]
-    pub(super) fn emit(&mut self, rcode_high: u8) -> &[u8] {
+    pub(super) fn emit<'r>(&self, rcode_high: u8, room: &'r mut Room) -> &'r [u8] {
         let options = u16::try_from(self.len - OPT_BYTES).expect("at most a few hundred");
         let fixed = edns::emit_opt(self.udp_bytes, rcode_high, self.dnssec, options);
-        self.bytes[..OPT_BYTES].copy_from_slice(&fixed);
-        &self.bytes[..self.len]
+        room[..OPT_BYTES].copy_from_slice(&fixed);
+        &room[..self.len]
     }
 }

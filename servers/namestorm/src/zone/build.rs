@@ -161,6 +161,12 @@ impl Layer {
         let relative = &name[..name.len() - sketches.apex.len()];
         let flags = sketches.flags(index);
         let at = self.begin(relative, flags)?;
+        if flags == 0 && answers::lay_single(&sketches.records, sketches.first(index), &mut self.arena) {
+            self.count_entry(at);
+            self.placed.push((u32::try_from(index).expect("fewer names than records"), at));
+            self.align();
+            return Ok(());
+        }
         let sets = answers::gather(&sketches.records, sketches.first(index));
         answers::check(&sets, name, flags)?;
         for set in &sets {

@@ -10,7 +10,7 @@ use super::sketch::Sketches;
 use super::{NONE, WARNINGS_MAX, Warning};
 use crate::load::{Reason, RecordRef, Records, ZoneError};
 use crate::zone::Negative;
-use crate::zone::compress::{Against, Writer, name_bytes};
+use crate::zone::compress::{Against, TO_QUESTION, Writer, name_bytes};
 use crate::zone::node::{Draft, flag, lay_long, lay_short, sum_of};
 use dns::Rtype;
 
@@ -86,6 +86,30 @@ pub(super) fn check(sets: &[Set], name: &[u8], flags: u8) -> Result<(), ZoneErro
         }
     }
     Ok(())
+}
+
+/// Lays down the only record of a name, if it is one that nothing needs to be looked up for: what most of a large zone
+/// is. Says whether it did.
+pub(super) fn lay_single(records: &Records, first: RecordRef, arena: &mut Vec<u8>) -> bool {
+    if first == NONE || records.next(first) != NONE {
+        return false;
+    }
+    let record = records.record(first);
+    if !matches!(record.rtype, Rtype::A | Rtype::AAAA | Rtype::TXT) || record.rdata.len() > 256 {
+        return false;
+    }
+    let ttl = if record.ttl >> 31 == 1 { 0 } else { record.ttl };
+    let mut body = [0; 12 + 256];
+    let bytes = 12 + record.rdata.len();
+    body[..2].copy_from_slice(&TO_QUESTION);
+    body[2..4].copy_from_slice(&record.rtype.0.to_be_bytes());
+    body[4..6].copy_from_slice(&dns::Class::IN.0.to_be_bytes());
+    body[6..10].copy_from_slice(&ttl.to_be_bytes());
+    body[10..12].copy_from_slice(&u16::try_from(record.rdata.len()).expect("at most 256").to_be_bytes());
+    body[12..bytes].copy_from_slice(record.rdata);
+    let plain = (1, u16::try_from(bytes).expect("at most 268"));
+    lay_short(arena, record.rtype, plain, plain, &body[..bytes]);
+    true
 }
 
 /// Lays down the entry of `set`, one of the sets of `name`.
