@@ -7,7 +7,7 @@ use crate::network::Frame;
 
 mod production;
 
-pub use production::{Parts, Production, SimEngine, SimPlatform};
+pub use production::{Outage, Parts, Production, SimEngine, SimPlatform};
 
 /// A machine with a link and a disk.
 pub trait Server: Debug {

@@ -28,7 +28,7 @@ use crate::content::Content;
 use crate::network::{BurstLoss, Corrupt, Device, Duplicate, Faults, Loss, Mtu, Rate, Reorder, Stall, Wire};
 use crate::provider::{Identity, SUITES_12, SUITES_13, client_config};
 use crate::random::{Dice, PPM, Seed};
-use crate::server::{Production, Server as _, Vitals};
+use crate::server::{Outage, Production, Server as _, Vitals};
 use crate::setup::{CHANGING, ROOT, Setup, disk_object, object_len};
 use crate::time::SimClock;
 use crate::world::{Stop, World};
@@ -70,6 +70,8 @@ pub struct Features {
     pub scarcity: bool,
     /// A file is written to while it is served.
     pub file_changes: bool,
+    /// The server's link loses its carrier, vanishes and comes back as another device, or changes its MTU.
+    pub outages: bool,
 }
 
 impl Features {
@@ -97,6 +99,7 @@ impl Features {
             adversaries: coin(),
             scarcity: coin(),
             file_changes: coin(),
+            outages: coin(),
         }
     }
 
@@ -116,6 +119,8 @@ impl Features {
 
 /// Versions of the file that changes.
 const VERSIONS: u32 = 3;
+/// The longest that a server has no link, or a smaller MTU: several timeouts of TCP.
+const OUTAGE_MAX: Duration = Duration::from_secs(4);
 /// How long faults last, in the world's time.
 const SAFETY: Duration = Duration::from_secs(15);
 /// How long everything may take on healthy paths.
@@ -225,6 +230,11 @@ fn safety(world: &mut World<Production>, seed: Seed, features: Features) {
         let until = world.now() + dice.duration(Duration::from_millis(1)..Duration::from_millis(300));
         if features.link_stalls && dice.chance(PPM / 2) {
             world.server_mut().stall_link(until);
+        }
+        if features.outages && dice.chance(PPM / 2) {
+            let until = world.now() + dice.duration(Duration::from_millis(1)..OUTAGE_MAX);
+            let outage = *dice.pick(&[Outage::Carrier, Outage::Device, Outage::Mtu]);
+            world.server_mut().lose_link(outage, until);
         }
         if features.file_changes && dice.chance(PPM / 2) {
             let version = u32::try_from(dice.within(0..u64::from(VERSIONS))).expect("few");

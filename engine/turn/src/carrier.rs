@@ -94,8 +94,6 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// What would leave does not, and what follows from it not leaving happens as always.
     pub(crate) fn keep_silent<L: Link>(&mut self, link: &mut L) -> bool {
-        // TCP counts it as sent, and will ask for it again.
-        self.counters.link_loss_drops += u64::from(self.refused.take().is_some());
         while self.replies.front().is_some() {
             self.replies.pop();
             self.counters.link_loss_drops += 1;
@@ -115,9 +113,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// The link's device is another one.
     pub(crate) fn on_link_replaced(&mut self, link: &LinkCapabilities) {
-        self.egress = Egress::new(link);
-        // It was made for the old one.
-        self.counters.link_loss_drops += u64::from(self.refused.take().is_some());
+        let before = core::mem::replace(&mut self.egress, Egress::new(link));
+        if before != self.egress {
+            // What the old one refused was made for it. TCP counts it as sent, and will ask for it again.
+            self.counters.link_loss_drops += u64::from(self.refused.take().is_some());
+        }
     }
 
     /// The link takes packets of `mtu` bytes from now on. New connections announce what fits, and running ones cut their

@@ -27,7 +27,7 @@ use crate::worker::Core;
 const SUPERFRAME_BYTES_MAX: u32 = u16::MAX as u32 - 20 - 60;
 
 /// What the link leaves to us, decided once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Egress {
     checksum: bool,
     superframe_bytes_max: u32,

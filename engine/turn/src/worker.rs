@@ -345,7 +345,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// When something has to happen even if nothing arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let is_busy = !self.touched.is_empty() || !self.shaking.is_empty() || !self.found.is_empty();
-        if is_busy || self.refused.is_some() || self.replies.len() > 0 {
+        // What the link refused waits for one that carries something.
+        let refused = self.refused.is_some() && self.carrier == Carrier::Up;
+        if is_busy || refused || self.replies.len() > 0 {
             return Some(self.now.instant);
         }
         // An expired TIME-WAIT entry is not found: nobody has to wake up for it.

@@ -68,8 +68,8 @@ pub fn pair(capacity: u32, config: MemoryLinkConfig) -> (MemoryLink, MemoryLink)
     let (first_out, second_in) = queue(size);
     let (second_out, first_in) = queue(size);
     let spare = Spare::default();
-    let first = MemoryLink::new(config, config.macs[0], first_out, first_in, spare.clone());
-    (first, MemoryLink::new(config, config.macs[1], second_out, second_in, spare))
+    let first = MemoryLink::new(config, capacity, config.macs[0], first_out, first_in, spare.clone());
+    (first, MemoryLink::new(config, capacity, config.macs[1], second_out, second_in, spare))
 }
 
 /// Buffers of copied packets on their way back to be used again.
@@ -193,6 +193,7 @@ impl fmt::Debug for SlotBytes {
 /// One end of a link within a process.
 pub struct MemoryLink {
     config: MemoryLinkConfig,
+    capacity: u32,
     /// The largest MTU that there ever was: a sender may not have noticed yet that it shrank.
     mtu_max: u16,
     mac: [u8; 6],
@@ -216,6 +217,7 @@ pub struct MemoryLink {
 impl MemoryLink {
     fn new(
         config: MemoryLinkConfig,
+        capacity: u32,
         mac: [u8; 6],
         out: Writer<Delivery>,
         incoming: Reader<Delivery>,
@@ -227,6 +229,7 @@ impl MemoryLink {
             slots: Rc::new(RefCell::new(slots)),
             filling: None,
             config,
+            capacity,
             mtu_max: config.mtu,
             mac,
             out,
@@ -277,6 +280,14 @@ impl MemoryLink {
     pub fn set_mtu(&mut self, mtu: u16) {
         self.config.mtu = mtu;
         self.mtu_max = self.mtu_max.max(mtu);
+    }
+
+    /// Two ends like this one and its other end, with nothing on them: a device that takes this one's place.
+    #[must_use]
+    pub fn anew(&self) -> (Self, Self) {
+        let (mut first, second) = pair(self.capacity, self.config);
+        first.mtu_max = self.mtu_max;
+        if first.mac == self.mac { (first, second) } else { (second, first) }
     }
 
     /// The device of this end vanishes, as one that an operator deletes. What is on its way to the other end may still be

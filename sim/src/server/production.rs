@@ -10,7 +10,7 @@ use dma::Pool;
 use handshake::ServerSettings;
 use link_memory::{Delivery, MemoryLink, SegmentError, segment};
 use platform::{Link, Offload, Platform};
-use turn::{Config, ConfigError, Engine, EngineParts};
+use turn::{Carrier, Config, ConfigError, Engine, EngineParts};
 
 use super::{Server, Vitals};
 use crate::network::Frame;
@@ -55,6 +55,20 @@ pub struct Parts {
     pub secure: ServerSettings,
 }
 
+/// What becomes of the link for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// The machine says that it has no carrier.
+    Carrier,
+    /// The device vanishes with all that was on it, and another one takes its place.
+    Device,
+    /// It takes smaller packets only.
+    Mtu,
+}
+
+/// The least MTU that an operator sets here: what IPv6 asks of every link.
+const MTU_LEAST: u16 = 1_280;
+
 /// The production engine behind its link.
 pub struct Production {
     engine: SimEngine,
@@ -63,6 +77,12 @@ pub struct Production {
     waiting: VecDeque<Frame>,
     /// The wire takes nothing until then.
     stalled_until: Instant,
+    /// What is the matter with the link, and until when.
+    outage: Option<(Outage, Instant)>,
+    /// Packets that had been sent after the first turn without a link.
+    sent_when_cut_off: Option<u64>,
+    /// The link's when all is well.
+    mtu: u16,
     scratch: Vec<u8>,
     connections_max: u32,
     files_max: u32,
@@ -77,6 +97,7 @@ impl Production {
     pub fn new(parts: Parts) -> Result<Self, ConfigError> {
         let Parts { config, link: (link, wire), disk, clock, entropy, pool, service, secure } = parts;
         let secure = Some(secure);
+        let mtu = link.capabilities().mtu;
         let connections_max = config.connections_max;
         let files_max = u32::try_from(config.files_max).unwrap_or(u32::MAX);
         let engine = Engine::new(config, EngineParts { link, disk, clock, entropy, pool, service, secure })?;
@@ -85,6 +106,9 @@ impl Production {
             wire,
             waiting: VecDeque::new(),
             stalled_until: Instant::EPOCH,
+            outage: None,
+            sent_when_cut_off: None,
+            mtu,
             scratch: Vec::new(),
             connections_max,
             files_max,
@@ -106,6 +130,40 @@ impl Production {
     /// The wire takes nothing until `until`: the engine's queue fills up.
     pub fn stall_link(&mut self, until: Instant) {
         self.stalled_until = until;
+    }
+
+    /// Something becomes of the link, until `until`; nothing while something else is the matter with it.
+    pub fn lose_link(&mut self, outage: Outage, until: Instant) {
+        if self.outage.is_some() {
+            return;
+        }
+        self.outage = Some((outage, until));
+        match outage {
+            Outage::Carrier => self.engine.set_carrier(Carrier::Down),
+            Outage::Device => self.engine.link_mut().lose(),
+            // The link itself still takes what was made before: what it dropped, no law could account for.
+            Outage::Mtu => self.engine.set_mtu(MTU_LEAST),
+        }
+    }
+
+    /// Nothing passes the link.
+    fn is_cut_off(&self) -> bool {
+        matches!(self.outage, Some((Outage::Carrier | Outage::Device, _)))
+    }
+
+    /// What was the matter with the link is over.
+    fn restore_link(&mut self) {
+        self.sent_when_cut_off = None;
+        match self.outage.take() {
+            None => {}
+            Some((Outage::Carrier, _)) => self.engine.set_carrier(Carrier::Up),
+            Some((Outage::Device, _)) => {
+                let (link, wire) = self.engine.link().anew();
+                drop(self.engine.replace_link(link));
+                self.wire = wire;
+            }
+            Some((Outage::Mtu, _)) => self.engine.set_mtu(self.mtu),
+        }
     }
 
     /// The access log so far.
@@ -155,6 +213,12 @@ impl Server for Production {
 
     fn turn(&mut self, now: Instant, out: &mut Vec<Frame>) {
         self.engine.disk_mut().advance(now);
+        if self.outage.is_some_and(|(_, until)| until <= now) {
+            self.restore_link();
+        }
+        if self.is_cut_off() {
+            self.waiting.clear();
+        }
         for _ in 0..TURNS_MAX {
             let mut injected = false;
             self.wire.reclaim();
@@ -170,6 +234,17 @@ impl Server for Production {
             while let Some(record) = self.engine.service_mut().take_record() {
                 self.records.push(record);
             }
+            if self.is_cut_off() {
+                // What was on the wire when it was cut still arrives; nothing new may be put there.
+                self.drain(out);
+                let sent = self.engine.link().counters().sent;
+                let before = self.sent_when_cut_off.get_or_insert(sent);
+                assert_eq!(*before, sent, "it sends where nothing is carried");
+                if !busy {
+                    return;
+                }
+                continue;
+            }
             let drained = self.stalled_until <= now && self.drain(out);
             if !busy && !drained && !injected {
                 return;
@@ -182,7 +257,8 @@ impl Server for Production {
         let engine = self.engine.deadline().unwrap_or(Instant::NEVER);
         let disk = self.engine.disk().next_due().unwrap_or(Instant::NEVER);
         let stall = if self.engine.link().in_flight() > 0 { self.stalled_until } else { Instant::NEVER };
-        engine.min(disk).min(stall)
+        let outage = self.outage.map_or(Instant::NEVER, |(_, until)| until);
+        engine.min(disk).min(stall).min(outage)
     }
 
     fn vitals(&self) -> Vitals {
@@ -216,6 +292,7 @@ impl Server for Production {
         *disk.faults_mut() = disk_memory::Faults::NONE;
         disk.stall_until(now);
         self.stalled_until = now;
+        self.restore_link();
     }
 }
 
