@@ -17,6 +17,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ffprobe", "ffmpeg"),
     ("chromium", "chromium"),
     ("wrk", "wrk"),
+    ("nginx", "nginx-light"),
     ("tshark", "tshark"),
     ("script", "bsdutils"),
     ("ping", "iputils-ping"),
