@@ -1,6 +1,7 @@
 //! Network namespaces of one's own, gone when their owner is.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 
 use crate::TestbedError;
@@ -12,12 +13,20 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new one with loopback up. The name holds our process id, so that two runs do not meet.
+    /// A new one with loopback up. The name holds our process id, so that two runs do not meet; what a run left behind
+    /// that was killed is deleted first.
     ///
     /// # Errors
     /// Mostly for want of root.
     pub fn new(role: &str) -> Result<Self, TestbedError> {
-        let name = format!("testbed-{}-{role}", std::process::id());
+        let prefix = prefix();
+        for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_left_behind(&name, &prefix, |id| Path::new("/proc").join(id).exists()) {
+                let _ = run("ip", &["netns", "del", &name]);
+            }
+        }
+        let name = format!("{prefix}{}-{role}", std::process::id());
         run("ip", &["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -75,6 +84,19 @@ impl Drop for Namespace {
     }
 }
 
+/// What our names begin with: whose process ids the numbers behind it are.
+fn prefix() -> String {
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let digits: String = space.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    format!("testbed-{digits}-")
+}
+
+/// The name is one of ours, and the process that made it is gone. Of other process namespaces nobody here can tell.
+fn is_left_behind(name: &str, prefix: &str, is_alive: impl Fn(&str) -> bool) -> bool {
+    let owner = name.strip_prefix(prefix).and_then(|rest| rest.split_once('-')).map(|(id, _)| id);
+    owner.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) && !is_alive(id))
+}
+
 /// Runs a command to its end; what it says is in the error.
 ///
 /// # Errors
@@ -89,4 +111,30 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<(), TestbedError> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().lines().collect::<Vec<_>>().join("; ");
     Err(TestbedError::Refused { command: format!("{program} {}", arguments.join(" ")), said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_of_ours_made_is_left_behind() {
+        let is_left = |name: &str| is_left_behind(name, "testbed-4026531836-", |id| id == "17");
+        assert!(is_left("testbed-4026531836-18-client"));
+        for other in [
+            "testbed-4026531836-17-client",
+            "testbed-4026531999-18-client",
+            "testbed-4026531836--client",
+            "testbed-4026531836-x-client",
+            "somebody-elses",
+        ] {
+            assert!(!is_left(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn names_tell_whose_process_ids_they_hold() {
+        let prefix = prefix();
+        assert!(prefix.starts_with("testbed-") && prefix.ends_with('-') && prefix.len() > 10, "{prefix}");
+    }
 }
