@@ -88,9 +88,18 @@ pub fn parse(message: &[u8], name: &mut Name) -> Result<Query, Refusal> {
     if header.flags.has(Flags::TC) {
         return Err(formerr(question));
     }
-    let plain = header.ancount == 0 && header.nscount == 0;
-    if plain && header.arcount == 0 && records == message.len() {
-        return if question.is_some() { Ok(query) } else { Err(formerr(None)) };
+    if header.ancount == 0 && header.nscount == 0 && question.is_some() {
+        let rest = message.get(records..).unwrap_or_default();
+        match (header.arcount, rest) {
+            (0, []) => return Ok(query),
+            // Nothing but an OPT record without options: what most resolvers send.
+            (1, &[0, 0, 41, s0, s1, _, version, z0, z1, 0, 0]) => {
+                let ttl = u32::from_be_bytes([0, version, z0, z1]);
+                query.edns = Some(Edns::from_fixed(u16::from_be_bytes([s0, s1]), ttl));
+                return Ok(query);
+            }
+            _ => {}
+        }
     }
     read_records(message, &mut query)?;
     if question.is_none() && query.edns.is_none_or(|edns| edns.cookie.is_none()) {

@@ -8,12 +8,14 @@ use super::records::Records;
 use super::{Reason, ZoneError, units};
 use bytes::Bytes;
 use core::fmt::Write as _;
+use core::panic::AssertUnwindSafe;
 use dns::Rtype;
 use dns::name::Presentation;
 use domain::base::iana::Class;
 use domain::base::rdata::ComposeRecordData;
 use domain::base::{Name, ToName};
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
+use std::panic::catch_unwind;
 
 /// Reads the chunk's records into `records`. Returns the last record's TTL.
 pub(super) fn parse(
@@ -116,7 +118,13 @@ fn scan(
     let mut read = 0;
     let mut first = true;
     loop {
-        match zonefile.next_entry() {
+        // The parser panics on some broken entries; a broken zone is to stop nothing but itself.
+        let Ok(entry) = catch_unwind(AssertUnwindSafe(|| zonefile.next_entry())) else {
+            let what = Reason::Syntax("the parser gives up on this entry, or on one after it".to_owned());
+            let end = zonefile.current_offset().saturating_sub(preamble.len()).min(text.len());
+            return Err(Failed { read, error: ZoneError::at(&chunk.file, chunk.line_of(text, end), what) });
+        };
+        match entry {
             Ok(Some(Entry::Record(record))) => {
                 if first {
                     first = false;
