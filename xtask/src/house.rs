@@ -242,6 +242,7 @@ pub(crate) const ROOMS: &[Room] = &[
         NONE,
     ),
     room("testbed", "tools/testbed", &[], &[], NONE),
+    room("traffic", "tools/traffic", &[], ENGINE_IN_MEMORY, NONE),
     // A worker's own table of descriptors cannot be expressed safely.
     room(
         "lab",
