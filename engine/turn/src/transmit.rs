@@ -222,7 +222,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             outbound.release(*from, upto);
         }
         let payload = &room[..bytes];
-        let (headers, offload) = headers(&egress, &flow.path, &outgoing, || Sum::of_parts([payload]));
+        let mut headers = Headers::new();
+        let offload = emit(&mut headers, &egress, &flow.path, &outgoing, || Sum::of_parts([payload]));
         self.show(headers.bytes(), &[], payload);
         link.stage_slot(&headers, bytes, offload);
         Step::Left
@@ -341,33 +342,33 @@ fn parts_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Parts {
     parts
 }
 
-/// Headers around parts.
+/// Headers around parts. They are built where they will lie: a packet is large to move.
 pub(crate) fn packet(egress: &Egress, path: &Path, outgoing: &Outgoing, parts: Parts) -> Packet {
-    let sum = || Sum::of_parts(parts.iter().map(Part::bytes));
-    let (headers, offload) = headers(egress, path, outgoing, sum);
-    Packet { headers, parts, offload }
+    let mut packet = Packet { headers: Headers::new(), parts, offload: Offload::default() };
+    let Packet { headers, parts, offload } = &mut packet;
+    *offload = emit(headers, egress, path, outgoing, || Sum::of_parts(parts.iter().map(Part::bytes)));
+    packet
 }
 
-/// Headers before a payload, and what is left to the link. `sum` is asked for when that does not sum.
-fn headers(
+/// Builds the headers before a payload. Returns what is left to the link. `sum` is asked for when that does not sum.
+fn emit(
+    headers: &mut Headers,
     egress: &Egress,
     path: &Path,
     outgoing: &Outgoing,
     sum: impl FnOnce() -> Sum,
-) -> (Headers, Offload) {
+) -> Offload {
     let payload_bytes = outgoing.payload_bytes() as usize;
     let checksum = if egress.checksum { Checksum::Offload } else { Checksum::Software(sum()) };
-    let mut headers = Headers::new();
     let layout = emit_tcp(headers.room_mut(), path, &outgoing.header, payload_bytes, checksum);
     headers.set_len(layout.len);
-    let offload = Offload {
+    Offload {
         checksum: egress
             .checksum
             .then_some(ChecksumOffload { start: layout.l4, field: layout.checksum_field }),
         segmentation: (payload_bytes > usize::from(outgoing.mss))
             .then_some(Segmentation { mss: outgoing.mss, ipv6: path.source.is_ipv6() }),
-    };
-    (headers, offload)
+    }
 }
 
 #[cfg(test)]

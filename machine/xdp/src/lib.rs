@@ -9,7 +9,7 @@
 //!                  the kernel's stack                all four name bytes of one `dma` arena (the UMEM)
 //! ```
 //!
-//! The program is a few dozen instructions, assembled here and loaded by bpf(2): no compiler, no library. What it
+//! The program is about a hundred instructions, assembled here and loaded by bpf(2): no compiler, no library. What it
 //! takes for ours stands in maps, and may change while it runs. It stays attached for as long as a descriptor of its
 //! [`Attachment`] is open, and therefore no longer than the processes that hold one live, however they die.
 //!
