@@ -154,6 +154,8 @@ fn load(server: &Server, files: &Library) {
 fn what_is_the_kernels_goes_on_whatever_becomes_of_us(link: Link) {
     let wire = Wire::new(1);
     let files = Library::new();
+    // More than a client's kernel takes before its reader does.
+    files.add("film.bin", 32 << 20);
     let traffic = Traffic::begin(&wire);
     traffic.goes_on("before we come");
     for round in 0..2 {
@@ -170,8 +172,8 @@ fn what_is_the_kernels_goes_on_whatever_becomes_of_us(link: Link) {
         assert_eq!(local.status.code(), Some(28), "a timeout, neither an answer nor a refusal: {local:?}");
         assert_eq!(wire.tcp_counter("OutRsts"), resets, "the kernel reset something of ours");
         // Killed in the middle of a download, without a chance to tidy up.
-        let url = format!("{}/1048583.bin", server.http());
-        let download = Process::new("curl").args(["--silent", "--limit-rate", "200k", &url]).start();
+        let url = format!("{}/film.bin", server.http());
+        let download = Process::new("curl").args(["--silent", "--limit-rate", "4M", &url]).start();
         sleep(Duration::from_millis(300));
         server.process().signal(Signal::KILL);
         let _ = server.wait();
@@ -179,15 +181,16 @@ fn what_is_the_kernels_goes_on_whatever_becomes_of_us(link: Link) {
         traffic.goes_on(&format!("after we were killed for the {}. time", round + 1));
         // The client learns of it from the kernel, whose port it is again.
         let ended = download.wait();
-        assert!(!ended.status.success(), "half a file is no success: {ended:?}");
+        let received = ended.stdout.len();
+        assert!(!ended.status.success(), "{received} bytes of {} are no success", 32 << 20);
     }
     let server = wire.serve_on(link, files.root());
     load(&server, &files);
     server.interrupt().success();
     traffic.goes_on("after we left");
     let lost = traffic.end();
-    // Attaching and detaching a program stops a veth device for a moment: four times here.
-    assert!(lost <= 12, "{lost} echoes were lost");
+    // None usually; attaching and detaching a program stops a veth device for a moment, six times here.
+    assert!(lost <= 6, "{lost} echoes were lost");
 }
 
 #[test]
