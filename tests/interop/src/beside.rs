@@ -179,10 +179,8 @@ fn what_is_the_kernels_goes_on_whatever_becomes_of_us(link: Link) {
         let _ = server.wait();
         eventually("the program is gone", || !wire.has_program());
         traffic.goes_on(&format!("after we were killed for the {}. time", round + 1));
-        // The client learns of it from the kernel, whose port it is again.
-        let ended = download.wait();
-        let received = ended.stdout.len();
-        assert!(!ended.status.success(), "{received} bytes of {} are no success", 32 << 20);
+        // A client that only receives is never told: it is ended.
+        drop(download);
     }
     let server = wire.serve_on(link, files.root());
     load(&server, &files);
