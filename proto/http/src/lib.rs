@@ -4,6 +4,7 @@
 //!   bytes ──▶ request ──▶ target ────▶ a path below the root     (RFC 9112 §3, RFC 3986)
 //!                │          signature ▶ may this be had at all?   (ours, HMAC-SHA-256)
 //!                ├────────▶ conditions ▶ 304, 412 or go on        (RFC 9110 §13)
+//!                ├────────▶ coding ───▶ which coded form         (RFC 9110 §12.5.3)
 //!                └────────▶ range ────▶ which bytes, or 416       (RFC 9110 §14)
 //!                                          │
 //!   bytes ◀── response (status, date, etag, mime, CORS) ◀┘  then  log: one line for the record
@@ -13,7 +14,7 @@
 //! the Unix epoch, and output goes into a buffer of the caller's. Only percent-decoding and keys allocate.
 //!
 //! Deliberately absent: request bodies (a request that brings one is refused and its connection closed), trailers,
-//! content codings, HTTP/2.
+//! coding and decoding of content, HTTP/2.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod coding;
 pub mod conditions;
 pub mod date;
 pub mod etag;

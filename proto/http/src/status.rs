@@ -12,6 +12,8 @@ pub enum Status {
     PartialContent = 206,
     /// The resource has another name, for good.
     MovedPermanently = 301,
+    /// The resource has another name, for now.
+    Found = 302,
     /// The client's copy is still right.
     NotModified = 304,
     /// The request cannot be understood.
@@ -50,11 +52,12 @@ pub enum Status {
 
 impl Status {
     /// Every status there is, in ascending order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Ok,
         Self::NoContent,
         Self::PartialContent,
         Self::MovedPermanently,
+        Self::Found,
         Self::NotModified,
         Self::BadRequest,
         Self::Forbidden,
@@ -94,6 +97,7 @@ impl Status {
             Self::NoContent => "204 No Content",
             Self::PartialContent => "206 Partial Content",
             Self::MovedPermanently => "301 Moved Permanently",
+            Self::Found => "302 Found",
             Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
             Self::Forbidden => "403 Forbidden",
