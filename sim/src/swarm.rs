@@ -285,7 +285,7 @@ fn liveness(world: &mut World<Production>, breaches: &mut Vec<Breach>) {
 /// Every response that a client has received whole is in the access log, and so are its bytes.
 fn log_every_request(world: &World<Production>, breaches: &mut Vec<Breach>) {
     let records = world.server().records();
-    let logged: u64 = records.iter().map(atlas::AccessRecord::content_bytes).sum();
+    let logged: u64 = records.iter().map(|record| record.content_bytes).sum();
     let tally = world.tally();
     if (records.len() as u64) < tally.answered || logged < tally.body_bytes {
         let what = format!(

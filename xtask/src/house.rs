@@ -200,10 +200,12 @@ pub(crate) const ROOMS: &[Room] = &[
         // Entering a namespace cannot be expressed safely: other threads would see it happen.
         SYS,
     ),
+    room("web", "servers/web", &["http"], &[], NONE),
     room(
         "atlas",
         "servers/atlas",
         &[
+            "web",
             "clock",
             "wire",
             "tcp",

@@ -9,7 +9,6 @@
 //! one names, and a file that a playlist names, is no entry of its own. What cannot be read is reported, not fatal.
 //! Everything is bounded: a scan of a directory of a million files ends early and says so.
 
-use core::fmt;
 use core::fmt::Write as _;
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,25 +18,22 @@ use std::path::{Path, PathBuf};
 
 use http::log::quote_json;
 use http::target;
+use web::walk::{Found, Limits, Problem, Walk};
 
 mod playlist;
 
 /// Where a scan stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// Files and directories looked at.
-    pub files_max: usize,
-    /// Directories below directories.
-    pub depth_max: usize,
+    /// How far the directory is walked through.
+    pub walk: Limits,
     /// Entries listed.
     pub entries_max: usize,
-    /// Problems told.
-    pub problems_max: usize,
 }
 
 impl Default for ScanLimits {
     fn default() -> Self {
-        Self { files_max: 1_000_000, depth_max: 16, entries_max: 5_000, problems_max: 100 }
+        Self { walk: Limits::default(), entries_max: 5_000 }
     }
 }
 
@@ -82,21 +78,6 @@ pub struct Entry {
     pub poster: Option<Vec<u8>>,
 }
 
-/// Something a scan could not read.
-#[derive(Debug)]
-pub struct Problem {
-    /// Where.
-    pub path: PathBuf,
-    /// Why.
-    pub error: io::Error,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.error)
-    }
-}
-
 /// What a scan found.
 #[derive(Debug, Default)]
 pub struct Catalogue {
@@ -106,12 +87,6 @@ pub struct Catalogue {
     pub problems: Vec<Problem>,
     /// Whether a limit ended the scan early.
     pub truncated: bool,
-}
-
-/// A file that was found, as the later steps need it.
-struct Found {
-    path: Vec<u8>,
-    bytes: u64,
 }
 
 /// A playlist that was read.
@@ -126,17 +101,9 @@ impl Catalogue {
     /// # Errors
     /// `root` itself cannot be read; what is below it and cannot is a [`Problem`].
     pub fn scan(root: &Path, limits: &ScanLimits) -> io::Result<Self> {
-        let mut scan = Scan {
-            root: fs::canonicalize(root)?,
-            limits: *limits,
-            found: Vec::new(),
-            looked_at: 0,
-            catalogue: Self::default(),
-        };
-        // Said here, since everything below is only a problem.
-        fs::read_dir(&scan.root)?;
-        scan.walk();
-        scan.found.sort_by(|one, other| one.path.cmp(&other.path));
+        let Walk { root, found, problems, truncated } = Walk::through(root, &limits.walk)?;
+        let catalogue = Self { entries: Vec::new(), problems, truncated };
+        let mut scan = Scan { root, limits: *limits, found, catalogue };
         let playlists = scan.read_playlists();
         scan.list(&playlists);
         Ok(scan.catalogue)
@@ -180,77 +147,16 @@ struct Scan {
     root: PathBuf,
     limits: ScanLimits,
     found: Vec<Found>,
-    looked_at: usize,
     catalogue: Catalogue,
 }
 
 impl Scan {
     fn problem(&mut self, path: &Path, error: io::Error) {
-        if self.catalogue.problems.len() < self.limits.problems_max {
+        if self.catalogue.problems.len() < self.limits.walk.problems_max {
             self.catalogue.problems.push(Problem { path: path.to_owned(), error });
         } else {
             self.catalogue.truncated = true;
         }
-    }
-
-    /// Collects every file that a client could ask for.
-    fn walk(&mut self) {
-        let mut directories = vec![(self.root.clone(), 0)];
-        while let Some((directory, depth)) = directories.pop() {
-            let entries = match fs::read_dir(&directory) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.problem(&directory, error);
-                    continue;
-                }
-            };
-            for entry in entries {
-                if self.looked_at >= self.limits.files_max {
-                    self.catalogue.truncated = true;
-                    return;
-                }
-                self.looked_at += 1;
-                let path = match &entry {
-                    Ok(entry) => entry.path(),
-                    Err(_) => directory.clone(),
-                };
-                match entry.and_then(|entry| self.look(&entry)) {
-                    Ok(Look::Directory) if depth >= self.limits.depth_max => self.catalogue.truncated = true,
-                    Ok(Look::Directory) => directories.push((path, depth + 1)),
-                    Ok(Look::File { bytes }) => {
-                        if let Ok(relative) = path.strip_prefix(&self.root) {
-                            let path = relative.as_os_str().as_bytes().to_vec();
-                            self.found.push(Found { path, bytes });
-                        }
-                    }
-                    Ok(Look::Nothing) => {}
-                    Err(error) => self.problem(&path, error),
-                }
-            }
-        }
-    }
-
-    /// What a name in a directory stands for.
-    fn look(&self, entry: &fs::DirEntry) -> io::Result<Look> {
-        if entry.file_name().as_bytes().starts_with(b".") {
-            return Ok(Look::Nothing);
-        }
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            return Ok(Look::Directory);
-        }
-        if kind.is_symlink() {
-            // As they are served: files are followed inside the root, never out of it. Directories are not, lest the walk
-            // go round in circles.
-            let Ok(target) = fs::canonicalize(entry.path()) else { return Ok(Look::Nothing) };
-            if !target.starts_with(&self.root) {
-                return Ok(Look::Nothing);
-            }
-        } else if !kind.is_file() {
-            return Ok(Look::Nothing);
-        }
-        let metadata = fs::metadata(entry.path())?;
-        Ok(if metadata.is_file() { Look::File { bytes: metadata.len() } } else { Look::Nothing })
     }
 
     fn read_playlists(&mut self) -> Vec<Playlist> {
@@ -361,12 +267,6 @@ impl Scan {
             .find(|path| self.has(path))
             .or_else(|| self.poster_of_file(path))
     }
-}
-
-enum Look {
-    Directory,
-    File { bytes: u64 },
-    Nothing,
 }
 
 /// The directory a path lies in, with its slash; empty for the root.

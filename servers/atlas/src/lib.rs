@@ -19,6 +19,7 @@ mod site;
 
 pub use catalogue::{Catalogue, ScanLimits};
 pub use page::DIRECTORY as PAGE_DIRECTORY;
-pub use service::{AccessRecord, AtlasService, Counters, LogFormat, Session};
+pub use service::{AtlasService, Counters, Session};
 pub use settings::{Settings, SettingsError};
 pub use site::{Site, Snapshot};
+pub use web::{AccessRecord, LogFormat};

@@ -25,18 +25,16 @@ use http::request::Progress;
 use http::{Glance, Parse, Refusal, Request, Status};
 use platform::{FileMeta, OpenError};
 use turn::{Actions, End, FileHandle, Now, Peer, Transfer};
+use web::{AccessRecord, Records};
 
 use crate::site::{Site, Snapshot};
 
-mod access;
 mod counters;
 mod respond;
 mod route;
 
-pub use access::{AccessRecord, LogFormat};
 pub use counters::Counters;
 
-use access::Records;
 use respond::{Answer, Responder};
 use route::Route;
 

@@ -1,4 +1,4 @@
-use super::{Catalogue, Entry, Kind, ScanLimits};
+use super::{Catalogue, Entry, Kind, Limits, ScanLimits};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -107,13 +107,13 @@ fn a_scan_ends_at_its_limits_and_says_so() {
     let scan = |limits| Catalogue::scan(&directory.0, &limits).unwrap();
     let limits = ScanLimits::default();
     for limits in [
-        ScanLimits { files_max: 5, ..limits },
+        ScanLimits { walk: Limits { files_max: 5, ..limits.walk }, ..limits },
         ScanLimits { entries_max: 5, ..limits },
-        ScanLimits { depth_max: 1, ..limits },
+        ScanLimits { walk: Limits { depth_max: 1, ..limits.walk }, ..limits },
     ] {
         let catalogue = scan(limits);
         assert!(catalogue.truncated, "{limits:?}");
-        assert!(catalogue.entries.len() <= limits.entries_max.min(limits.files_max));
+        assert!(catalogue.entries.len() <= limits.entries_max.min(limits.walk.files_max));
     }
     assert!(!scan(limits).truncated);
 }

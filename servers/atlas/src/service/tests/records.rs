@@ -8,7 +8,7 @@ fn lines(world: &mut World) -> Vec<String> {
     let records = core::iter::from_fn(|| world.service.take_record());
     let line = |record: AccessRecord| {
         let mut line = Vec::new();
-        record.write_to(LogFormat::Combined, &mut line);
+        record.write_to(web::LogFormat::Combined, &mut line);
         String::from_utf8(line).unwrap()
     };
     records.map(line).collect()
@@ -46,8 +46,8 @@ fn an_answer_cut_short_says_how_far_it_came() {
     let head_bytes = (world.output.len() - 100_000) as u64;
     world.close(End::PeerReset, head_bytes + 30_000);
     let record = world.service.take_record().unwrap();
-    assert!(record.is_aborted());
-    assert_eq!((record.content_bytes(), record.status()), (30_000, Status::Ok));
+    assert!(record.aborted);
+    assert_eq!((record.content_bytes, record.status), (30_000, Status::Ok));
     assert_eq!(world.service.counters().aborted, 1);
     assert_eq!(world.service.counters().content_bytes, 30_000);
 }
@@ -61,7 +61,7 @@ fn a_later_answer_does_not_count_the_earlier_ones() {
     world.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
     world.close(End::Disk, first + 10);
     let contents: Vec<u64> =
-        core::iter::from_fn(|| world.service.take_record()).map(|r| r.content_bytes()).collect();
+        core::iter::from_fn(|| world.service.take_record()).map(|r| r.content_bytes).collect();
     assert_eq!(contents, [100_000, 0], "ten bytes of a head are no content");
 }
 
@@ -72,7 +72,7 @@ fn a_connection_lost_while_a_file_is_opened_is_written_down() {
     world.send(GET);
     world.close(End::TimedOut, 0);
     let record = world.service.take_record().unwrap();
-    assert!(record.is_aborted() && record.content_bytes() == 0);
+    assert!(record.aborted && record.content_bytes == 0);
 }
 
 #[test]

@@ -28,14 +28,22 @@ pub enum LogFormat {
 /// A finished request.
 #[derive(Debug)]
 pub struct AccessRecord {
-    pub(super) time: u64,
-    pub(super) duration: Duration,
-    pub(super) remote: IpAddr,
-    pub(super) secure: bool,
-    pub(super) status: Status,
-    pub(super) content_bytes: u64,
-    pub(super) aborted: bool,
-    pub(super) head: Box<[u8]>,
+    /// When the request arrived, in seconds since the Unix epoch.
+    pub time: u64,
+    /// From its arrival to the end of its answer.
+    pub duration: Duration,
+    /// Who asked.
+    pub remote: IpAddr,
+    /// Through TLS.
+    pub secure: bool,
+    /// What was answered.
+    pub status: Status,
+    /// How many bytes of content the answer had, or got through before it was cut short.
+    pub content_bytes: u64,
+    /// The answer was cut short.
+    pub aborted: bool,
+    /// The head as it came.
+    pub head: Box<[u8]>,
 }
 
 impl AccessRecord {
@@ -66,24 +74,6 @@ impl AccessRecord {
             LogFormat::Json => record.write_json(&mut line),
         };
     }
-
-    /// The answer's status.
-    #[must_use]
-    pub const fn status(&self) -> Status {
-        self.status
-    }
-
-    /// How many bytes of content the answer had, or got through before it was cut short.
-    #[must_use]
-    pub const fn content_bytes(&self) -> u64 {
-        self.content_bytes
-    }
-
-    /// Whether the answer was cut short.
-    #[must_use]
-    pub const fn is_aborted(&self) -> bool {
-        self.aborted
-    }
 }
 
 const fn or_dash(word: &[u8]) -> &[u8] {
@@ -101,7 +91,7 @@ impl fmt::Write for Line<'_> {
 
 /// The records that wait: a bounded number, of a bounded size.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub struct Records {
     waiting: VecDeque<AccessRecord>,
     bytes: usize,
     dropped: u64,
@@ -109,7 +99,7 @@ pub(super) struct Records {
 
 impl Records {
     /// Adds a record, or counts it as dropped when too many wait.
-    pub(super) fn push(&mut self, record: AccessRecord) {
+    pub fn push(&mut self, record: AccessRecord) {
         let bytes = self.bytes + record.head.len();
         if self.waiting.len() >= COUNT_MAX || bytes > BYTES_MAX {
             self.dropped += 1;
@@ -119,13 +109,16 @@ impl Records {
         self.waiting.push_back(record);
     }
 
-    pub(super) fn pop(&mut self) -> Option<AccessRecord> {
+    /// The oldest record that waits.
+    pub fn pop(&mut self) -> Option<AccessRecord> {
         let record = self.waiting.pop_front()?;
         self.bytes -= record.head.len();
         Some(record)
     }
 
-    pub(super) const fn dropped(&self) -> u64 {
+    /// How many were dropped so far.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
         self.dropped
     }
 }
