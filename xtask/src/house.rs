@@ -223,6 +223,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &["link-memory"],
         NONE,
     ),
+    room("sandstorm", "servers/sandstorm", &["web", "http", "wire", "dma"], &[], NONE),
     room("namestorm", "servers/namestorm", &["wire", "dns"], &[], NONE),
     room(
         "middlebox",

@@ -1,0 +1,29 @@
+//! Sandstorm: the web from memory, packetised ahead of time.
+//!
+//! ```text
+//!   directory ── load ──▶ site: names, codings, rules, redirects        control makes it; workers share it, read only
+//!                           │
+//!   request ── respond ─────┤ which form of which name, which bytes of it, under which head
+//!                           ▼
+//!                  shelf: objects in frames, with the sums of their bytes   a worker's own; least recently used goes
+//!                           │ not there ─▶ load::read ─▶ put, on first use
+//!                           ▼
+//!                  reply: a head whose date is filled in, and parts of an object that stay where they lie
+//! ```
+//!
+//! The library does no I/O but to load, and keeps no time. How a reply enters the engine is told in
+//! `docs/design/sandstorm.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod load;
+pub mod respond;
+pub mod rules;
+pub mod shelf;
+pub mod sums;
+
+pub use load::{LoadError, Site, Variant};
+pub use respond::{Answer, Body, Reply, Responder};
+pub use rules::{Redirects, Rule, Settings};
+pub use shelf::{Object, Shelf};
+pub use sums::PrefixSums;

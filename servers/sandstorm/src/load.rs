@@ -1,0 +1,389 @@
+//! A directory as a site: which names there are, in which forms; and the bytes of one form, when they are wanted.
+//!
+//! ```text
+//!   app.js        ─┐
+//!   app.js.br      ├─▶ resource "app.js": bare, br, zstd       app.js.br is older than app.js: stale, told, left out
+//!   app.js.zst    ─┘
+//! ```
+//!
+//! Looking through the directory reads no file. A form is recognised by inode, length and time of change, and whoever
+//! reads it later compares: bytes of another file, or of one being written, are never served under the old name's tag.
+//! Control makes sites; workers share them, read only.
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use http::coding::Coding;
+use http::etag::ETag;
+use http::mime;
+use web::walk::{Limits, Walk};
+
+use crate::rules::{Redirects, RuleError, Settings};
+
+/// The number of a form of a resource: while its file stays what it is, the same from site to site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub(crate) u64);
+
+/// By what a file is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    mtime_ns: i128,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            mtime_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// One form of a resource: the bare file, or a coded sibling.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// Its number.
+    pub key: Key,
+    /// What it is coded in.
+    pub coding: Option<Coding>,
+    /// Its file, below the root.
+    pub path: Vec<u8>,
+    /// Its tag.
+    pub etag: ETag,
+    /// When it changed last, in seconds since the Unix epoch.
+    pub last_modified: u64,
+    stamp: Stamp,
+}
+
+impl Variant {
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.stamp.len
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What caches may do with it.
+    pub cache_control: String,
+    /// More fields of its responses.
+    pub fields: Vec<(String, String)>,
+    /// Its forms, the bare one first.
+    pub variants: Vec<Variant>,
+}
+
+/// Something about a directory that its operator should know; each is one line.
+#[derive(Debug)]
+pub enum Problem {
+    /// A file or directory could not be read and is not served.
+    Unreadable(web::walk::Problem),
+    /// A coded sibling is older than the file and is not served in its place.
+    Stale {
+        /// The sibling, below the root.
+        path: Vec<u8>,
+    },
+    /// A limit ended the look through the directory early.
+    Truncated,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(problem) => write!(f, "not served: {problem}"),
+            Self::Stale { path } => write!(
+                f,
+                "not served in place of the bare file, which is newer: {}; compress it again",
+                path.escape_ascii()
+            ),
+            Self::Truncated => {
+                f.write_str("not all served: the directory is larger or deeper than is looked through")
+            }
+        }
+    }
+}
+
+/// Why there is no site. The operator's.
+#[derive(Debug)]
+pub enum SiteError {
+    /// The directory cannot be read.
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A setting cannot be meant.
+    Rule(RuleError),
+}
+
+impl fmt::Display for SiteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path, source } => {
+                write!(f, "cannot read the directory {}: {source}", path.display())
+            }
+            Self::Rule(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SiteError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Directory { source, .. } => Some(source),
+            Self::Rule(error) => Some(error),
+        }
+    }
+}
+
+/// Why the bytes of a form cannot be had.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file is not the one that was seen, or changed while it was read: look through the directory again.
+    Changed {
+        /// Which, below the root.
+        path: Vec<u8>,
+    },
+    /// It cannot be read.
+    Io {
+        /// Which, below the root.
+        path: Vec<u8>,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { path } => {
+                write!(f, "not served until it rests: {} changed while it was read", path.escape_ascii())
+            }
+            Self::Io { path, source } => write!(f, "not served: {}: {source}", path.escape_ascii()),
+        }
+    }
+}
+
+impl core::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Changed { .. } => None,
+        }
+    }
+}
+
+/// What is served, and how.
+#[derive(Debug)]
+pub struct Site {
+    root: PathBuf,
+    settings: Settings,
+    redirects: Redirects,
+    resources: BTreeMap<Vec<u8>, Resource>,
+    /// The number that no form has had yet.
+    next: u64,
+    problems: Vec<Problem>,
+}
+
+impl Site {
+    /// Looks through the directory `root`. Files that are as they were in the site `before` keep their numbers, and so
+    /// their place in memory. To be called on a thread that may block.
+    ///
+    /// # Errors
+    /// `root` itself cannot be read, or a setting cannot be meant; what is below `root` and cannot is a [`Problem`].
+    pub fn load(
+        root: &Path,
+        settings: Settings,
+        redirects: Redirects,
+        before: Option<&Self>,
+    ) -> Result<Self, SiteError> {
+        settings.check().map_err(SiteError::Rule)?;
+        let refused = |source| SiteError::Directory { path: root.to_owned(), source };
+        let Walk { root, found, problems, truncated } =
+            Walk::through(root, &Limits::default()).map_err(refused)?;
+        let known = before.map(Self::keys).unwrap_or_default();
+        let mut site = Self {
+            root,
+            settings,
+            redirects,
+            resources: BTreeMap::new(),
+            next: before.map_or(0, |site| site.next),
+            problems: problems.into_iter().map(Problem::Unreadable).collect(),
+        };
+        if truncated {
+            site.problems.push(Problem::Truncated);
+        }
+        let mut stamps = BTreeMap::new();
+        for file in found {
+            match site.look(&file.path) {
+                Ok(stamp) => drop(stamps.insert(file.path, stamp)),
+                Err(error) => {
+                    let path = site.full(&file.path);
+                    site.problem(Problem::Unreadable(web::walk::Problem { path, error }));
+                }
+            }
+        }
+        for (path, stamp) in &stamps {
+            let mut variants = vec![site.variant(path.clone(), *stamp, None, &known)];
+            for coding in Coding::ALL {
+                let sibling = [path, coding.suffix().as_bytes()].concat();
+                let Some(coded) = stamps.get(&sibling) else { continue };
+                if coded.mtime_ns < stamp.mtime_ns {
+                    site.problem(Problem::Stale { path: sibling });
+                } else {
+                    variants.push(site.variant(sibling, *coded, Some(coding), &known));
+                }
+            }
+            let (cache_control, fields) = site.settings.of(path);
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            let resource = Resource {
+                content_type: mime::of(path),
+                cache_control: cache_control.to_owned(),
+                fields: fields.into_iter().map(owned).collect(),
+                variants,
+            };
+            site.resources.insert(path.clone(), resource);
+        }
+        Ok(site)
+    }
+
+    /// The first problems are told; of a directory full of them the rest would say nothing new.
+    fn problem(&mut self, problem: Problem) {
+        if self.problems.len() < Limits::default().problems_max {
+            self.problems.push(problem);
+        }
+    }
+
+    fn full(&self, path: &[u8]) -> PathBuf {
+        self.root.join(OsString::from_vec(path.to_vec()))
+    }
+
+    /// What a file is known by, if it may be read at all.
+    fn look(&self, path: &[u8]) -> io::Result<Stamp> {
+        let file = File::open(self.full(path))?;
+        Ok(Stamp::of(&file.metadata()?))
+    }
+
+    fn variant(
+        &mut self,
+        path: Vec<u8>,
+        stamp: Stamp,
+        coding: Option<Coding>,
+        known: &BTreeMap<(Vec<u8>, Stamp), Key>,
+    ) -> Variant {
+        let place = (path, stamp);
+        let key = known.get(&place).copied().unwrap_or_else(|| {
+            self.next += 1;
+            Key(self.next)
+        });
+        let nanos = u64::try_from(stamp.mtime_ns).unwrap_or(0);
+        Variant {
+            key,
+            coding,
+            path: place.0,
+            etag: ETag::of_file(stamp.len, nanos, stamp.inode),
+            last_modified: nanos / 1_000_000_000,
+            stamp,
+        }
+    }
+
+    fn keys(&self) -> BTreeMap<(Vec<u8>, Stamp), Key> {
+        self.variants().map(|variant| ((variant.path.clone(), variant.stamp), variant.key)).collect()
+    }
+
+    /// Every form of every resource.
+    pub fn variants(&self) -> impl Iterator<Item = &Variant> {
+        self.resources.values().flat_map(|resource| &resource.variants)
+    }
+
+    /// What the operator should know.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// What was set.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Names that have gone elsewhere.
+    #[must_use]
+    pub const fn redirects(&self) -> &Redirects {
+        &self.redirects
+    }
+
+    /// What a decoded path below the root stands for: of a directory, with its slash, the index in it.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<&Resource> {
+        if path.is_empty() || path.ends_with(b"/") {
+            let index = |name: &String| self.resources.get(&[path, name.as_bytes()].concat());
+            return self.settings.index.iter().find_map(index);
+        }
+        self.resources.get(path)
+    }
+
+    /// Whether a path is a directory with an index, asked for without its slash.
+    #[must_use]
+    pub fn lacks_slash(&self, path: &[u8]) -> bool {
+        !path.ends_with(b"/") && self.find(&[path, b"/"].concat()).is_some()
+    }
+
+    /// What goes with 404.
+    #[must_use]
+    pub fn not_found(&self) -> Option<&Resource> {
+        self.find(self.settings.not_found.as_ref()?.as_bytes())
+    }
+
+    /// The bytes of a form, all of them as they were when it was seen. To be called on a thread that may block.
+    ///
+    /// # Errors
+    /// The file is another by now, changes meanwhile, or cannot be read.
+    pub fn read(&self, variant: &Variant) -> Result<Vec<u8>, LoadError> {
+        let io = |source| LoadError::Io { path: variant.path.clone(), source };
+        let changed = || LoadError::Changed { path: variant.path.clone() };
+        let mut file = match File::open(self.full(&variant.path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(changed()),
+            Err(error) => return Err(io(error)),
+        };
+        let is_same = |file: &File| Ok(Stamp::of(&file.metadata()?) == variant.stamp);
+        if !is_same(&file).map_err(io)? {
+            return Err(changed());
+        }
+        let len = usize::try_from(variant.len()).map_err(|error| io(io::Error::other(error)))?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|error| io(io::Error::other(error)))?;
+        // One more than promised: a file that grows is noticed, and costs no more memory.
+        file.by_ref().take(variant.len() + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() != len || !is_same(&file).map_err(io)? {
+            return Err(changed());
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the directory's names still stand for the same files: a name that was replaced is another file.
+    #[must_use]
+    pub fn is_fresh(&self, variant: &Variant) -> bool {
+        fs::metadata(self.full(&variant.path)).is_ok_and(|metadata| Stamp::of(&metadata) == variant.stamp)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

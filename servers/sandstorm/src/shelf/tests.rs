@@ -1,0 +1,86 @@
+use super::*;
+
+const LAYOUT: PoolLayout = PoolLayout { large_count: 4, small_count: 8 };
+
+fn shelf() -> (Pool, Shelf) {
+    let pool = Pool::new(LAYOUT).unwrap();
+    (pool.clone(), Shelf::new(pool, LAYOUT))
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
+}
+
+fn gathered(object: &Object, range: Range<usize>) -> Vec<u8> {
+    object.slices(range).flat_map(|slice| slice.bytes().to_vec()).collect()
+}
+
+#[test]
+fn an_object_is_its_bytes_whatever_part_is_asked_for() {
+    let (_pool, mut shelf) = shelf();
+    for len in [0, 1, 2_048, 8_192, 8_193, 16_384, 37_000] {
+        let bytes = bytes(len);
+        let object = shelf.put(Key(1), &bytes).unwrap();
+        for range in [0..len, len / 3..len, len / 3..len / 2, len..len] {
+            assert_eq!(gathered(&object, range.clone()), bytes[range.clone()], "{range:?} of {len}");
+            let number = |sum: Sum| sum.fold() % 0xffff;
+            assert_eq!(number(object.sum(range.clone())), number(Sum::of(&bytes[range])));
+        }
+    }
+}
+
+#[test]
+fn on_a_full_shelf_what_was_not_used_for_longest_makes_room() {
+    let (_pool, mut shelf) = shelf();
+    for key in 0..4 {
+        shelf.put(Key(key), &bytes(16_384)).unwrap();
+    }
+    assert!(shelf.get(Key(0)).is_some());
+    shelf.put(Key(4), &bytes(16_384)).unwrap();
+    assert!(shelf.get(Key(1)).is_none(), "the oldest is gone");
+    assert!([0, 2, 3, 4].into_iter().all(|key| shelf.get(Key(key)).is_some()));
+    assert_eq!(shelf.counters(), Counters { hits: 5, misses: 1, evicted: 1 });
+}
+
+#[test]
+fn an_object_taken_off_lives_until_its_last_holder_lets_go() {
+    let (pool, mut shelf) = shelf();
+    let sent = shelf.put(Key(0), &bytes(16_384)).unwrap();
+    let part = sent.slices(5..10).next().unwrap().frame.clone();
+    shelf.put(Key(0), &[7; 16_384]).unwrap();
+    assert_eq!(gathered(&sent, 0..16_384), bytes(16_384), "the old bytes, not the new ones");
+    assert_eq!(pool.in_use().large, 2);
+    drop(sent);
+    assert_eq!(pool.in_use().large, 2, "a packet still holds it");
+    drop(part);
+    assert_eq!(pool.in_use().large, 1);
+}
+
+#[test]
+fn what_is_being_sent_makes_no_room() {
+    let (pool, mut shelf) = shelf();
+    let held: Vec<_> = (0..4).map(|key| shelf.put(Key(key), &bytes(16_384)).unwrap()).collect();
+    assert_eq!(shelf.put(Key(9), &bytes(16_384)).unwrap_err(), PutError::Busy);
+    drop(held);
+    assert!(shelf.put(Key(9), &bytes(16_384)).is_ok());
+    drop(shelf);
+    assert_eq!((pool.in_use().large, pool.in_use().small), (0, 0));
+}
+
+#[test]
+fn what_would_not_fit_an_empty_shelf_evicts_nothing() {
+    let (_pool, mut shelf) = shelf();
+    shelf.put(Key(0), b"here").unwrap();
+    assert_eq!(shelf.put(Key(1), &bytes(5 * 16_384)).unwrap_err(), PutError::TooLarge { len: 81_920 });
+    assert!(shelf.get(Key(0)).is_some());
+}
+
+#[test]
+fn a_new_site_keeps_what_it_has_too() {
+    let (pool, mut shelf) = shelf();
+    shelf.put(Key(0), b"old").unwrap();
+    shelf.put(Key(1), b"both").unwrap();
+    shelf.retain(|key| key == Key(1));
+    assert_eq!((shelf.count(), pool.in_use().small), (1, 1));
+    assert!(shelf.get(Key(1)).is_some());
+}
