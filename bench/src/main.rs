@@ -12,6 +12,7 @@ use clap::Parser;
 mod afxdp;
 mod beside;
 mod capture;
+mod connections;
 mod drain;
 mod levers;
 mod load;
@@ -57,7 +58,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 17] = [
+const BENCHES: [(&str, &str, Bench); 18] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -79,6 +80,11 @@ const BENCHES: [(&str, &str, Bench); 17] = [
         memory::plain_segment_uncut,
     ),
     ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
+    (
+        "connections",
+        "short connections per second of one core, 1 KB, engine over memory: canned bytes, and the production service",
+        connections::connections,
+    ),
     (
         "capture",
         "engine over memory with a tap that does nothing, and with a capture of headers, beside none",

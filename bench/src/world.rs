@@ -13,7 +13,7 @@ use handshake::{Certificate, Certificates, ServerOptions, ServerSettings, Ticket
 use link_memory::{Gather, MemoryLink, MemoryLinkConfig, pair};
 use platform::{Clock, Disk, Entropy, Link, Platform, RootId};
 use stack::{Address, InterfaceConfig};
-use turn::{Config, Engine, EngineParts};
+use turn::{Config, Engine, EngineParts, Service};
 use wire::MacAddr;
 
 use crate::drain::Complaint;
@@ -23,9 +23,9 @@ use crate::memory_peer::{Look, MemoryPeer, Target};
 pub(crate) const OBJECT_BYTES: u64 = 300 << 10;
 /// A disk without latency needs no depth.
 pub(crate) const MEMORY_READS_MAX: u32 = 8;
-const ROOT: RootId = RootId(0);
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(crate) const ROOT: RootId = RootId(0);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
 /// The machine's monotonic clock.
 #[derive(Debug)]
@@ -72,8 +72,10 @@ impl<L: Link, D: Disk> Platform for On<L, D> {
     type Entropy = AnyNumbers;
 }
 
+/// An engine with any service.
+pub(crate) type EngineOf<L, D, S> = Engine<On<L, D>, AwsLc, S>;
 /// An engine with the production service.
-pub(crate) type BenchEngine<L, D> = Engine<On<L, D>, AwsLc, AtlasService>;
+pub(crate) type BenchEngine<L, D> = EngineOf<L, D, AtlasService>;
 /// The same between memory and memory.
 pub(crate) type MemoryEngine = BenchEngine<MemoryLink, MemoryDisk>;
 
@@ -105,10 +107,21 @@ pub(crate) fn service() -> Result<AtlasService, Complaint> {
 /// An engine at `address`, of a pool of `layout`.
 pub(crate) fn engine<L: Link, D: Disk>(
     address: IpAddr,
-    (link, disk, pool): (L, D, Pool),
+    parts: (L, D, Pool),
     secure: ServerSettings,
     reads_max: u32,
 ) -> Result<BenchEngine<L, D>, Complaint> {
+    engine_of(address, parts, Some(secure), reads_max, service()?)
+}
+
+/// The same with a service of the caller's.
+pub(crate) fn engine_of<L: Link, D: Disk, S: Service>(
+    address: IpAddr,
+    (link, disk, pool): (L, D, Pool),
+    secure: Option<ServerSettings>,
+    reads_max: u32,
+    service: S,
+) -> Result<EngineOf<L, D, S>, Complaint> {
     let capabilities = link.capabilities();
     let mut interface = InterfaceConfig::new(MacAddr(capabilities.mac));
     interface.mtu = capabilities.mtu;
@@ -116,15 +129,11 @@ pub(crate) fn engine<L: Link, D: Disk>(
     interface.addresses.push(Address { ip: address, prefix_len });
     let mut config = Config::new(interface);
     config.reads_max = reads_max;
-    let parts = EngineParts {
-        link,
-        disk,
-        clock: MachineClock::new(),
-        entropy: AnyNumbers,
-        pool,
-        service: service()?,
-        secure: Some(secure),
-    };
+    if secure.is_none() {
+        config.secure_ports.clear();
+    }
+    let parts =
+        EngineParts { link, disk, clock: MachineClock::new(), entropy: AnyNumbers, pool, service, secure };
     Ok(Engine::new(config, parts)?)
 }
 
