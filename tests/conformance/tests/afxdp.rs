@@ -1,12 +1,16 @@
 //! AF_XDP on one end of a veth pair, a packet socket on the other.
 
 #[cfg(test)]
+mod veth;
+
+#[cfg(test)]
 mod tests {
     use core::time::Duration;
     use std::fs::{self, File};
     use std::os::fd::{AsFd, OwnedFd};
     use std::path::Path;
 
+    use crate::veth::Veth;
     use conformance::{LinkFixture, link_suite};
     use disk_uring::{DiskUring, UringConfig};
     use dma::{HEADROOM_BYTES, Pool, PoolLayout, SharedFrame};
@@ -18,32 +22,6 @@ mod tests {
     };
     use vnet::{VnetConfig, VnetQueue};
     use xdp::{AttachMode, Attachment, CopyMode, Scope, Socket, SocketState, Steering};
-
-    /// A veth pair, deleted when dropped.
-    struct Veth {
-        ours: String,
-        theirs: String,
-    }
-
-    impl Veth {
-        fn create(mtu: u32) -> Self {
-            let name = |end| format!("cx{}{end}", std::process::id() % 100_000_000);
-            let pair = Self { ours: name('a'), theirs: name('b') };
-            let mut netlink = Netlink::open().unwrap();
-            netlink.create_veth(&pair.ours, &pair.theirs).unwrap();
-            for end in [&pair.ours, &pair.theirs] {
-                let change = LinkChange { up: Some(true), mtu: Some(mtu), ..Default::default() };
-                netlink.change_link(end, change).unwrap();
-            }
-            pair
-        }
-    }
-
-    impl Drop for Veth {
-        fn drop(&mut self) {
-            let _ = Netlink::open().and_then(|mut netlink| netlink.delete_link(&self.ours));
-        }
-    }
 
     struct Ends {
         link: AfxdpLink,
@@ -75,7 +53,7 @@ mod tests {
     }
 
     fn ends(mtu: u32, mode: AttachMode, config: AfxdpConfig) -> Ends {
-        let veth = Veth::create(mtu);
+        let veth = Veth::create("cx", mtu);
         let layout = PoolLayout { large_count: 16, small_count: 0 };
         let pool = Pool::with_chunks(layout, config.chunk_count()).unwrap();
         let interface = Interface::named(&veth.ours).unwrap();
@@ -124,7 +102,7 @@ mod tests {
         let facts = ends(1_500, AttachMode::Native, config()).link.facts();
         assert_eq!((facts.zero_copy, facts.multi_buffer, facts.checksum), (false, true, Summer::Kernel));
         let wanting = AfxdpConfig { copy_mode: CopyMode::ZeroCopy, ..config() };
-        let veth = Veth::create(1_500);
+        let veth = Veth::create("cx", 1_500);
         let pool = Pool::with_chunks(PoolLayout { large_count: 1, small_count: 0 }, 256).unwrap();
         let interface = Interface::named(&veth.ours).unwrap();
         let queue = AfxdpQueue::new(Socket::create().unwrap(), interface, 0);

@@ -1,43 +1,20 @@
 //! A packet socket's TX ring on one end of a veth pair, which receives through AF_XDP; a packet socket on the other.
 
 #[cfg(test)]
+mod veth;
+
+#[cfg(test)]
 mod tests {
     use core::time::Duration;
 
+    use crate::veth::Veth;
     use conformance::{LinkFixture, link_suite};
     use dma::{Pool, PoolLayout};
     use link_afxdp::Interface;
     use link_packet::{PacketConfig, PacketLink, Rings};
-    use netlink::{LinkChange, Netlink};
     use platform::{ChecksumOffload, Headers, Link, Offload, Packet, Part, Segmentation};
     use vnet::{VnetConfig, VnetQueue};
     use xdp::{AttachMode, Attachment, Scope, Steering};
-
-    /// A veth pair, deleted when dropped.
-    struct Veth {
-        ours: String,
-        theirs: String,
-    }
-
-    impl Veth {
-        fn create(mtu: u32) -> Self {
-            let name = |end| format!("cp{}{end}", std::process::id() % 100_000_000);
-            let pair = Self { ours: name('a'), theirs: name('b') };
-            let mut netlink = Netlink::open().unwrap();
-            netlink.create_veth(&pair.ours, &pair.theirs).unwrap();
-            for end in [&pair.ours, &pair.theirs] {
-                let change = LinkChange { up: Some(true), mtu: Some(mtu), ..Default::default() };
-                netlink.change_link(end, change).unwrap();
-            }
-            pair
-        }
-    }
-
-    impl Drop for Veth {
-        fn drop(&mut self) {
-            let _ = Netlink::open().and_then(|mut netlink| netlink.delete_link(&self.ours));
-        }
-    }
 
     struct Ends {
         link: PacketLink,
@@ -76,7 +53,7 @@ mod tests {
     }
 
     fn ends(mtu: u16, mode: AttachMode) -> Ends {
-        let veth = Veth::create(u32::from(mtu));
+        let veth = Veth::create("cp", u32::from(mtu));
         let config = PacketConfig { receive_chunks: 128, ..Default::default() };
         let layout = PoolLayout { large_count: 16, small_count: 0 };
         let pool = Pool::with_chunks(layout, config.receive_chunks).unwrap();
@@ -156,7 +133,7 @@ mod tests {
     fn a_device_that_loses_its_offloads_has_superframes_cut_in_software() {
         // At the start, and while the link is used: a program at the other end of the cable takes ours away.
         for early in [true, false] {
-            let veth = Veth::create(1_500);
+            let veth = Veth::create("cp", 1_500);
             let pool = Pool::new(PoolLayout { large_count: 16, small_count: 0 }).unwrap();
             let first = early.then(|| attach(&veth.theirs, AttachMode::Native));
             let queue = link_packet::open(&veth.ours, 1).unwrap().pop().unwrap();
