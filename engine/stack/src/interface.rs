@@ -127,6 +127,12 @@ impl Interface {
         self.mac
     }
 
+    /// Our MAC address is another one from now on: the device behind the link is. Addresses stay as they are, an IPv6
+    /// address that was made from the old one too.
+    pub const fn set_mac(&mut self, mac: MacAddr) {
+        self.mac = mac;
+    }
+
     /// The largest IP packet of the link, in bytes.
     #[must_use]
     pub const fn mtu(&self) -> u16 {

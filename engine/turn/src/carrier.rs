@@ -111,8 +111,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         busy | (link.reclaim() > 0)
     }
 
-    /// The link's device is another one.
+    /// The link's device is another one, perhaps with another hardware address.
     pub(crate) fn on_link_replaced(&mut self, link: &LinkCapabilities) {
+        let mac = wire::MacAddr(link.mac);
+        if mac != self.interface.mac() {
+            self.interface.set_mac(mac);
+            for id in self.flows.ids() {
+                if let Some(flow) = self.flows.get_mut(id) {
+                    flow.path.local_mac = mac;
+                }
+            }
+        }
         let before = core::mem::replace(&mut self.egress, Egress::new(link));
         if before != self.egress {
             // What the old one refused was made for it. TCP counts it as sent, and will ask for it again.

@@ -195,8 +195,8 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         self.core.set_mtu(mtu);
     }
 
-    /// Puts another device behind the link: `reopen` does it, or fails and leaves the link as it was. The hardware
-    /// address must stay; connections do.
+    /// Puts another device behind the link: `reopen` does it, or fails and leaves the link as it was.
+    /// Connections stay. The hardware address is the new device's, which neighbours are told when the carrier is back.
     ///
     /// # Errors
     /// What `reopen` says.
@@ -206,8 +206,8 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         Ok(())
     }
 
-    /// Puts another link in place of the one there is, which is handed back with the packets that it still holds. The
-    /// hardware address must be the same.
+    /// Puts another link in place of the one there is, which is handed back with the packets that it still holds, as
+    /// [`reopen_link`](Self::reopen_link) does.
     pub fn replace_link(&mut self, link: P::Link) -> P::Link {
         let old = core::mem::replace(&mut self.link, link);
         self.core.on_link_replaced(&self.link.capabilities());
