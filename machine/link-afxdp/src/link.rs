@@ -168,7 +168,13 @@ impl AfxdpQueue {
                 busy_poll: config.busy_poll,
             },
         )?;
-        Ok(AfxdpLink::new(socket, pool.clone(), interface, mtu, config))
+        Ok(AfxdpLink::new(socket, pool.clone(), interface, queue, mtu, config))
+    }
+
+    /// The socket: for [`AfxdpLink::reopen`], in another process perhaps.
+    #[must_use]
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.fd
     }
 }
 
@@ -197,9 +203,12 @@ enum Lent {
 /// One queue of one interface.
 #[derive(Debug)]
 pub struct AfxdpLink {
-    /// Before the slots whose frames it reads, so that it is closed before.
-    socket: Socket,
+    /// Before the slots whose frames it reads, so that it is closed before. None when the interface was removed and the
+    /// one that came back could not be used.
+    socket: Option<Socket>,
     pool: Pool,
+    queue: u32,
+    config: AfxdpConfig,
     capabilities: LinkCapabilities,
     facts: AfxdpFacts,
     counters: LinkCounters,
@@ -224,7 +233,14 @@ pub struct AfxdpLink {
 }
 
 impl AfxdpLink {
-    fn new(socket: Socket, pool: Pool, interface: Interface, mtu: usize, config: AfxdpConfig) -> Self {
+    fn new(
+        socket: Socket,
+        pool: Pool,
+        interface: Interface,
+        queue: u32,
+        mtu: usize,
+        config: AfxdpConfig,
+    ) -> Self {
         let SocketFacts { zero_copy, multi_buffer, metadata, busy_poll } = socket.facts();
         let multi_buffer = multi_buffer && !config.single_buffer;
         let checksum = match (metadata, zero_copy) {
@@ -239,21 +255,14 @@ impl AfxdpLink {
             (true, true) => usize::try_from(interface.pieces_max.max(1)).expect("32 bits fit"),
         };
         let limits = Limits::new(zero_copy, if metadata { METADATA_BYTES } else { 0 }, pieces);
-        let mtu = if multi_buffer { mtu } else { mtu.min(HEAD_BYTES - ETHERNET_BYTES_MAX) };
         // The kernel takes a page and a copy for every piece but the first: it is cheaper to give it one.
         let gather_bytes_max = if multi_buffer && zero_copy { COPY_BYTES_MAX } else { HEAD_BYTES };
-        let packet = mtu + ETHERNET_BYTES_MAX;
-        let parts_max = if packet <= HEAD_BYTES {
-            PARTS_MAX
-        } else {
-            // Headers, and a cut at each page of the payload.
-            pieces.saturating_sub(2 + packet / CHUNK_BYTES).clamp(1, PARTS_MAX)
-        };
+        let (mtu, parts_max) = sizes(mtu, limits);
         let capabilities = LinkCapabilities {
             mac: interface.mac,
-            mtu: u16::try_from(mtu).expect("an MTU is short"),
+            mtu,
             superframe_bytes_max: 0,
-            parts_max: u8::try_from(parts_max).expect("few parts"),
+            parts_max,
             checksum: checksum != Summer::Engine,
             slots: false,
         };
@@ -266,8 +275,10 @@ impl AfxdpLink {
             .collect();
         let count = u16::try_from(slots.len()).expect("a link has fewer than 65,536 slots");
         Self {
-            socket,
+            socket: Some(socket),
             pool,
+            queue,
+            config,
             capabilities,
             facts: AfxdpFacts { zero_copy, multi_buffer, checksum, busy_poll },
             counters: LinkCounters::default(),
@@ -290,26 +301,74 @@ impl AfxdpLink {
         self.facts
     }
 
+    /// Goes on with another socket, `fd` from [`Socket::create`], on the queue of the same number of an interface that came
+    /// back. What was staged is gone, and counters go on. Needs no privilege, but that the memory may be pinned.
+    ///
+    /// # Errors
+    /// The kernel refuses it. The link then has no socket, and may be tried with another.
+    pub fn reopen(&mut self, fd: OwnedFd, interface: Interface) -> Result<(), XdpError> {
+        self.close();
+        let queue = AfxdpQueue { fd, interface, queue: self.queue };
+        let opened = queue.open(&self.pool, self.config)?;
+        let counters = core::mem::replace(self, opened).counters;
+        self.counters = counters;
+        Ok(())
+    }
+
+    /// The interface takes packets of so many bytes from now on. Returns what the link takes: where a packet must lie in one
+    /// piece that is less.
+    pub fn set_mtu(&mut self, mtu: u16) -> u16 {
+        (self.capabilities.mtu, self.capabilities.parts_max) = sizes(usize::from(mtu), self.limits);
+        self.capabilities.mtu
+    }
+
+    /// Lets go of everything that the next socket needs: chunks, and memory that is pinned.
+    fn close(&mut self) {
+        // A removed interface reads and writes nothing, which the socket learns by asking.
+        self.check();
+        let lost = self.packets as u64;
+        self.counters.send_errors += lost;
+        self.lent = Lent::Nothing;
+        self.forget_what_is_read();
+        self.socket = None;
+        self.slots = Box::default();
+        self.free.clear();
+        self.staged.clear();
+        (self.packets, self.returned) = (0, 0);
+    }
+
+    /// The NIC may read on after the descriptor is closed, and must not find another connection's bytes.
+    fn forget_what_is_read(&mut self) {
+        if self.facts.zero_copy && self.state() != SocketState::Gone {
+            core::mem::forget(core::mem::take(&mut self.slots));
+        }
+    }
+
     /// Whether the interface was there when a call last depended on it.
     #[must_use]
     pub fn state(&self) -> SocketState {
-        self.socket.state()
+        self.socket.as_ref().map_or(SocketState::Gone, Socket::state)
     }
 
     /// Asks the kernel whether the interface is there. One system call.
     pub fn check(&mut self) -> SocketState {
-        self.socket.check()
+        self.socket.as_mut().map_or(SocketState::Gone, Socket::check)
     }
 
-    /// The socket below, for what it counted.
+    /// The socket below, for what it counted; `None` when there is none (see [`reopen`](Self::reopen)).
     #[must_use]
-    pub fn socket(&self) -> &Socket {
-        &self.socket
+    pub fn socket(&self) -> Option<&Socket> {
+        self.socket.as_ref()
+    }
+
+    /// Descriptors that can be staged now.
+    fn room(&self) -> u32 {
+        self.socket.as_ref().map_or(0, Socket::room)
     }
 
     /// Queues the packet as one copy in one chunk. Returns whether there was room.
     fn stage_gathered(&mut self, packet: &mut Packet, bytes: usize) -> bool {
-        if self.socket.room() == 0 {
+        if self.room() == 0 {
             return false;
         }
         let Some(index) = self.free.pop() else { return false };
@@ -340,13 +399,14 @@ impl AfxdpLink {
     /// Queues the headers in a chunk and the parts where they lie. Returns whether there was room, and the packet was not
     /// in too many pieces.
     fn stage_in_pieces(&mut self, packet: &mut Packet, bytes: usize) -> bool {
+        let room = self.room();
         let Some(index) = self.free.last().copied() else { return false };
         let slot = &mut self.slots[usize::from(index)];
         let mut pieces: ArrayVec<Descriptor, PIECES_MAX_COPIED> = ArrayVec::new();
         let headers = packet.headers.bytes();
-        let room = slot.chunk.bytes_mut();
-        room[HEAD_START..][..headers.len()].copy_from_slice(headers);
-        let options = Descriptor::CONTINUES | write_metadata(room, packet.offload.checksum);
+        let chunk = slot.chunk.bytes_mut();
+        chunk[HEAD_START..][..headers.len()].copy_from_slice(headers);
+        let options = Descriptor::CONTINUES | write_metadata(chunk, packet.offload.checksum);
         let len = u32::try_from(headers.len()).expect("short");
         pieces.push(Descriptor { addr: slot.address, len, options });
         for part in &packet.parts {
@@ -360,7 +420,7 @@ impl AfxdpLink {
             }
         }
         let count = u32::try_from(pieces.len()).expect("few");
-        if pieces.len() > self.limits.count_max || count > self.socket.room() {
+        if pieces.len() > self.limits.count_max || count > room {
             return false;
         }
         slot.frames.extend(packet.parts.drain(..).map(|part| part.frame));
@@ -377,7 +437,7 @@ impl AfxdpLink {
     }
 
     fn stage_descriptor(&mut self, descriptor: Descriptor) {
-        let staged = self.socket.stage(descriptor);
+        let staged = self.socket.as_mut().is_some_and(|socket| socket.stage(descriptor));
         debug_assert!(staged, "there was room");
     }
 
@@ -416,13 +476,23 @@ impl AfxdpLink {
     }
 }
 
+/// The largest packet on an interface with this MTU, without its Ethernet header, and the most parts that one may have.
+fn sizes(mtu: usize, limits: Limits) -> (u16, u8) {
+    let in_one_piece = HEAD_BYTES - ETHERNET_BYTES_MAX;
+    let mtu = mtu.min(if limits.count_max > 1 { MTU_MAX } else { in_one_piece });
+    let packet = mtu + ETHERNET_BYTES_MAX;
+    let parts_max = if packet <= HEAD_BYTES {
+        PARTS_MAX
+    } else {
+        // Headers, and a cut at each page of the payload.
+        limits.count_max.saturating_sub(2 + packet / CHUNK_BYTES).clamp(1, PARTS_MAX)
+    };
+    (u16::try_from(mtu).expect("an MTU is short"), u8::try_from(parts_max).expect("few parts"))
+}
+
 impl Drop for AfxdpLink {
     fn drop(&mut self) {
-        // As for the chunks of a socket: the NIC may read on after the descriptor is closed, and must not find another
-        // connection's bytes.
-        if self.facts.zero_copy && self.socket.state() != SocketState::Gone {
-            core::mem::forget(core::mem::take(&mut self.slots));
-        }
+        self.forget_what_is_read();
     }
 }
 
@@ -446,7 +516,7 @@ impl Link for AfxdpLink {
         if matches!(core::mem::replace(&mut self.lent, Lent::Nothing), Lent::Assembly) {
             self.assembly.clear();
         }
-        while let Some(piece) = self.socket.receive() {
+        while let Some(piece) = self.socket.as_mut()?.receive() {
             if self.on_piece(piece) {
                 let bytes = self.lent()?.bytes.len();
                 self.counters.received += 1;
@@ -472,7 +542,7 @@ impl Link for AfxdpLink {
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         let longest = usize::from(self.capabilities.mtu) + ETHERNET_BYTES_MAX;
         let count = bytes.len().div_ceil(HEAD_BYTES);
-        let room = usize::try_from(self.socket.room()).expect("32 bits fit");
+        let room = usize::try_from(self.room()).expect("32 bits fit");
         if bytes.is_empty() || bytes.len() > longest || room < count || self.free.len() < count {
             return Err(Full(()));
         }
@@ -495,14 +565,17 @@ impl Link for AfxdpLink {
     }
 
     fn flush(&mut self) {
-        self.socket.flush();
+        if let Some(socket) = &mut self.socket {
+            socket.flush();
+        }
     }
 
     fn reclaim(&mut self) -> usize {
-        let lost = self.socket.counters().dropped;
-        self.returned += self.socket.reclaim();
+        let Some(socket) = &mut self.socket else { return 0 };
+        let lost = socket.counters().dropped;
+        self.returned += socket.reclaim();
         // Whole packets are dropped, or none of them.
-        let mut lost = self.socket.counters().dropped - lost;
+        let mut lost = socket.counters().dropped - lost;
         let mut packets = 0;
         while let Some(index) = self.staged.front().copied() {
             let slot = &mut self.slots[usize::from(index)];
@@ -538,10 +611,10 @@ impl Link for AfxdpLink {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.socket.as_fd())
+        self.socket.as_ref().map(AsFd::as_fd)
     }
 
     fn is_lost(&self) -> bool {
-        self.socket.state() == SocketState::Gone
+        self.state() == SocketState::Gone
     }
 }

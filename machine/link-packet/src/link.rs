@@ -267,8 +267,11 @@ impl PacketQueue {
 enum Receiving {
     Ring(RxRing),
     Xdp(XdpReceiver),
-    /// Between two interfaces.
-    Nothing,
+    /// Through AF_XDP, between two interfaces.
+    Nothing {
+        queue: u32,
+        pool: Pool,
+    },
 }
 
 /// What a link got.
@@ -309,28 +312,45 @@ pub struct PacketLink {
 }
 
 impl PacketLink {
-    /// Puts other sockets behind the link, of a [`PacketQueue`] of the same kind with rings of the same size and the same
-    /// hardware address, on an interface that came back. What waited in the old rings is gone; counters go on.
+    /// Puts other sockets behind the link, of a [`PacketQueue`] of the same kind with rings of the same size, on an
+    /// interface that came back with this hardware address of ours. What waited in the old rings is gone; counters go on.
     ///
     /// # Errors
-    /// The kernel maps no rings, or gives no AF_XDP socket. The link is then as lost as it was.
-    pub fn reopen(&mut self, [sender, receiver]: [OwnedFd; 2], mtu: u16) -> Result<(), PacketError> {
-        // The old AF_XDP socket holds the chunks that the new one needs.
-        let (receiver, pool) = match core::mem::replace(&mut self.rx, Receiving::Nothing) {
+    /// The kernel maps no rings, or gives no AF_XDP socket. The link is then as lost as it was, and may be tried with others.
+    pub fn reopen(
+        &mut self,
+        [sender, receiver]: [OwnedFd; 2],
+        mac: [u8; 6],
+        mtu: u16,
+    ) -> Result<(), PacketError> {
+        let (receiver, pool) = match &self.rx {
+            Receiving::Ring(_) => (Receiver::Ring(receiver), None),
             Receiving::Xdp(old) => {
-                self.lost.set(true);
                 (Receiver::Xdp { fd: receiver, queue: old.queue() }, Some(old.pool().clone()))
             }
-            ring => {
-                self.rx = ring;
-                (Receiver::Ring(receiver), None)
+            Receiving::Nothing { queue, pool } => {
+                (Receiver::Xdp { fd: receiver, queue: *queue }, Some(pool.clone()))
             }
         };
-        let queue = PacketQueue { sender, receiver, rings: self.rings, mac: self.mac, mtu };
+        if let (Receiver::Xdp { queue, .. }, Some(pool)) = (&receiver, &pool) {
+            // The old AF_XDP socket holds the chunks that the new one needs, for as long as it knows of an interface.
+            if let Receiving::Xdp(old) = &mut self.rx {
+                old.check();
+            }
+            self.rx = Receiving::Nothing { queue: *queue, pool: pool.clone() };
+            self.lost.set(true);
+        }
+        let queue = PacketQueue { sender, receiver, rings: self.rings, mac, mtu };
         let counters = self.counters;
         let generic = self.tx.doorbell_mut().take_generic();
         *self = Self { counters, ..queue.open_with(pool.as_ref(), generic, self.config)? };
         Ok(())
+    }
+
+    /// The interface takes packets of so many bytes from now on. Returns what the link takes, which may be less.
+    pub fn set_mtu(&mut self, mtu: u16) -> u16 {
+        self.mtu = mtu.min(u16::try_from(self.tx.payload_bytes_max()).unwrap_or(u16::MAX));
+        self.mtu
     }
 
     /// What was asked of the kernel so far.
@@ -343,7 +363,7 @@ impl PacketLink {
     #[must_use]
     pub fn facts(&self) -> PacketFacts {
         let (through_xdp, zero_copy) = match &self.rx {
-            Receiving::Ring(_) | Receiving::Nothing => (false, false),
+            Receiving::Ring(_) | Receiving::Nothing { .. } => (false, false),
             Receiving::Xdp(xdp) => (true, xdp.facts().zero_copy),
         };
         PacketFacts { offloaded: self.tx.doorbell().bypasses(), through_xdp, zero_copy }
@@ -365,7 +385,7 @@ impl Link for PacketLink {
         match &mut self.rx {
             Receiving::Ring(ring) => ring.receive(&mut self.counters),
             Receiving::Xdp(xdp) => xdp.receive(&mut self.counters),
-            Receiving::Nothing => None,
+            Receiving::Nothing { .. } => None,
         }
     }
 
@@ -434,7 +454,7 @@ impl Link for PacketLink {
                 Some(ring.descriptor())
             }
             Receiving::Xdp(xdp) => Some(xdp.descriptor()),
-            Receiving::Nothing => None,
+            Receiving::Nothing { .. } => None,
         }
     }
 

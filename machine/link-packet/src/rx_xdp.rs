@@ -63,6 +63,11 @@ impl XdpReceiver {
         self.socket.pool()
     }
 
+    /// Asks the kernel whether the interface is there: with one that is not, chunks come back at once.
+    pub(crate) fn check(&mut self) {
+        self.socket.check();
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.socket.state() == SocketState::Gone
     }

@@ -145,6 +145,11 @@ impl<D: Doorbell> TxRing<D> {
         &mut self.doorbell
     }
 
+    /// How much payload a slot takes.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        self.slots.payload_bytes_max()
+    }
+
     fn slot(&self, position: u32) -> u32 {
         position & (self.slots.count() - 1)
     }

@@ -23,6 +23,9 @@ use crate::sys::socket as sys;
 /// Room before a descriptor's address for what the device is to do: `struct xsk_tx_metadata`, flags and checksum.
 pub const METADATA_BYTES: usize = 16;
 
+/// Bytes of packets that may wait for the driver in copy mode.
+const SEND_BYTES: i32 = 16 << 20;
+
 /// RX slots are given back this many at a time, and as many chunks lent.
 const BATCH: u32 = 64;
 
@@ -180,12 +183,16 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// A socket without anything: the only part of opening one that needs a privilege (`CAP_NET_RAW`).
+    /// A socket without anything: the only part of opening one that needs a privilege (`CAP_NET_RAW`). With
+    /// `CAP_NET_ADMIN` it lets more than the host's limit wait for the driver, whoever opens it.
     ///
     /// # Errors
     /// We may not, or the kernel has no AF_XDP.
     pub fn create() -> Result<OwnedFd, XdpError> {
-        sys::create().map_err(|source| XdpError::of("open an AF_XDP socket", "CAP_NET_RAW", source))
+        let fd =
+            sys::create().map_err(|source| XdpError::of("open an AF_XDP socket", "CAP_NET_RAW", source))?;
+        sys::widen_sends(fd.as_fd(), SEND_BYTES);
+        Ok(fd)
     }
 
     /// Makes `fd`, a descriptor from [`create`](Self::create), a socket on `queue` of the interface with that index,

@@ -193,7 +193,7 @@ mod tests {
         };
         let parts = core::iter::once(part).collect();
         ends.link.stage(Packet { headers, parts, offload: Offload::default() }).unwrap();
-        assert_eq!(ends.link.socket().staged(), 4, "headers, and three pieces of at most a page");
+        assert_eq!(ends.link.socket().unwrap().staged(), 4, "headers, and three pieces of at most a page");
         ends.link.flush();
         for _ in 0..200 {
             if let Some(received) = ends.peer.receive() {
@@ -205,7 +205,7 @@ mod tests {
             }
             ends.settle();
         }
-        panic!("the packet never arrived: {:?}", ends.link.socket().kernel_counters());
+        panic!("the packet never arrived: {:?}", ends.link.socket().unwrap().kernel_counters());
     }
 
     /// An IPv4 segment whose checksum field holds the pseudo-header's sum: headers, and payload in a frame.
@@ -262,7 +262,7 @@ mod tests {
                     break;
                 }
             }
-            assert!(arrived, "{:?}", ends.link.socket().kernel_counters());
+            assert!(arrived, "{:?}", ends.link.socket().unwrap().kernel_counters());
         }
     }
 }

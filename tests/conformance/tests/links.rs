@@ -336,7 +336,7 @@ mod tests {
         let mac = ends.link.capabilities().mac;
         let queues = link_packet::open_as(&one, 1, Rings::default(), Some(mac)).unwrap();
         let descriptors = queues.into_iter().next().unwrap().into_descriptors();
-        ends.link.reopen(descriptors, 1_500).unwrap();
+        ends.link.reopen(descriptors, mac, 1_500).unwrap();
         ends.peer = socket(&other, Submission::Syscalls);
         assert!(!ends.link.is_lost());
         ends.link.stage_bytes(&bytes).unwrap();

@@ -16,9 +16,6 @@ use crate::sys::socket::{self as sys, Ring};
 /// What the kernel keeps free in a chunk before a packet (XDP_PACKET_HEADROOM).
 const RECEIVE_HEADROOM_BYTES: u32 = 256;
 
-/// Bytes of packets that may wait for the driver in copy mode.
-const SEND_BYTES: i32 = 16 << 20;
-
 pub(super) fn open(
     fd: OwnedFd,
     interface: u32,
@@ -65,8 +62,7 @@ pub(super) fn open(
         config.busy_poll.is_some_and(|poll| sys::set_busy_poll(fd.as_fd(), poll.micros, poll.budget).is_ok());
     let (zero_copy, multi_buffer) = bind(&fd, interface, queue, config)?;
     if !zero_copy {
-        let packets = tx_size.map_or(0, RingSize::slots);
-        sys::widen_sends(fd.as_fd(), packets, SEND_BYTES);
+        sys::widen_calls(fd.as_fd(), tx_size.map_or(0, RingSize::slots));
     }
     let mut socket = Socket {
         fd,
@@ -95,41 +91,50 @@ fn register(fd: &OwnedFd, pool: &Pool, metadata: bool) -> Result<bool, XdpError>
         let bytes = if metadata { METADATA_BYTES } else { 0 };
         sys::register(fd.as_fd(), pool, u32::try_from(bytes).expect("short"))
     };
-    let result = match register(metadata) {
+    let result = patiently(libc::ENOBUFS, || match register(metadata) {
         // A kernel before 6.8 knows no metadata.
         Err(error) if metadata && error.raw_os_error() == Some(libc::EINVAL) => {
             register(false).map(|()| false)
         }
         other => other.map(|()| metadata),
-    };
+    });
     result.map_err(|source| match source.raw_os_error() {
         Some(libc::ENOBUFS) => XdpError::Memlock { bytes: pool.region().1 },
         _ => XdpError::of("register the packet memory", "CAP_NET_RAW", source),
     })
 }
 
-/// How long a queue may still be taken by a socket that was closed: the kernel tidies up in the background.
+/// How long a socket that was closed may still have its queue, and its memory count as pinned: the kernel tidies up in the
+/// background.
 const CLOSING: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Tries again for a while what fails with `errno` for as long as an older socket is being tidied up.
+fn patiently<T>(errno: i32, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match attempt() {
+            Err(error) if error.raw_os_error() == Some(errno) && waited < CLOSING => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a socket is opened when its worker has no link"
+                )]
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            result => return result,
+        }
+    }
+}
 
 /// Binds in the best way that the driver takes. Returns whether it is zero-copy, and whether packets may have several
 /// pieces.
 fn bind(fd: &OwnedFd, interface: u32, queue: u32, config: SocketConfig) -> Result<(bool, bool), XdpError> {
-    let mut waited = Duration::ZERO;
-    let source = loop {
-        match bind_now(fd, interface, queue, config) {
-            Ok(bound) => return Ok(bound),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && waited < CLOSING => {
-                #[expect(clippy::disallowed_methods, reason = "a socket is opened before its worker turns")]
-                std::thread::sleep(PAUSE);
-                waited += PAUSE;
-            }
-            Err(error) => break error,
+    patiently(libc::EBUSY, || bind_now(fd, interface, queue, config)).map_err(|source| {
+        match source.raw_os_error() {
+            Some(libc::EINVAL) => XdpError::NoQueue { queue },
+            _ => XdpError::of("bind an AF_XDP socket to the interface", "CAP_NET_RAW", source),
         }
-    };
-    Err(match source.raw_os_error() {
-        Some(libc::EINVAL) => XdpError::NoQueue { queue },
-        _ => XdpError::of("bind an AF_XDP socket to the interface", "CAP_NET_RAW", source),
     })
 }
 

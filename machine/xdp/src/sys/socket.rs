@@ -137,9 +137,13 @@ pub(crate) fn statistics(fd: BorrowedFd<'_>) -> io::Result<libc::xdp_statistics>
     Ok(statistics)
 }
 
-/// Lets one call send `packets` in copy mode, and as much memory wait for the driver. Older kernels stay at 32.
-pub(crate) fn widen_sends(fd: BorrowedFd<'_>, packets: u32, bytes: c_int) {
+/// Lets one call send `packets` in copy mode. Older kernels stay at 32.
+pub(crate) fn widen_calls(fd: BorrowedFd<'_>, packets: u32) {
     let _ = set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &packets);
+}
+
+/// Lets so many bytes of packets wait for the driver in copy mode, as far as we may.
+pub(crate) fn widen_sends(fd: BorrowedFd<'_>, bytes: c_int) {
     if set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
         let _ = set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes);
     }
