@@ -218,6 +218,27 @@ impl Choice {
             .collect()
     }
 
+    /// What else is needed so that anything arrives. The other end of a veth pair is a kernel that leaves checksums to its
+    /// device, which is none: whoever sees packets before our kernel's stack does sees them unfinished, and cannot tell
+    /// them from damaged ones.
+    #[must_use]
+    pub fn caution(&self, survey: &Survey) -> Option<Obstacle> {
+        let past_the_stack = match self.taken()? {
+            Candidate::AfXdpZeroCopy | Candidate::AfXdpCopy => true,
+            Candidate::Packet => self.address_mode == AddressMode::Shared,
+            Candidate::Tap => false,
+        };
+        let device = survey.device.as_ref().filter(|device| device.driver.as_deref() == Some("veth"))?;
+        past_the_stack.then(|| Obstacle {
+            what: format!(
+                "{} is a veth device: nobody connects unless its peer computes checksums",
+                device.name
+            ),
+            remedy: Some("ethtool -K PEER tx off".to_owned()),
+            blocks: false,
+        })
+    }
+
     /// The same, and then what was taken.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -369,6 +369,7 @@ fn obstacles(survey: &Survey, choice: &Choice) -> Vec<Obstacle> {
     if let Some(device) = &survey.device {
         found.extend(of_device(survey, device, taken));
     }
+    found.extend(choice.caution(survey));
     found.sort_by_key(|obstacle| !obstacle.blocks);
     found
 }

@@ -14,6 +14,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -21,7 +22,7 @@ use crate::sys;
 use survey::Tree;
 
 /// What a port belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
     /// Connections.
     Tcp,

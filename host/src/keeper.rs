@@ -10,15 +10,17 @@
 //! One line in the event log for each change, whatever else is told of it.
 
 use control::Wake;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use netlink::{LinkInfo, LinkWatch, Netlink, NetlinkError, News};
+use netlink::{Channels, Generic, LinkInfo, LinkWatch, Netlink, NetlinkError, News};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 use turn::Carrier;
 
 use crate::Monitor;
-use crate::network::{Device, Reopened};
+use crate::network::{Device, Facts, Program, Reopened};
 
 /// Orders that may wait: a link does not change more often between two turns.
 const ORDERS: usize = 16;
@@ -31,23 +33,36 @@ pub(crate) enum Order {
     /// It carries, or does not.
     Carrier(Carrier),
     /// Its MTU is this now.
-    Mtu(u16),
+    Mtu {
+        /// The device's.
+        mtu: u16,
+        /// Whoever cannot follow has to say so: one worker, for they are all alike.
+        say: bool,
+    },
     /// Its device was made again: go on with these descriptors.
     Reopen {
         /// This worker's.
         descriptors: Vec<OwnedFd>,
-        /// The new device's.
-        mtu: u16,
+        /// What the new device is like.
+        facts: Facts,
     },
 }
 
 /// The worker's end.
 #[derive(Debug)]
-pub struct Orders(Consumer<Order>);
+pub struct Orders {
+    orders: Consumer<Order>,
+    failed: Arc<AtomicBool>,
+}
 
 impl Orders {
     pub(crate) fn next(&mut self) -> Option<Order> {
-        self.0.pop().ok()
+        self.orders.pop().ok()
+    }
+
+    /// The device that came back cannot be used: it is to be opened again.
+    pub(crate) fn failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 }
 
@@ -56,6 +71,7 @@ impl Orders {
 struct Post {
     orders: Producer<Order>,
     bell: Wake,
+    failed: Arc<AtomicBool>,
 }
 
 /// Looks after the link. Control's.
@@ -67,6 +83,22 @@ pub struct Keeper {
     posts: Vec<Post>,
     state: State,
     mtu: u16,
+    queues: Queues,
+    /// Why the device could not be opened again when that was tried last.
+    why_not: String,
+    /// It came back and could not be used, which was told.
+    unusable: bool,
+    /// What was put before the stack of a device that came back, where there is no monitor to hold it.
+    program: Option<Program>,
+}
+
+/// The device's queues, where each needs a worker.
+#[derive(Debug)]
+struct Queues {
+    generic: Option<Generic>,
+    /// As many as were last told of; 0 before anything is known.
+    count: u32,
+    look_at: Instant,
 }
 
 /// What the keeper knows of the device.
@@ -93,7 +125,21 @@ impl Keeper {
             carrier: Carrier::Up,
         });
         let mtu = link.as_ref().map_or(0, mtu_of);
-        let mut keeper = Self { device, watch, netlink, posts: Vec::new(), state, mtu };
+        let generic = if device.is_by_queue() { Generic::open().ok() } else { None };
+        let queues = Queues { generic, count: 0, look_at: Instant::now() };
+        let (posts, why_not) = (Vec::new(), String::new());
+        let mut keeper = Self {
+            device,
+            watch,
+            netlink,
+            posts,
+            state,
+            mtu,
+            queues,
+            why_not,
+            unusable: false,
+            program: None,
+        };
         if let Some(link) = link {
             keeper.on_there(&link, None, Instant::now());
         }
@@ -103,17 +149,22 @@ impl Keeper {
     /// A place for one more worker, which `bell` wakes.
     pub fn post(&mut self, bell: Wake) -> Orders {
         let (orders, taken) = RingBuffer::new(ORDERS);
-        let mut post = Post { orders, bell };
+        let failed = Arc::new(AtomicBool::new(false));
+        let mut post = Post { orders, bell, failed: Arc::clone(&failed) };
         if let State::There { carrier: Carrier::Down, .. } = self.state {
             post.send(Order::Carrier(Carrier::Down));
         }
         self.posts.push(post);
-        Orders(taken)
+        Orders { orders: taken, failed }
     }
 
     /// Does what the kernel's news ask for. With a monitor a device that is gone is made or opened again.
     pub fn look(&mut self, monitor: Option<&Monitor>, now: Instant) {
         let news = self.watch.news();
+        if !news.is_empty() {
+            // Most drivers stop for a moment when their queues change.
+            self.queues.look_at = now;
+        }
         // What is told of a device on its way out is not worth a line.
         let last = news.iter().rposition(|news| matches!(news, News::Gone(link) if self.is_ours(link)));
         for news in news.into_iter().skip(last.unwrap_or(0)) {
@@ -127,11 +178,47 @@ impl Keeper {
                 News::Is(_) | News::Gone(_) => {}
             }
         }
-        if let State::Gone { retry_at: Some(at) } = self.state
-            && now >= at
-        {
-            self.reopen(monitor, now);
+        // Of what cannot be used the worker has told.
+        if self.posts.iter().any(|post| post.failed.swap(false, Ordering::Relaxed)) {
+            self.state = State::Gone { retry_at: Some(now + RETRY) };
+            self.unusable = true;
+            self.tell(|_| Order::Carrier(Carrier::Down));
         }
+        match self.state {
+            State::Gone { retry_at: Some(at) } if now >= at => self.reopen(monitor, now),
+            State::There { index, .. } if now >= self.queues.look_at => self.look_at_queues(index, now),
+            _ => {}
+        }
+    }
+
+    /// What arrives on a queue without a worker is not ours, and nobody else's.
+    fn look_at_queues(&mut self, index: u32, now: Instant) {
+        self.queues.look_at = now + RETRY;
+        let Some(generic) = &mut self.queues.generic else { return };
+        let Ok(Some(Channels { rx, combined, .. })) = generic.channels(index) else { return };
+        let before = core::mem::replace(&mut self.queues.count, rx);
+        if rx == before {
+            return;
+        }
+        let (name, workers) = (self.device.name(), u32::from(self.queues()));
+        if rx == workers {
+            // At the start that is nothing to tell.
+            if before > 0 {
+                tracing::info!("link: {name} has {rx} queues again, as many as there are workers");
+            }
+            return;
+        }
+        let kinds =
+            if combined { format!("combined {workers}") } else { format!("rx {workers} tx {workers}") };
+        let consequence = if rx > workers {
+            "connections that arrive on another queue than a worker's hang"
+        } else {
+            "workers without a queue have nothing to do"
+        };
+        tracing::warn!(
+            "link: {name} has {rx} queues and {workers} workers: {consequence} (`ethtool -L {name} {kinds}`, or \
+             restart the server)"
+        );
     }
 
     fn is_ours(&self, link: &LinkInfo) -> bool {
@@ -162,13 +249,13 @@ impl Keeper {
                     _ => {}
                 }
                 if carrier != is {
-                    self.tell(|| Order::Carrier(is));
+                    self.tell(|_| Order::Carrier(is));
                 }
                 let mtu = mtu_of(link);
                 if mtu != self.mtu {
                     tracing::info!("link: the MTU of {} is {mtu}, was {}", link.name, self.mtu);
                     self.mtu = mtu;
-                    self.tell(|| Order::Mtu(mtu));
+                    self.tell(|say| Order::Mtu { mtu, say });
                 }
             }
             // Another one of that name, before or after the end of the old one was told.
@@ -181,16 +268,11 @@ impl Keeper {
     }
 
     fn on_gone(&mut self, monitor: Option<&Monitor>, now: Instant) {
-        if self.device.comes_back() {
-            tracing::warn!("link: {} is gone; connections wait for it", self.device.name());
-        } else {
-            tracing::error!(
-                "link: {} is gone, and an AF_XDP link is not opened again: restart the server",
-                self.device.name()
-            );
-        }
+        tracing::warn!("link: {} is gone; connections wait for it", self.device.name());
+        self.why_not.clear();
+        self.unusable = false;
         self.state = State::Gone { retry_at: Some(now) };
-        self.tell(|| Order::Carrier(Carrier::Down));
+        self.tell(|_| Order::Carrier(Carrier::Down));
         if self.device.is_ours() {
             self.reopen(monitor, now);
         }
@@ -198,20 +280,33 @@ impl Keeper {
 
     /// Has the device made or opened again, or tries later.
     fn reopen(&mut self, monitor: Option<&Monitor>, now: Instant) {
-        if !self.device.comes_back() {
-            self.state = State::Gone { retry_at: None };
+        self.state = State::Gone { retry_at: Some(now + RETRY) };
+        // What others make is not there before they have, and up.
+        let is_up = |link: LinkInfo| link.up;
+        if !self.device.is_ours() && !self.netlink.link(self.device.name()).ok().flatten().is_some_and(is_up)
+        {
             return;
         }
-        self.state = State::Gone { retry_at: Some(now + RETRY) };
         let reopened = match monitor {
             Some(monitor) => monitor.reopen_link().map_err(|error| error.to_string()),
             // What was not given up can still be used.
-            None => self.device.reopen(self.queues()).map_err(|error| error.to_string()),
+            None => {
+                self.program = None;
+                self.device.reopen(self.queues()).map_err(|error| error.to_string()).map(
+                    |(reopened, program)| {
+                        self.program = program;
+                        reopened
+                    },
+                )
+            }
         };
-        let Reopened { descriptors, mtu } = match reopened {
+        let Reopened { descriptors, facts } = match reopened {
             Ok(reopened) => reopened,
             Err(why) => {
-                tracing::debug!("link: {} cannot be opened again yet: {why}", self.device.name());
+                if why != self.why_not {
+                    tracing::warn!("link: {} cannot be opened again yet: {why}", self.device.name());
+                    self.why_not = why;
+                }
                 return;
             }
         };
@@ -227,12 +322,15 @@ impl Keeper {
             );
             return;
         }
-        tracing::info!("link: {} is back", link.name);
-        self.mtu = mtu;
+        if !self.unusable {
+            tracing::info!("link: {} is back", link.name);
+        }
+        self.mtu = mtu_of(&link);
         let mut descriptors = descriptors.into_iter();
         for post in &mut self.posts {
-            post.send(Order::Reopen { descriptors: descriptors.by_ref().take(each).collect(), mtu });
+            post.send(Order::Reopen { descriptors: descriptors.by_ref().take(each).collect(), facts });
         }
+        self.queues.look_at = now;
         self.state = State::There { index: link.index, carrier: Carrier::Up };
         self.on_there(&link, monitor, now);
     }
@@ -241,9 +339,10 @@ impl Keeper {
         u16::try_from(self.posts.len()).unwrap_or(u16::MAX)
     }
 
-    fn tell(&mut self, mut order: impl FnMut() -> Order) {
-        for post in &mut self.posts {
-            post.send(order());
+    /// Tells every worker; `order` hears whether it is the first.
+    fn tell(&mut self, mut order: impl FnMut(bool) -> Order) {
+        for (index, post) in self.posts.iter_mut().enumerate() {
+            post.send(order(index == 0));
         }
     }
 }

@@ -36,5 +36,5 @@ pub use link::{Front, HostLink};
 pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, raise_file_limit};
 pub use monitor::{Monitor, MonitorError, Named, attend};
 pub use namespace::NamespaceError;
-pub use network::{Device, Keep, Network, NetworkError, Queue, Reopened, Wanted};
+pub use network::{Device, Keep, Network, NetworkError, Queue, Steer, Wanted};
 pub use worker::{Choices, Counters, Facts, Plan, Port, Snapshot, Tenant, spawn};

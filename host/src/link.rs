@@ -4,6 +4,8 @@ use platform::{Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, Pac
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::network::Facts;
+
 /// A link of this machine.
 ///
 /// Every method of [`Link`] is handed on here, those with a default too: a new one that is forgotten would do nothing.
@@ -95,19 +97,32 @@ impl HostLink {
     /// Needs no privilege and makes no ring of io_uring's.
     ///
     /// # Errors
-    /// They are not what this link is made of, or the kernel maps no rings; the link is then as it was.
-    pub(crate) fn reopen(&mut self, descriptors: Vec<OwnedFd>, mtu: u16) -> io::Result<()> {
+    /// They are not what this link is made of, or the kernel maps no rings; the link is then as lost as it was.
+    pub(crate) fn reopen(&mut self, descriptors: Vec<OwnedFd>, facts: Facts) -> io::Result<()> {
         let wrong = || io::Error::other("it is made of something else");
+        match (self, facts) {
+            (Self::Vnet(link), Facts::Vnet { mtu }) => {
+                let [descriptor] = descriptors.try_into().map_err(|_| wrong())?;
+                link.reopen(descriptor, mtu)
+            }
+            (Self::Packet(link), Facts::Packet { mac, mtu }) => {
+                let descriptors = descriptors.try_into().map_err(|_| wrong())?;
+                link.reopen(descriptors, mac, mtu).map_err(io::Error::other)
+            }
+            (Self::Afxdp(link), Facts::Afxdp(interface)) => {
+                let [descriptor] = descriptors.try_into().map_err(|_| wrong())?;
+                link.reopen(descriptor, interface).map_err(io::Error::other)
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The device takes packets of so many bytes from now on. Returns what the link takes, which may be less.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) -> u16 {
         match self {
-            Self::Vnet(link) => match <[OwnedFd; 1]>::try_from(descriptors) {
-                Ok([descriptor]) => link.reopen(descriptor, mtu),
-                Err(_) => Err(wrong()),
-            },
-            Self::Packet(link) => match <[OwnedFd; 2]>::try_from(descriptors) {
-                Ok(descriptors) => link.reopen(descriptors, mtu).map_err(io::Error::other),
-                Err(_) => Err(wrong()),
-            },
-            Self::Afxdp(_) => Err(wrong()),
+            Self::Vnet(_) => mtu,
+            Self::Packet(link) => link.set_mtu(mtu),
+            Self::Afxdp(link) => link.set_mtu(mtu),
         }
     }
 

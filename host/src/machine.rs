@@ -174,6 +174,20 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Lets memory be pinned without limit: an AF_XDP link that comes back pins its frames anew, in a worker that has given its
+/// capabilities up. Where that is refused see [`pinning`].
+pub(crate) fn lift_memlock() {
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// What a worker has to keep of its capabilities so that it can pin memory again: nothing, where the limit could be lifted.
+pub(crate) fn pinning() -> CapabilitySet {
+    if getrlimit(Resource::Memlock).current.is_none() {
+        return CapabilitySet::empty();
+    }
+    capabilities(None).map_or_else(|_| CapabilitySet::empty(), |has| has.effective & CapabilitySet::IPC_LOCK)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

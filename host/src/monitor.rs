@@ -29,12 +29,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::confinement::Policy;
-use crate::network::{Device, Reopened};
+use crate::network::{Device, Program, Reopened};
 
 /// What a monitor may need: to make devices and sockets, to read what the operator names whoever owns it, and to write it.
 const DEVICES: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
+/// And to put a program before an interface's stack.
+const PROGRAMS: CapabilitySet = CapabilitySet::BPF;
 const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 const WRITING: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
+
+/// What it takes to open this one again.
+fn devices(device: &Device) -> CapabilitySet {
+    if device.is_by_queue() { DEVICES | PROGRAMS } else { DEVICES }
+}
 
 /// Why there is no monitor. The machine's.
 #[derive(Debug)]
@@ -97,7 +104,7 @@ impl Monitor {
     ) -> Result<Self, MonitorError> {
         let (channel, theirs) = Channel::pair().map_err(MonitorError::Channel)?;
         // Whoever is not root loses all of them to the new program, but for those that are handed on.
-        confine::inherit(DEVICES | READING | WRITING).map_err(MonitorError::Confine)?;
+        confine::inherit(devices(device) | READING | WRITING).map_err(MonitorError::Confine)?;
         let started = Command::new("/proc/self/exe")
             .arg0(name)
             .args(arguments)
@@ -127,14 +134,14 @@ impl Monitor {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The link again: a descriptor for each worker, and the MTU.
+    /// The link again: descriptors for each worker, and what its device is like.
     ///
     /// # Errors
     /// The device is not there (yet), or the monitor is not.
-    pub fn reopen_link(&self) -> Result<Reopened, ChannelError> {
+    pub(crate) fn reopen_link(&self) -> Result<Reopened, ChannelError> {
         let Passed { descriptors, note } = self.ask(&Request::Link)?;
-        let note: [u8; 2] = note.try_into().map_err(|_| ChannelError::Malformed)?;
-        Ok(Reopened { descriptors, mtu: u16::from_be_bytes(note) })
+        let facts = serde_json::from_slice(&note).map_err(|_| ChannelError::Malformed)?;
+        Ok(Reopened { descriptors, facts })
     }
 
     fn ask(&self, request: &Request) -> Result<Passed, ChannelError> {
@@ -206,15 +213,16 @@ pub fn attend(policy: Policy, mut named: impl FnMut() -> Named) -> Result<(), Mo
     // A server that died before this is noticed by end of file. Having fewer capabilities does not reset it.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
     let writing = if named().append.is_empty() { CapabilitySet::empty() } else { WRITING };
-    policy.apply_keeping(Kind::Monitor, None, DEVICES | READING | writing).map_err(MonitorError::Confine)?;
+    policy
+        .apply_keeping(Kind::Monitor, None, devices(&device) | READING | writing)
+        .map_err(MonitorError::Confine)?;
+    // Before the stack of an interface that came back, until the next one does or this process ends.
+    let mut program = None;
     loop {
         let answer = match channel.asked().map_err(MonitorError::Channel)? {
             Asked::Gone => return Ok(()),
             Asked::Nonsense => Err("this is no request".to_owned()),
-            Asked::Request(Request::Link) => device
-                .reopen(queues)
-                .map(|Reopened { descriptors, mtu }| Passed { descriptors, note: mtu.to_be_bytes().to_vec() })
-                .map_err(|error| error.to_string()),
+            Asked::Request(Request::Link) => reopen(&device, queues, &mut program),
             Asked::Request(Request::File { path, access }) => {
                 if named().allows(&path, access) {
                     open(&path, access).map(|fd| Passed { descriptors: vec![fd], note: Vec::new() })
@@ -229,6 +237,15 @@ pub fn attend(policy: Policy, mut named: impl FnMut() -> Named) -> Result<(), Mo
             Err(error) => return Err(MonitorError::Channel(error)),
         }
     }
+}
+
+/// Opens the link again. An interface has room for one program: the last one leaves first.
+fn reopen(device: &Device, queues: u16, program: &mut Option<Program>) -> Result<Passed, String> {
+    *program = None;
+    let (Reopened { descriptors, facts }, put) = device.reopen(queues).map_err(|error| error.to_string())?;
+    *program = put;
+    let note = serde_json::to_vec(&facts).expect("numbers can be written down");
+    Ok(Passed { descriptors, note })
 }
 
 /// Opens a file, and nothing that is something else: a device or a pipe could hold the monitor up.

@@ -9,11 +9,12 @@
 
 mod addresses;
 mod device;
+mod steered;
 
 use core::fmt;
 use core::net::IpAddr;
-use dma::{Pool, PoolLayout, RegionError};
-use link_afxdp::{AfxdpConfig, AfxdpError, AfxdpQueue, Interface};
+use dma::{Pool, RegionError};
+use link_afxdp::{AfxdpConfig, AfxdpError, AfxdpQueue};
 use link_packet::{PacketConfig, PacketError, PacketQueue, PacketSocket};
 use link_tap::{TapDevice, TapError, TapQueue, TapSetup};
 use netlink::{LinkChange, Netlink, NetlinkError};
@@ -21,14 +22,18 @@ use platform::Link as _;
 use std::sync::Arc;
 use survey::Survey;
 use vnet::VnetConfig;
-use xdp::{AttachMode, Attachment, CopyMode, Scope, Socket, Steering, XdpError};
+use xdp::{Attachment, CopyMode, Steering, XdpError};
 
 use crate::choice::{self, Asked, Candidate, Choice};
 use crate::holders::{HolderError, Holders, Transport};
 use crate::link::HostLink;
 use crate::values::{AddressMode, Cidr, LinkChoice};
 use addresses::{Host, Turnstile};
-pub use device::{Device, Reopened};
+pub use device::Device;
+pub(crate) use device::{Facts, Reopened};
+pub(crate) use steered::Program;
+pub use steered::Steer;
+use steered::Steered;
 
 /// The two ends of the veth pair in a namespace where nobody else has names.
 const VETH_KERNEL: &str = "atlas0";
@@ -203,6 +208,11 @@ impl Queue {
         }
     }
 
+    /// Its memory is pinned, and pinned anew when the device comes back.
+    pub(crate) const fn is_pinned_again(&self) -> bool {
+        matches!(self, Self::Steered { .. } | Self::Afxdp { .. })
+    }
+
     /// Opens the queue in the calling thread, which keeps it. What went wrong is one line.
     ///
     /// # Errors
@@ -335,13 +345,8 @@ impl Network {
                 }
             }
             Candidate::Packet => Self::packet(host, wanted, choice),
-            Candidate::AfXdpZeroCopy => {
-                Self::afxdp(host, wanted, choice, CopyMode::ZeroCopy, &[AttachMode::Native])
-            }
-            Candidate::AfXdpCopy => {
-                let modes = [AttachMode::Native, AttachMode::Generic];
-                Self::afxdp(host, wanted, choice, CopyMode::Copy, &modes)
-            }
+            Candidate::AfXdpZeroCopy => Self::afxdp(host, wanted, choice, CopyMode::ZeroCopy),
+            Candidate::AfXdpCopy => Self::afxdp(host, wanted, choice, CopyMode::Copy),
         }
     }
 
@@ -370,14 +375,14 @@ impl Network {
         wanted: &Wanted<'_>,
         choice: &Choice,
         copy_mode: CopyMode,
-        modes: &[AttachMode],
     ) -> Result<Self, NetworkError> {
-        let steered = Steered::new(host, wanted, modes)?;
+        crate::machine::lift_memlock();
+        let steered = Steered::new(host, wanted, copy_mode == CopyMode::ZeroCopy, false)?;
         steered.try_queue(copy_mode)?;
         let config = AfxdpConfig { copy_mode, ..AfxdpConfig::default() };
         let queues = (0..u32::from(choice.workers))
             .map(|number| {
-                let steering = Arc::clone(&steered.steering);
+                let steering = steered.steering();
                 Ok(Queue::Afxdp { queue: steered.queue(number)?, number, config, steering })
             })
             .collect::<Result<_, XdpError>>()?;
@@ -391,9 +396,10 @@ impl Network {
     fn steered_packet(host: &Host, wanted: &Wanted<'_>, choice: &Choice) -> Result<Self, NetworkError> {
         let name = wanted.asked.link.interface().unwrap_or_default();
         let queues = link_packet::open_through_xdp(name, choice.workers, link_packet::Rings::default())?;
-        let steered = Steered::new(host, wanted, &[AttachMode::Native, AttachMode::Generic])?;
+        crate::machine::lift_memlock();
+        let steered = Steered::new(host, wanted, false, true)?;
         let queues = (0_u32..).zip(queues).map(|(number, queue)| {
-            let steering = Arc::clone(&steered.steering);
+            let steering = steered.steering();
             Queue::Steered { queue, number, steering }
         });
         let queues = queues.collect();
@@ -462,109 +468,12 @@ impl Network {
     }
 }
 
-/// An interface with a program of ours before its kernel's stack.
-struct Steered {
-    interface: Interface,
-    addresses: Vec<Cidr>,
-    steering: Arc<Steering>,
-    attachment: Attachment,
-    mode: AttachMode,
-    holders: Option<Holders>,
-}
-
-impl Steered {
-    fn new(host: &Host, wanted: &Wanted<'_>, modes: &[AttachMode]) -> Result<Self, NetworkError> {
-        let Wanted { asked, addresses, ports, transports } = wanted;
-        let name = asked.link.interface().unwrap_or_default();
-        let interface = Interface::named(name)?;
-        let (addresses, scope) = match asked.mode {
-            AddressMode::Own => (own(host, addresses)?, Scope::OwnAddress),
-            AddressMode::Shared => (host.shared(name, addresses)?, Scope::SharedAddress),
-        };
-        let ips: Vec<IpAddr> = addresses.iter().map(|cidr| cidr.address).collect();
-        // The ports before the program: between the two, packets for them are dropped, and nobody is told that they
-        // are closed.
-        let holders = match asked.mode {
-            AddressMode::Own => None,
-            AddressMode::Shared => Some(Holders::hold(&ips, ports, transports)?),
-        };
-        let steering = Steering::load(scope, interface.queues)?;
-        for ip in &ips {
-            steering.add_address(*ip)?;
-        }
-        for port in *ports {
-            for transport in *transports {
-                let transport = match transport {
-                    Transport::Tcp => xdp::Transport::Tcp,
-                    Transport::Udp => xdp::Transport::Udp,
-                };
-                steering.add_port(transport, *port)?;
-            }
-        }
-        let (attachment, mode) = attach(&steering, interface.index, modes)?;
-        Ok(Self { interface, addresses, steering: Arc::new(steering), attachment, mode, holders })
-    }
-
-    /// Opens the first queue and closes it again: what the driver or the limits refuse is found out while another link can
-    /// still be taken, and not in a worker.
-    fn try_queue(&self, copy_mode: CopyMode) -> Result<(), NetworkError> {
-        let config = AfxdpConfig { copy_mode, slots: 64, receive_chunks: 64, ..AfxdpConfig::default() };
-        let layout = PoolLayout { large_count: 1, small_count: 1 };
-        let pool = Pool::with_chunks(layout, config.chunk_count()).map_err(NetworkError::Memory)?;
-        self.queue(0)?.open(&pool, config).map(drop)?;
-        Ok(())
-    }
-
-    fn queue(&self, number: u32) -> Result<AfxdpQueue, XdpError> {
-        Ok(AfxdpQueue::new(Socket::create()?, self.interface, number))
-    }
-
-    /// `what` is the link, with the interface's name to be put between its braces.
-    fn network(self, wanted: &Wanted<'_>, choice: &Choice, queues: Vec<Queue>, what: &str) -> Network {
-        let Self { interface: _, addresses, steering: _, attachment, mode, holders } = self;
-        let name = wanted.asked.link.interface().unwrap_or_default();
-        let place = match mode {
-            AttachMode::Native => "in the driver",
-            AttachMode::Generic => "after the kernel's receive path",
-        };
-        let whose = match wanted.asked.mode {
-            AddressMode::Own => "addresses of our own",
-            AddressMode::Shared => "our ports of the kernel's addresses",
-        };
-        let what = what.replace("{}", name);
-        Network {
-            queues,
-            addresses,
-            device: Device::Afxdp { interface: name.to_owned() },
-            interface: name.to_owned(),
-            description: format!("{what}, the program {place}; {whose}"),
-            choice: choice.clone(),
-            keep: Keep { _attachment: Some(attachment), _holders: holders, _device: None },
-        }
-    }
-}
-
 /// The addresses that are to be ours alone on somebody's interface.
 fn own(host: &Host, wanted: &[Cidr]) -> Result<Vec<Cidr>, NetworkError> {
     for cidr in wanted {
         host.must_not_have(cidr.address)?;
     }
     Ok(wanted.to_vec())
-}
-
-/// In the driver if it can, else in the kernel, as far as that is allowed.
-fn attach(
-    steering: &Steering,
-    interface: u32,
-    modes: &[AttachMode],
-) -> Result<(Attachment, AttachMode), XdpError> {
-    let (last, before) = modes.split_last().expect("there is a mode");
-    for mode in before {
-        if let Ok(attachment) = steering.attach(interface, *mode) {
-            return Ok((attachment, *mode));
-        }
-    }
-    steering.attach(interface, *last).map(|attachment| (attachment, *last))
 }
 
 fn list(addresses: &[Cidr]) -> String {

@@ -25,6 +25,7 @@ use disk_uring::{DiskUring, Features, UringConfig, UringError};
 use dma::{Pages, Pool, PoolLayout, RegionError};
 use handshake::ServerSettings;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::CapabilitySet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
@@ -34,6 +35,7 @@ use turn::{Carrier, Engine, EngineParts, Service};
 use crate::confinement::Policy;
 use crate::keeper::{Order, Orders};
 use crate::link::{Front, HostLink};
+use crate::machine;
 use crate::network::{NetworkError, Queue};
 pub use counters::Counters;
 use platform::{Here, Monotonic, Random};
@@ -196,8 +198,9 @@ pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
             policy,
             facts,
         } = plan;
+        let keep = if queue.is_pinned_again() { machine::pinning() } else { CapabilitySet::empty() };
         let built = Worker::<T>::build(queue, &roots, pool, choices, snapshot, orders)
-            .and_then(|(worker, told)| confine(policy, &roots).map(|held| (worker, told, held)));
+            .and_then(|(worker, told)| confine(policy, &roots, keep).map(|held| (worker, told, held)));
         drop(roots);
         let end = match built {
             Ok((mut worker, told, confinement)) => {
@@ -219,9 +222,13 @@ pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
 }
 
 /// Gives up what the worker does not need: everything it works with is open, and its rings are restricted.
-fn confine(policy: Policy, roots: &[OwnedFd]) -> Result<Option<Confinement>, WorkerError> {
+fn confine(
+    policy: Policy,
+    roots: &[OwnedFd],
+    keep: CapabilitySet,
+) -> Result<Option<Confinement>, WorkerError> {
     let files = Files { read: roots.iter().map(AsFd::as_fd).collect(), ..Files::default() };
-    policy.apply(Kind::Worker, files).map_err(WorkerError::Confine)
+    policy.apply_keeping(Kind::Worker, Some(files), keep).map_err(WorkerError::Confine)
 }
 
 /// Keeps the calling thread on one core. Where that is refused the worker runs anywhere, which is no reason to fail.
@@ -251,6 +258,8 @@ struct Worker<T: Tenant> {
     drained: bool,
     lists: Lists,
     orders: Orders,
+    /// Why the device that came back could not be used, once that was told.
+    unusable: Option<String>,
 }
 
 impl<T: Tenant> Worker<T> {
@@ -300,6 +309,7 @@ impl<T: Tenant> Worker<T> {
             drained: false,
             lists: Lists::default(),
             orders,
+            unusable: None,
         };
         Ok((worker, told))
     }
@@ -364,21 +374,52 @@ impl<T: Tenant> Worker<T> {
     fn on_order(&mut self, order: Order, port: &mut Port<T>) {
         match order {
             Order::Carrier(carrier) => self.engine.set_carrier(carrier),
-            Order::Mtu(mtu) => self.engine.set_mtu(mtu),
-            Order::Reopen { descriptors, mtu } => {
-                match self.engine.reopen_link(|link| link.host_mut().reopen(descriptors, mtu)) {
+            Order::Mtu { mtu, say } => self.set_mtu(mtu, say.then_some(port)),
+            Order::Reopen { descriptors, facts } => {
+                match self.engine.reopen_link(|link| link.host_mut().reopen(descriptors, facts)) {
                     Ok(()) => {
-                        self.engine.set_mtu(mtu);
+                        self.unusable = None;
+                        self.set_mtu(facts.mtu(), None);
                         self.engine.set_carrier(Carrier::Up);
                     }
-                    Err(error) => port.report(control::Report::Event(control::Event {
-                        level: tracing::Level::ERROR,
-                        text: format!("link: the device that came back cannot be used: {error}").into(),
-                    })),
+                    Err(error) => {
+                        self.orders.failed();
+                        let why = error.to_string();
+                        if self.unusable.as_ref() != Some(&why) {
+                            let text = format!(
+                                "link: the device that came back cannot be used, and is tried again: {why}"
+                            );
+                            port.report(control::Report::Event(control::Event {
+                                level: tracing::Level::ERROR,
+                                text: text.into(),
+                            }));
+                            self.unusable = Some(why);
+                        }
+                    }
                 }
             }
         }
         self.dirty = true;
+    }
+
+    /// The device takes packets of so many bytes. `port` hears of it if the link does not.
+    fn set_mtu(&mut self, mtu: u16, port: Option<&mut Port<T>>) {
+        let mut takes = mtu;
+        let Ok(()) = self.engine.reopen_link(|link| {
+            takes = link.host_mut().set_mtu(mtu);
+            Ok::<_, core::convert::Infallible>(())
+        });
+        self.engine.set_mtu(takes);
+        if let Some(port) = port.filter(|_| takes < mtu) {
+            let text = format!(
+                "link: packets of at most {takes} bytes are sent, though the device takes {mtu}: that is this link's \
+                 largest (`--link packet:` takes more)"
+            );
+            port.report(control::Report::Event(control::Event {
+                level: tracing::Level::WARN,
+                text: text.into(),
+            }));
+        }
     }
 
     /// Until a packet or a completion comes, control rings, or a timer is due.

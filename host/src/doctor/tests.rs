@@ -37,6 +37,22 @@ fn a_machine_that_is_ready_has_nothing_in_the_way() {
 }
 
 #[test]
+fn the_peer_of_a_veth_device_has_to_compute_checksums_for_who_sees_packets_first() {
+    let mut survey = ready();
+    survey.device.as_mut().unwrap().driver = Some("veth".to_owned());
+    let report = on_eth1(survey.clone());
+    let told =
+        report.obstacles.iter().find(|obstacle| obstacle.remedy.as_deref() == Some("ethtool -K PEER tx off"));
+    assert!(
+        !report.is_blocked() && told.is_some_and(|told| told.what.contains("eth1 is a veth")),
+        "{report}"
+    );
+    let link = LinkChoice::Packet("eth1".to_owned());
+    let own = Asked { link: &link, mode: AddressMode::Own, workers: None, inside: false };
+    assert!(!Report::new(survey, &own).to_string().contains("PEER"), "the kernel says which are unfinished");
+}
+
+#[test]
 fn what_only_costs_is_told_with_its_command_and_blocks_nothing() {
     let mut survey = ready();
     survey.memory.huge_pages.clear();

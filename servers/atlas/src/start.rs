@@ -277,7 +277,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     report.extend(pool_note.map(|note| ("", note)));
     // Why the link is not a better one.
     let at = report.iter().position(|(heading, _)| *heading == "addresses").unwrap_or(0);
-    report.splice(at..at, network.choice.reasons().into_iter().map(|reason| ("", reason)));
+    let caution = network.choice.caution(&survey).map(|caution| caution.to_string());
+    report.splice(at..at, network.choice.reasons().into_iter().chain(caution).map(|reason| ("", reason)));
     report.extend(secure.as_ref().map(|secure| ("tls", secure.description())));
     let forwarder = if inside {
         outside.forward(config, &addresses, policy).map_err(system("start the forwarder"))?

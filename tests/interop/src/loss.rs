@@ -1,6 +1,7 @@
 //! Links that lose their carrier, vanish, come back, and change their MTU, under downloads that must not notice.
 
 use crate::harness::process::{Running, output};
+use crate::harness::wire::{Link, Wire};
 use crate::harness::{Library, Namespace, Process, Server, assert_same, atlas, eventually};
 use crate::lifecycle::admin;
 use core::time::Duration;
@@ -25,7 +26,16 @@ struct Scene {
     device: String,
     expected: Vec<u8>,
     files: Library,
-    _namespace: Namespace,
+    ground: Ground,
+}
+
+/// Where all of it is.
+#[derive(Debug)]
+enum Ground {
+    /// The clients' kernel and the server in one namespace.
+    One(Namespace),
+    /// In two, so that the server may share its kernel's addresses.
+    Two(Wire),
 }
 
 impl Scene {
@@ -34,11 +44,20 @@ impl Scene {
         let namespace = Namespace::enter();
         let files = Library::new();
         let server = Server::start(files.root(), &["--link", "tap:lossy"]);
-        Self::begin(namespace, files, server, "lossy")
+        Self::begin(Ground::One(namespace), files, server, "lossy")
     }
 
-    /// On one end of a veth pair.
+    /// On one end of a veth pair, through a packet socket's rings.
     fn on_veth() -> Self {
+        Self::on_veth_by("packet")
+    }
+
+    /// On one end of a veth pair, past its kernel's stack.
+    fn on_afxdp() -> Self {
+        Self::on_veth_by("afxdp")
+    }
+
+    fn on_veth_by(link: &str) -> Self {
         let namespace = Namespace::enter();
         let files = Library::new();
         plug();
@@ -46,14 +65,29 @@ impl Scene {
             "--addr",
             "10.44.0.2/24",
             "--link",
-            &format!("packet:{INSIDE}"),
+            &format!("{link}:{INSIDE}"),
             "--admin",
             "127.0.0.1:9464",
         ]));
-        Self::begin(namespace, files, server, INSIDE)
+        Self::begin(Ground::One(namespace), files, server, INSIDE)
     }
 
-    fn begin(namespace: Namespace, files: Library, server: Server, device: &str) -> Self {
+    /// On addresses that the kernel has too.
+    fn on_shared(link: Link) -> Self {
+        let wire = Wire::new(1);
+        let files = Library::new();
+        let server = wire.serve_on(link, files.root());
+        Self::begin(Ground::Two(wire), files, server, "server0")
+    }
+
+    fn wire(&self) -> &Wire {
+        match &self.ground {
+            Ground::Two(wire) => wire,
+            Ground::One(namespace) => panic!("{namespace:?} is all there is"),
+        }
+    }
+
+    fn begin(ground: Ground, files: Library, server: Server, device: &str) -> Self {
         let expected = files.add("large.bin", SIZE);
         let downloads: Vec<_> = [server.http(), server.https()]
             .map(|base| {
@@ -64,8 +98,7 @@ impl Scene {
                     .start()
             })
             .into();
-        let scene =
-            Self { downloads, server, device: device.to_owned(), expected, files, _namespace: namespace };
+        let scene = Self { downloads, server, device: device.to_owned(), expected, files, ground };
         scene.goes_on();
         scene
     }
@@ -110,6 +143,8 @@ fn plug() {
     ip(&format!("address add 10.44.0.1/24 dev {OUTSIDE}"));
     ip(&format!("link set {OUTSIDE} up"));
     ip(&format!("link set {INSIDE} up"));
+    // What comes past a kernel's stack has no checksum unless its sender's kernel writes it.
+    output(Process::new("ethtool").args(["-K", OUTSIDE, "tx", "off"]));
 }
 
 fn lines_with(text: &str, words: &str) -> usize {
@@ -146,36 +181,139 @@ fn downloads_survive_a_tap_device_that_is_deleted() {
 #[test]
 #[ignore = "needs root"]
 fn downloads_survive_a_cable_that_is_out_for_a_while() {
-    let scene = Scene::on_veth();
-    ip(&format!("link set {OUTSIDE} down"));
-    scene.server.says("has no carrier");
-    sleep(OUTAGE);
-    ip(&format!("link set {OUTSIDE} up"));
-    scene.goes_on();
-    assert_eq!(scene.figure("link_losses"), 1);
-    let told = scene.finish();
-    assert_eq!((lines_with(&told, "has no carrier"), lines_with(&told, "carries again")), (1, 1), "{told}");
+    for scene in [Scene::on_veth, Scene::on_afxdp] {
+        let scene = scene();
+        ip(&format!("link set {OUTSIDE} down"));
+        scene.server.says("has no carrier");
+        sleep(OUTAGE);
+        ip(&format!("link set {OUTSIDE} up"));
+        scene.goes_on();
+        assert_eq!(scene.figure("link_losses"), 1);
+        let told = scene.finish();
+        assert_eq!(
+            (lines_with(&told, "has no carrier"), lines_with(&told, "carries again")),
+            (1, 1),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_survive_an_interface_that_is_down_for_a_while() {
+    for scene in [Scene::on_veth, Scene::on_afxdp] {
+        let scene = scene();
+        ip(&format!("link set {INSIDE} down"));
+        scene.server.says("is down");
+        sleep(OUTAGE);
+        ip(&format!("link set {INSIDE} up"));
+        scene.goes_on();
+        assert_eq!(scene.figure("link_losses"), 1);
+        let told = scene.finish();
+        assert_eq!((lines_with(&told, "is down"), lines_with(&told, "carries again")), (1, 1), "{told}");
+    }
 }
 
 #[test]
 #[ignore = "needs root"]
 fn downloads_survive_an_interface_that_is_deleted_and_made_again() {
-    let scene = Scene::on_veth();
-    for _ in 0..2 {
-        ip(&format!("link delete {INSIDE}"));
+    for scene in [Scene::on_veth, Scene::on_afxdp] {
+        let scene = scene();
+        for _ in 0..2 {
+            ip(&format!("link delete {INSIDE}"));
+            scene.server.says("is gone");
+            sleep(OUTAGE / 2);
+            plug();
+            scene.goes_on();
+        }
+        let told = scene.finish();
+        assert_eq!((lines_with(&told, "is gone"), lines_with(&told, "is back")), (2, 2), "{told}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn downloads_from_a_shared_address_survive_its_interface_and_wait_for_the_address() {
+    for link in [Link::AfxdpShared, Link::PacketShared] {
+        let scene = Scene::on_shared(link);
+        let wire = scene.wire();
+        let resets = wire.tcp_counter("OutRsts");
+        wire.unplug();
         scene.server.says("is gone");
         sleep(OUTAGE / 2);
-        plug();
+        wire.plug();
+        // The interface is there, and nobody who has our address.
+        scene.server.says("cannot be opened again yet: server0 has no address");
+        assert!(!wire.has_program());
+        wire.address_there();
         scene.goes_on();
+        assert!(wire.has_program(), "{link:?}");
+        // The ports were held all the time: the kernel answered nothing for us.
+        assert_eq!(wire.tcp_counter("OutRsts"), resets, "{link:?}");
+        let told = scene.finish();
+        assert_eq!((lines_with(&told, "is gone"), lines_with(&told, "is back")), (1, 1), "{told}");
     }
-    let told = scene.finish();
-    assert_eq!((lines_with(&told, "is gone"), lines_with(&told, "is back")), (2, 2), "{told}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_stands_before_an_interface_that_came_back_ends_with_the_server() {
+    let scene = Scene::on_shared(Link::AfxdpShared);
+    scene.wire().unplug();
+    scene.server.says("is gone");
+    scene.wire().plug();
+    scene.wire().address_there();
+    scene.server.says("is back");
+    scene.goes_on();
+    let Scene { downloads, server, ground: Ground::Two(wire), .. } = scene else { panic!("one namespace") };
+    drop(downloads);
+    // As by SIGKILL.
+    drop(server);
+    eventually("the program is gone", || !wire.has_program());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn queues_that_are_changed_under_the_server_are_told_with_the_remedy() {
+    for link in [Link::PacketOwn, Link::PacketShared, Link::AfxdpOwn, Link::AfxdpShared] {
+        let wire = Wire::new(2);
+        let channels = |count: u32| {
+            let count = count.to_string();
+            wire.there("ethtool").args(["-L", "server0", "rx", &count, "tx", &count]).run()
+        };
+        channels(1).success();
+        let files = Library::new();
+        let server = wire.serve_on(link, files.root());
+        let by_queue = link != Link::PacketOwn;
+        channels(2).success();
+        if by_queue {
+            server.says("server0 has 2 queues and 1 workers: ");
+        }
+        // The server is well, and whoever arrives on its queue is served.
+        channels(1).success();
+        if by_queue {
+            server.says("server0 has 1 queues again");
+        }
+        for _ in 0..4 {
+            let fresh = Process::new("curl")
+                .args(["--disable", "--silent", "--insecure", "--fail", "--max-time", "20"])
+                .arg(format!("{}/16385.bin", server.https()))
+                .run();
+            assert_same(&format!("{link:?}"), &fresh.success().stdout, &files.read("16385.bin"));
+        }
+        let told = server.interrupt().success().stderr;
+        assert_eq!(
+            lines_with(&told, "ethtool -L server0 rx 1 tx 1"),
+            usize::from(by_queue),
+            "{link:?}: {told}"
+        );
+    }
 }
 
 #[test]
 #[ignore = "needs root"]
 fn downloads_survive_a_smaller_mtu_and_a_larger_one_again() {
-    for scene in [Scene::on_tap, Scene::on_veth] {
+    for scene in [Scene::on_tap, Scene::on_veth, Scene::on_afxdp] {
         let scene = scene();
         // Both ends of a veth pair have to agree; the kernel's side of a TAP device is the device.
         let devices =

@@ -29,6 +29,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Wire {
     server: String,
+    queues: u32,
     _client: Namespace,
 }
 
@@ -39,21 +40,38 @@ impl Wire {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let server = format!("atlas-far-{}-{number}", std::process::id());
         ip(&format!("netns add {server}"));
-        let wire = Self { server, _client: client };
-        let queues = format!("numrxqueues {queues} numtxqueues {queues}");
-        ip(&format!("link add client0 {queues} type veth peer name server0 netns {} {queues}", wire.server));
+        let wire = Self { server, queues, _client: client };
+        wire.ip_there("link set lo up");
+        wire.plug();
+        wire.address_there();
+        wire
+    }
+
+    /// Makes the wire: both ends up, the kernel at the server's without an address. The server's end has a new hardware
+    /// address each time.
+    pub(crate) fn plug(&self) {
+        let queues = format!("numrxqueues {0} numtxqueues {0}", self.queues);
+        let (near, far) = ("address 02:00:00:00:44:01", &self.server);
+        ip(&format!("link add client0 {near} {queues} type veth peer name server0 netns {far} {queues}"));
         for (address, family) in [("10.44.0.1/24", ""), ("fd44::1/64", " nodad")] {
             ip(&format!("address add {address} dev client0{family}"));
         }
         ip("link set client0 up");
-        wire.ip_there("link set lo up");
-        for (address, family) in [(KERNEL_V4, "/24"), (KERNEL_V6, "/64 nodad")] {
-            wire.ip_there(&format!("address add {address}{family} dev server0"));
-        }
-        wire.ip_there("link set server0 up");
+        self.ip_there("link set server0 up");
         // A checksum that is left to a device that is none is never written: a wire would not carry such packets.
         output(Process::new("ethtool").args(["-K", "client0", "tx", "off"]));
-        wire
+    }
+
+    /// Gives the kernel at the server's end its addresses.
+    pub(crate) fn address_there(&self) {
+        for (address, family) in [(KERNEL_V4, "/24"), (KERNEL_V6, "/64 nodad")] {
+            self.ip_there(&format!("address add {address}{family} dev server0"));
+        }
+    }
+
+    /// Takes the wire away, with both its ends.
+    pub(crate) fn unplug(&self) {
+        ip("link delete client0");
     }
 
     /// A program at the far end.
