@@ -143,6 +143,62 @@ mod tests {
         assert!(ends.link.stage_bytes(&[1; 60]).is_err());
     }
 
+    #[test]
+    #[ignore = "needs the machine's root"]
+    fn another_interface_takes_the_place_of_one_that_was_removed() {
+        let mut ends = ends(1_500, AttachMode::Native, config());
+        let old = Interface::named(&ends.veth.ours).unwrap();
+        ends.link.stage_bytes(&[1; 60]).unwrap();
+        Netlink::open().unwrap().delete_link(&ends.veth.ours).unwrap();
+
+        assert!(ends.link.reopen(Socket::create().unwrap(), old).is_err(), "it is not there");
+        assert!(ends.link.is_lost() && ends.link.descriptor().is_none() && ends.link.in_flight() == 0);
+        assert!(ends.link.stage_bytes(&[1; 60]).is_err() && ends.link.receive().is_none());
+        ends.link.flush();
+
+        ends.veth = Veth::create("cy", 1_500);
+        let new = Interface::named(&ends.veth.ours).unwrap();
+        let steering = Steering::load(Scope::Everything, 1).unwrap();
+        ends._attachment = steering.attach(new.index, AttachMode::Native).unwrap();
+        let socket = Socket::create().unwrap();
+        // The kernel takes a socket that is not bound yet.
+        steering.insert(0, socket.as_fd()).unwrap();
+        ends.link.reopen(socket, new).unwrap();
+        assert!(!ends.link.is_lost());
+        assert_eq!(ends.link.capabilities().mac, new.mac);
+        assert_eq!(ends.link.counters().send_errors, 1, "counters go on");
+
+        let peer = link_packet::sockets(&ends.veth.theirs, 1).unwrap().pop().unwrap();
+        ends.peer = peer.open(VnetConfig::default()).unwrap();
+        let bytes = [&[0xff; 6][..], &[2; 6], &[0x88, 0xb5], &[7; 60]].concat();
+        // Every chunk of the old link's is there again.
+        for _ in 0..config().slots {
+            ends.link.stage_bytes(&bytes).unwrap();
+        }
+        ends.link.flush();
+        ends.peer.stage_bytes(&bytes).unwrap();
+        ends.peer.flush();
+        std::thread::sleep(Duration::from_millis(20));
+        let came = |link: &mut dyn FnMut() -> Option<Vec<u8>>| {
+            core::iter::from_fn(link).filter(|got| *got == bytes).count()
+        };
+        let there = came(&mut || ends.peer.receive().map(|got| got.bytes.to_vec()));
+        let here = came(&mut || ends.link.receive().map(|got| got.bytes.to_vec()));
+        assert_eq!((there, here), (128, 1));
+    }
+
+    #[test]
+    #[ignore = "needs the machine's root"]
+    fn a_larger_mtu_is_followed_where_packets_may_have_several_pieces() {
+        let mut several = ends(1_500, AttachMode::Native, config());
+        assert_eq!((several.link.set_mtu(9_000), several.link.capabilities().mtu), (9_000, 9_000));
+        drop(several);
+        let mut one = ends(1_500, AttachMode::Native, AfxdpConfig { single_buffer: true, ..config() });
+        let takes = one.link.set_mtu(9_000);
+        assert!((1_500..4_096).contains(&takes) && one.link.capabilities().mtu == takes, "{takes}");
+        assert_eq!(one.link.set_mtu(1_400), 1_400);
+    }
+
     /// Reads the file's first 16 KiB, past the page cache, into a frame of the pool.
     fn direct_read(pool: &Pool, directory: &Path, name: &str) -> SharedFrame {
         let root = OwnedFd::from(File::open(directory).unwrap());
