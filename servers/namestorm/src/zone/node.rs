@@ -12,7 +12,7 @@
 
 use dns::Rtype;
 
-/// Where a node lies in its zone, in units of [`ALIGN`] bytes: 32 bits reach 16 GiB.
+/// Where a node lies in its zone, in units of `ALIGN` bytes: 32 bits reach 16 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeRef(pub u32);
 
