@@ -22,6 +22,7 @@ mod machine;
 mod monitor;
 pub mod namespace;
 mod network;
+pub mod start;
 mod sys;
 pub mod values;
 mod worker;

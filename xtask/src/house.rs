@@ -210,7 +210,6 @@ pub(crate) const ROOMS: &[Room] = &[
             "wire",
             "tcp",
             "http",
-            "dma",
             "platform",
             "survey",
             "stack",

@@ -282,16 +282,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a time such as 90s, 15m, 6h or 7d"))
 }
 
-/// What is wrong with the command line, as one line: the cause, then what clap would rather have seen.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let said = text.lines().map(str::trim);
-    let cause = said.clone().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    let cause = cause.strip_prefix("error: ").unwrap_or(&cause).to_owned();
-    let tips = said.filter_map(|line| line.strip_prefix("tip: "));
-    tips.fold(cause, |line, tip| line + "; " + tip) + "; `--help` is the manual"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,7 +327,9 @@ mod tests {
 
     #[test]
     fn a_mistake_on_the_command_line_is_one_line_with_the_remedy() {
-        let told = |arguments: &[&str]| one_line(&Cli::try_parse_from(arguments).unwrap_err());
+        let told = |arguments: &[&str]| {
+            host::start::one_line(&Cli::try_parse_from(arguments).unwrap_err().to_string())
+        };
         let line = told(&["atlas", "serve", ".", "--htpp", "80"]);
         assert!(line.starts_with("unexpected argument '--htpp'") && line.contains("'--http'"), "{line}");
         let line = told(&["atlas", "serve", ".", "--http", "99999"]);

@@ -20,14 +20,13 @@ mod top;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::Instant;
-use tracing_subscriber::filter::LevelFilter;
 
 use cli::{Cli, Command, DoctorArgs, ServeArgs};
-use config::{Config, LogLevel};
+use config::Config;
 use confine::{Files, Kind};
 use control::{Directly, Outcome};
 use host::Named;
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
         {
             told.exit()
         }
-        Err(error) => return refuse(&cli::one_line(&error), NOT_STARTED),
+        Err(error) => return refuse(&host::start::one_line(&error.to_string()), NOT_STARTED),
     };
     match cli.command {
         Command::Serve(arguments) => serve(*arguments),
@@ -81,7 +80,7 @@ fn serve(arguments: ServeArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
-    log_to_stderr(config.log_level);
+    host::start::log_to_stderr(config.log_level);
     let started = match start::start(&config) {
         Ok(started) => started,
         Err(error) => return refuse(&error, NOT_STARTED),
@@ -163,7 +162,7 @@ fn monitor(arguments: ServeArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
-    log_to_stderr(config.log_level);
+    host::start::log_to_stderr(config.log_level);
     let attended = host::attend(config.policy, || {
         // Of a file that is broken the server reads what is wrong with it.
         let mut named = load().map_or_else(|_| Named::default(), |config| config.named());
@@ -202,23 +201,6 @@ fn doctor(arguments: DoctorArgs) -> ExitCode {
         ExitCode::SUCCESS if blocked => ExitCode::from(FAILED),
         status => status,
     }
-}
-
-/// The event log: lines on standard error, coloured where somebody looks.
-fn log_to_stderr(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_max_level(level)
-        .init();
 }
 
 /// A result on standard output.

@@ -3,7 +3,7 @@
 use atlas::{AccessRecord, AtlasService, LogFormat};
 use confine::{Confinement, Holds};
 use control::{Directly, Event, Figure, Opener, Reloaded, Server, Status};
-use dma::Pages;
+use host::start::{describe_facts, describe_privileges, kernel};
 use host::{Facts, Forwarder, HostLink, Keeper, Monitor, Tenant};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -91,8 +91,8 @@ impl Server for Atlas {
     fn on_ready(&mut self) {
         let facts: Vec<_> = self.facts.try_iter().collect();
         let mut text = format!("atlas {} on Linux {}\n", env!("CARGO_PKG_VERSION"), kernel());
-        let privileges = self.privileges(&facts);
-        for (heading, line) in self.report.drain(..).chain(describe(&facts)).chain([privileges]) {
+        let privileges = describe_privileges(self.confinement, self.monitor.as_ref(), &facts);
+        for (heading, line) in self.report.drain(..).chain(describe_facts(&facts)).chain([privileges]) {
             text.push_str(&format!("  {heading:<11} {line}\n"));
         }
         for problem in &self.content.catalogue().problems {
@@ -245,20 +245,6 @@ impl Server for Atlas {
 }
 
 impl Atlas {
-    /// What holds, for people.
-    fn privileges(&self, facts: &[Facts]) -> (&'static str, String) {
-        let (Some(control), Some(monitor)) = (self.confinement, &self.monitor) else {
-            return ("privileges", "kept: --confine is off".to_owned());
-        };
-        let workers = facts.first().and_then(|facts| facts.confinement);
-        let mut line = format!("workers and control {control}");
-        if let Some(workers) = workers.filter(|workers| *workers != control) {
-            line = format!("control {control}; workers {workers}");
-        }
-        line.push_str(&format!("; monitor {} opens links and named files", monitor.id()));
-        ("privileges", line)
-    }
-
     fn reload_certificate(&mut self, events: &mut Events) {
         let opener: &dyn Opener = self.monitor.as_ref().map_or(&Directly, |monitor| monitor);
         let (Some(secure), Some(files)) = (&mut self.secure, &self.config.certificate) else { return };
@@ -319,26 +305,4 @@ impl Events {
     fn debug(&mut self, text: String) {
         self.push(Level::DEBUG, text);
     }
-}
-
-fn kernel() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
-}
-
-/// What the machine gave the workers. They are all alike, so one speaks for all.
-fn describe(facts: &[Facts]) -> Vec<(&'static str, String)> {
-    let Some(Facts { pages, ring, packets, confinement: _ }) = facts.first() else { return Vec::new() };
-    let pages = match pages {
-        Pages::Huge => "reserved huge pages",
-        Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",
-    };
-    let mut disk = "io_uring".to_owned();
-    for (present, with, without) in [
-        (ring.registered_buffers, ", frames registered", ", frames not registered (ulimit -l)"),
-        (ring.vectored_fixed, ", one read for several frames", ""),
-        (ring.defer_taskrun, "", ", completions by interrupt (before Linux 6.1)"),
-    ] {
-        disk.push_str(if present { with } else { without });
-    }
-    vec![("pages", pages.to_owned()), ("disk", disk), ("packets", packets.clone())]
 }

@@ -19,11 +19,11 @@ use control::{
 };
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use host::start::{describe_workers, list, monitor_arguments, open_admin};
 use host::{
     Asked, Choice, Choices, Facts, Forwarder, Keep, Keeper, Machine, Monitor, MonitorError, NamespaceError,
     Network, NetworkError, Policy, Report, Route, TooLittle, Transport, Wanted, namespace,
 };
-use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -33,8 +33,8 @@ use survey::{Survey, Tree};
 
 use crate::cli::DoctorArgs;
 use crate::config::{
-    ADMIN_PORT, AddressMode, AdminChoice, CaptureChoice, Cidr, Config, ConfigError, Congestion, LinkChoice,
-    LogChoice, Namespace, PortChoice,
+    ADMIN_PORT, AddressMode, CaptureChoice, Config, ConfigError, Congestion, LinkChoice, LogChoice,
+    Namespace, PortChoice,
 };
 use crate::server::{Atlas, Counters, Snapshot};
 use content::{Content, ContentError};
@@ -219,7 +219,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     )?;
     let site = content.site(settings)?;
     let inside = needs_namespace(config, &machine)?;
-    let admin = open_admin(config.admin)?;
+    let admin = open_admin(config.admin, ADMIN_PORT)?;
     let outside = if inside { open_outside(config)? } else { Outside::default() };
     let access_log = open_access_log(&config.access_log)?;
     let signals = Signals::catch()?;
@@ -408,16 +408,6 @@ pub(crate) fn asked(config: &Config, inside: bool) -> Asked<'_> {
     Asked { link: &config.link, mode: config.address_mode, workers: config.workers, inside }
 }
 
-/// This process's own command line, for the monitor instead of the server.
-fn monitor_arguments() -> Vec<OsString> {
-    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    // Nothing can stand before the command that would look like it.
-    if let Some(command) = arguments.iter_mut().find(|argument| *argument == "serve") {
-        *command = "monitor".into();
-    }
-    arguments
-}
-
 fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartError> {
     let inside = match config.namespace {
         Namespace::Always => true,
@@ -430,19 +420,6 @@ fn needs_namespace(config: &Config, machine: &Machine) -> Result<bool, StartErro
             Err(StartError::InterfaceInNamespace { interface: interface.clone() })
         }
         _ => Ok(inside),
-    }
-}
-
-/// The admin port: where it was asked for, or where it is by default, or anywhere.
-fn open_admin(choice: Option<AdminChoice>) -> Result<Option<Admin>, StartError> {
-    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match choice {
-        Some(AdminChoice::Off) => Ok(None),
-        Some(AdminChoice::At(address)) => Ok(Some(Admin::bind(address)?)),
-        None => match Admin::bind(local(ADMIN_PORT)) {
-            Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => Ok(Some(Admin::bind(local(0))?)),
-            result => Ok(Some(result?)),
-        },
     }
 }
 
@@ -548,15 +525,6 @@ fn urls(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
         .collect()
 }
 
-fn describe_workers(choice: &Choice, machine: &Machine) -> String {
-    let plural = if machine.cores == 1 { "" } else { "s" };
-    format!("{} on {} core{plural} ({})", choice.workers, machine.cores, choice.workers_why)
-}
-
-fn list(addresses: &[Cidr]) -> String {
-    addresses.iter().map(Cidr::to_string).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -608,12 +576,6 @@ mod tests {
 
     #[test]
     fn a_default_port_that_is_taken_is_replaced_and_a_chosen_one_is_not() {
-        let first = open_admin(None).unwrap().unwrap();
-        let second = open_admin(None).unwrap().unwrap();
-        assert_ne!(first.address(), second.address());
-        let line = open_admin(Some(AdminChoice::At(first.address()))).unwrap_err().to_string();
-        assert!(line.contains(&first.address().to_string()), "{line}");
-
         let outside = open_outside(&config(|_| ())).unwrap();
         let taken = outside.http.as_ref().unwrap().local_addr().unwrap();
         assert!(open_outside(&config(|_| ())).unwrap().http.is_some());
