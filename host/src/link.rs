@@ -84,6 +84,11 @@ impl Link for HostLink {
 pub trait Front: Link {
     /// The machine's.
     fn host_mut(&mut self) -> &mut HostLink;
+
+    /// How many packets it has dealt with itself: the engine did not see them, and they are work all the same.
+    fn taken(&self) -> u64 {
+        0
+    }
 }
 
 impl Front for HostLink {

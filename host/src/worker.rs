@@ -260,6 +260,8 @@ struct Worker<T: Tenant> {
     orders: Orders,
     /// Why the device that came back could not be used, once that was told.
     unusable: Option<String>,
+    /// Packets that the tenant's front had taken when last looked.
+    taken: u64,
 }
 
 impl<T: Tenant> Worker<T> {
@@ -310,6 +312,7 @@ impl<T: Tenant> Worker<T> {
             lists: Lists::default(),
             orders,
             unusable: None,
+            taken: 0,
         };
         Ok((worker, told))
     }
@@ -343,7 +346,10 @@ impl<T: Tenant> Worker<T> {
                 return Ok(());
             }
             let begun = self.now();
-            let busy = self.engine.turn().busy;
+            let turned = self.engine.turn().busy;
+            let taken = self.engine.link().taken();
+            let busy = turned | (taken != self.taken);
+            self.taken = taken;
             let ended = self.now();
             if busy {
                 self.counters.latency.record(ended.since(begun));
