@@ -223,7 +223,16 @@ pub(crate) const ROOMS: &[Room] = &[
         NONE,
     ),
     room("sandstorm", "servers/sandstorm", &["web", "http", "wire", "dma"], &[], NONE),
-    room("namestorm", "servers/namestorm", &["wire", "dns"], &[], NONE),
+    room(
+        "namestorm",
+        "servers/namestorm",
+        &[
+            "wire", "tcp", "dns", "platform", "datagram", "stack", "turn", "survey", "control", "confine",
+            "host",
+        ],
+        &["clock", "link-memory"],
+        NONE,
+    ),
     room(
         "middlebox",
         "tools/middlebox",

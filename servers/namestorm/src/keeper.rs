@@ -54,6 +54,11 @@ impl Keeper {
         Self { kept, threads, catalogue: Arc::new(Catalogue::empty(key, form)) }
     }
 
+    /// From now on, so many threads parse a zone: a thread that has given up making others parses alone.
+    pub const fn set_threads(&mut self, threads: Threads) {
+        self.threads = threads;
+    }
+
     /// The zones as they are now. It never changes: after a reload there is another.
     #[must_use]
     pub fn catalogue(&self) -> Arc<Catalogue> {

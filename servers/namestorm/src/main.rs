@@ -1,158 +1,84 @@
-//! The program: checks zones, and answers one question from them, without a network.
+//! The `namestorm` program.
+//!
+//! ```text
+//!   options ─▶ serve ─┬─▶ host: worker 0 … N    front and engine each, on a thread of its own
+//!                     └─▶ control::run          this thread, until everything has left
+//!   offline: check, query
+//! ```
 #![forbid(unsafe_code)]
 
-use clap::{Args, Parser, Subcommand};
-use core::net::{IpAddr, Ipv4Addr};
-use dns::Rtype;
-use namestorm::catalogue::Catalogue;
-use namestorm::hash::{Form, Key};
-use namestorm::keeper::{Source, load_zone};
-use namestorm::load::Threads;
-use namestorm::respond::{Request, Responder, Settings, Transport};
-use namestorm::show;
+#[path = "program/offline.rs"]
+mod offline;
+#[path = "program/options.rs"]
+mod options;
+#[path = "program/serve.rs"]
+mod serve;
+#[path = "program/server.rs"]
+mod server;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use options::ServeArgs;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
+
+/// It failed while it ran, or what was checked is broken.
+const FAILED: u8 = 1;
+/// It could not start.
+const NOT_STARTED: u8 = 2;
 
 /// Authoritative DNS whose answers are packetised ahead of time
 #[derive(Debug, Parser)]
-#[command(name = "namestorm", version)]
-struct Arguments {
+#[command(name = "namestorm", version, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve zones over UDP and TCP
+    #[command(after_long_help = options::AFTER_LONG)]
+    Serve(Box<ServeArgs>),
+    /// What a server starts beside itself
+    #[command(hide = true)]
+    Monitor(Box<ServeArgs>),
     /// Read a zone file as the server would, and say what is wrong with it
-    Check(Check),
+    Check(offline::Check),
     /// Answer one question from zone files
-    Query(Query),
-}
-
-#[derive(Debug, Args)]
-struct Check {
-    /// The zone file
-    file: PathBuf,
-    /// The zone's name; without it, the file's, without its directory and `.zone`
-    #[arg(long)]
-    name: Option<String>,
-    /// Threads that parse
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
-}
-
-#[derive(Debug, Args)]
-struct Query {
-    /// A zone and its file; may be given several times
-    #[arg(long = "zone", value_name = "NAME=FILE", required = true)]
-    zones: Vec<String>,
-    /// The name that is asked for
-    name: String,
-    /// The type
-    #[arg(default_value = "A")]
-    rtype: String,
-    /// Ask for signatures
-    #[arg(long = "do")]
-    dnssec: bool,
-    /// Ask as over TCP
-    #[arg(long)]
-    tcp: bool,
-    /// The largest UDP answer that is taken, by EDNS
-    #[arg(long, value_name = "BYTES")]
-    bufsize: Option<u16>,
+    Query(offline::Query),
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Check(check) => check.run(),
-        Command::Query(query) => query.run(),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // A manual that was asked for goes to standard output, with status 0.
+        Err(told)
+            if !told.use_stderr() || told.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            told.exit()
+        }
+        Err(error) => return refuse(&host::start::one_line(&error.to_string()), NOT_STARTED),
     };
+    match cli.command {
+        Command::Serve(arguments) => serve::serve(*arguments),
+        Command::Monitor(arguments) => serve::monitor(*arguments),
+        Command::Check(check) => status(check.run()),
+        Command::Query(query) => status(query.run()),
+    }
+}
+
+fn status(done: Result<(), offline::Complaint>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = writeln!(std::io::stderr(), "namestorm: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => refuse(&why, FAILED),
     }
 }
 
-type Complaint = Box<dyn core::error::Error>;
-
-impl Check {
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    fn run(self) -> Result<(), Complaint> {
-        let of_file = || {
-            let name = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.strip_suffix(".zone").unwrap_or(&name).to_owned()
-        };
-        let name = self.name.unwrap_or_else(of_file);
-        let source = Source { apex: apex(&name)?, path: self.file };
-        let begin = Instant::now();
-        let built = load_zone(&source, Key::new([0; 16]), Form::Wire, Threads(self.threads))?;
-        let seconds = begin.elapsed().as_secs_f64();
-        let mut out = std::io::stdout();
-        for warning in &built.warnings {
-            writeln!(out, "{}: warning: {warning}", source.path.display())?;
-        }
-        let weight = built.zone.weight();
-        writeln!(
-            out,
-            "{name}: serial {}, {weight}; {:.0} records/s",
-            built.zone.serial(),
-            weight.records as f64 / seconds
-        )?;
-        Ok(())
-    }
-}
-
-impl Query {
-    fn run(self) -> Result<(), Complaint> {
-        let (key, form) = (Key::new([0; 16]), Form::Wire);
-        let mut zones = Vec::new();
-        for zone in &self.zones {
-            let (name, file) =
-                zone.split_once('=').ok_or_else(|| format!("{zone}: --zone wants NAME=FILE"))?;
-            let source = Source { apex: apex(name)?, path: file.into() };
-            zones.push(Arc::new(load_zone(&source, key, form, Threads(1))?.zone));
-        }
-        let catalogue = Catalogue::new(key, form, zones);
-        let message = self.message()?;
-        let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
-        let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let request = Request { source, transport, now_ms: 0, unix: 0 };
-        let mut room = vec![0; usize::from(u16::MAX)];
-        let mut responder = Responder::new(Settings::default(), &catalogue);
-        let response =
-            responder.respond(&catalogue, &request, &message, &mut room).ok_or("this is not answered")?;
-        let shown = show::show(&room[..response.bytes])?;
-        writeln!(std::io::stdout(), "{shown};; {} bytes", response.bytes)?;
-        Ok(())
-    }
-
-    fn message(&self) -> Result<Vec<u8>, Complaint> {
-        let name =
-            dns::name::from_text(self.name.as_bytes()).map_err(|error| format!("{}: {error}", self.name))?;
-        let rtype = Rtype::from_text(&self.rtype)
-            .ok_or_else(|| format!("{}: no type; a number is written TYPE123", self.rtype))?;
-        let edns = self.dnssec || self.bufsize.is_some();
-        let header = dns::Header { id: 1, qdcount: 1, arcount: u16::from(edns), ..dns::Header::default() };
-        let mut message = header.emit().to_vec();
-        message.extend_from_slice(&name);
-        message.extend_from_slice(&rtype.0.to_be_bytes());
-        message.extend_from_slice(&dns::Class::IN.0.to_be_bytes());
-        if edns {
-            let opt = dns::edns::emit_opt(self.bufsize.unwrap_or(1_232), 0, self.dnssec, 0);
-            message.extend_from_slice(&opt);
-        }
-        Ok(message)
-    }
-}
-
-fn apex(name: &str) -> Result<Vec<u8>, Complaint> {
-    let mut wire = dns::name::from_text(name.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-    wire.make_ascii_lowercase();
-    Ok(wire)
+/// One line on standard error.
+fn refuse(error: &dyn core::fmt::Display, status: u8) -> ExitCode {
+    let line = error.to_string().lines().collect::<Vec<_>>().join(" ");
+    // With standard error gone, the status says it.
+    let _ = writeln!(std::io::stderr(), "namestorm: {line}");
+    ExitCode::from(status)
 }

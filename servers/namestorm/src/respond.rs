@@ -58,11 +58,34 @@ pub struct Response {
     pub sum: Sum,
 }
 
+/// The types that questions are counted by; the last one stands for all others.
+pub const TYPES: [&str; 12] =
+    ["A", "AAAA", "NS", "SOA", "CNAME", "MX", "TXT", "PTR", "SRV", "HTTPS", "DNSSEC", "other"];
+
+const fn type_index(qtype: Rtype) -> usize {
+    match qtype {
+        Rtype::A => 0,
+        Rtype::AAAA => 1,
+        Rtype::NS => 2,
+        Rtype::SOA => 3,
+        Rtype::CNAME => 4,
+        Rtype::MX => 5,
+        Rtype::TXT => 6,
+        Rtype::PTR => 7,
+        Rtype::SRV => 8,
+        Rtype::HTTPS => 9,
+        Rtype::DS | Rtype::DNSKEY | Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM => 10,
+        _ => 11,
+    }
+}
+
 /// What came in and what went out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Messages of every kind.
     pub queries: u64,
+    /// Questions by type, in the order of [`TYPES`].
+    pub types: [u64; TYPES.len()],
     /// Answered from one prebuilt body.
     pub prebuilt: u64,
     /// Put together from several.
@@ -150,6 +173,7 @@ impl Responder {
             }
         };
         let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
+        self.counters.types[type_index(question.qtype)] += 1;
         let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request, &mut self.opt_room));
         if opt.as_ref().is_some_and(Opt::is_trusted) {
             self.counters.cookies_accepted += 1;

@@ -1,0 +1,158 @@
+//! One worker's answers: the zones in force, and what answers from them, for datagrams and for streams alike.
+//!
+//! ```text
+//!   front   datagrams in the receive batch ─┐
+//!                                           ├─▶ desk ─▶ responder ─▶ catalogue in force
+//!   service streams, through the engine ────┘             a new one takes its place between two answers
+//! ```
+
+use crate::catalogue::Catalogue;
+use crate::respond::{Counters as Responses, Request, Responder, Response, Settings, Transport};
+use control::{Figure, Figures};
+use core::net::IpAddr;
+use core::time::Duration;
+use std::sync::Arc;
+
+/// What does not change while the server runs.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Ours.
+    pub addresses: Vec<IpAddr>,
+    /// For datagrams and streams.
+    pub port: u16,
+    /// How questions are answered.
+    pub settings: Settings,
+    /// How long a stream may be silent.
+    pub idle: Duration,
+}
+
+/// What control hands to each worker: all of it immutable, and swapped as a whole.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The zones.
+    pub catalogue: Arc<Catalogue>,
+    /// The rest.
+    pub serving: Arc<Serving>,
+}
+
+/// What a worker counts of questions and answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// By what they asked and how they were answered.
+    pub responses: Responses,
+    /// What became of frames with datagrams.
+    pub datagrams: datagram::Counters,
+    /// Answers that the link had no room for.
+    pub unsent: u64,
+    /// Messages that came in datagrams.
+    pub udp: u64,
+    /// Messages that came in streams.
+    pub tcp: u64,
+    /// Streams that were ended because of what came in them.
+    pub streams_refused: u64,
+    /// Streams that were silent for too long.
+    pub streams_idle: u64,
+}
+
+/// Answers for one worker.
+#[derive(Debug)]
+pub struct Desk {
+    catalogue: Arc<Catalogue>,
+    responder: Responder,
+    /// What both ways to it count.
+    pub(crate) counters: Counters,
+}
+
+impl Desk {
+    /// Answers from these zones.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let catalogue = Arc::clone(&snapshot.catalogue);
+        let responder = Responder::new(snapshot.serving.settings.clone(), &catalogue);
+        Self { catalogue, responder, counters: Counters::default() }
+    }
+
+    /// From now on, from these.
+    pub fn renew(&mut self, catalogue: Arc<Catalogue>) {
+        self.catalogue = catalogue;
+    }
+
+    /// Answers one message into `out`, which has room for 512 bytes or more; nothing when there is nothing to be said.
+    #[inline]
+    pub fn respond(&mut self, request: &Request, message: &[u8], out: &mut [u8]) -> Option<Response> {
+        match request.transport {
+            Transport::Udp => self.counters.udp += 1,
+            Transport::Tcp => self.counters.tcp += 1,
+        }
+        self.responder.respond(&self.catalogue, request, message, out)
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { responses: self.responder.counters(), ..self.counters }
+    }
+}
+
+/// Names of the response codes that are counted one by one; what is above NOTAUTH is one.
+const RCODES: [&str; 16] = [
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
+    "NOTAUTH", "NOTZONE", "11", "12", "13", "14", "other",
+];
+
+impl Figures for Counters {
+    fn visit(&self, visit: &mut dyn FnMut(Figure)) {
+        let Self { responses, datagrams, unsent, udp, tcp, streams_refused, streams_idle } = *self;
+        // In full, so that nothing is counted and not shown.
+        let Responses {
+            queries: _,
+            types,
+            prebuilt,
+            composed,
+            dropped,
+            rcodes,
+            truncated,
+            limited,
+            slipped,
+            cookies_accepted,
+        } = responses;
+        for (transport, value) in [("udp", udp), ("tcp", tcp)] {
+            visit(
+                Figure::counter("queries", "Messages, by how they came", value)
+                    .labelled("transport", transport),
+            );
+        }
+        for (class, value) in crate::respond::TYPES.iter().zip(types) {
+            visit(Figure::counter("questions", "Questions, by type", value).labelled("type", class));
+        }
+        for (rcode, value) in RCODES.iter().zip(rcodes) {
+            visit(Figure::counter("responses", "Answers, by response code", value).labelled("rcode", rcode));
+        }
+        for (how, value) in [("prebuilt", prebuilt), ("composed", composed)] {
+            let help = "Answers from one ready body, or put together from several";
+            visit(Figure::counter("answers", help, value).labelled("body", how));
+        }
+        let help = "Messages that were not answered, by reason";
+        let datagram::Counters { asked: _, answered, malformed, spoofed, fragments } = datagrams;
+        for (reason, value) in [
+            ("no_query", dropped),
+            ("rate", limited),
+            ("malformed", malformed),
+            ("spoofed", spoofed),
+            ("fragment", fragments),
+            ("link_full", unsent),
+        ] {
+            visit(Figure::counter("queries_dropped", help, value).labelled("reason", reason));
+        }
+        for (name, help, value) in [
+            ("datagrams_answered", "Answers in datagrams", answered),
+            ("responses_truncated", "Answers that did not fit", truncated),
+            ("responses_slipped", "Answers cut short because of their rate", slipped),
+            ("cookies_accepted", "Questions with a cookie of ours", cookies_accepted),
+            ("streams_refused", "Streams ended because of what came in them", streams_refused),
+            ("streams_idle", "Streams ended because they were silent", streams_idle),
+        ] {
+            visit(Figure::counter(name, help, value));
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! What the operator chose: command line over file over defaults. A flag is a key of the file.
+
+use clap::Args;
+use control::Opener;
+use core::fmt;
+use core::str::FromStr;
+use core::time::Duration;
+use host::values::{
+    AddressMode, AdminChoice, BadValue, Bytes, Cidr, InterfaceName, LinkChoice, LogLevel, bad,
+};
+use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
+use namestorm::hash::Form;
+use namestorm::keeper::Source;
+use serde::{Deserialize, Deserializer};
+use std::path::{Path, PathBuf};
+
+/// A file of more than this is not a configuration; 10,000 zones need less.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Memory of a worker is for its streams' answers only: datagrams need none.
+const FRAMES: u32 = 256;
+const FRAMES_MAX: u32 = 4 << 20;
+const WORKERS_MAX: u16 = 256;
+const RATE_MAX: u32 = 100_000;
+
+pub(crate) const AFTER_LONG: &str = "\
+EXAMPLES
+  A zone on a TAP device, to look at with dig:
+    namestorm serve --zone example=example.zone
+
+  At an address of its own on an interface, two workers:
+    namestorm serve --config /etc/namestorm.toml --link packet:eth1 \\
+        --addr 192.0.2.53/24 --workers 2
+
+FILES
+  The configuration file is TOML. Every option is a key of the same name
+  without the dashes; paths are relative to the file; the command line beats
+  the file:
+
+    zone = [\"example=zones/example.zone\", \"test=zones/test.zone\"]
+    addr = [\"192.0.2.53/24\", \"2001:db8::53/64\"]
+    link = \"packet:eth1\"
+
+SIGNALS
+  SIGINT, SIGTERM   Let streams finish within --drain-seconds, leave.
+  SIGHUP            Read the zones whose files have changed again. A zone that
+                    is broken is reported, and the one in force stays.
+
+EXIT STATUS
+  0   It was told to leave, and left.
+  1   It failed while it ran.
+  2   It could not start: one line says why and what to do about it.";
+
+/// What `serve` takes.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Read options from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// A zone and its file: `example=example.zone`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ZoneChoice(pub(crate) Source);
+
+impl FromStr for ZoneChoice {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let Some((name, file)) = text.split_once('=').filter(|(_, file)| !file.is_empty()) else {
+            return bad(format!("'{text}' is not a zone and its file, such as example=example.zone"));
+        };
+        match dns::name::from_text(name.as_bytes()) {
+            Ok(mut apex) => {
+                apex.make_ascii_lowercase();
+                Ok(Self(Source { apex, path: file.into() }))
+            }
+            Err(error) => bad(format!("'{name}' is no name of a zone: {error}")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ZoneChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What names are hashed as.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HashForm {
+    /// The labels with their lengths
+    Wire,
+    /// The labels written out, with dots
+    Name,
+}
+
+/// Every option, as far as it was given.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    /// A zone and its file; may be given many times
+    #[arg(long, value_name = "NAME=FILE")]
+    zone: Vec<ZoneChoice>,
+    /// What names are hashed as [default: wire]
+    #[arg(long, value_name = "FORM")]
+    hash: Option<HashForm>,
+    /// Threads that parse a zone at start [default: 1]
+    #[arg(long, value_name = "N")]
+    load_threads: Option<usize>,
+    /// Answers a second to one network about one name, 0 for no limit [default: 200]
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
+    /// Who we say we are, to NSID and id.server [default: nobody]
+    #[arg(long, value_name = "TEXT")]
+    identity: Option<String>,
+
+    /// An address of ours with the prefix length of its network; may be given twice, for IPv4 and IPv6
+    #[arg(long, value_name = "IP/PREFIX", help_heading = "Network")]
+    addr: Vec<Cidr>,
+    /// What carries packets: auto, tap, tap:NAME, packet:INTERFACE or afxdp:INTERFACE [default: auto with --dev, else tap]
+    #[arg(long, value_name = "LINK", help_heading = "Network")]
+    link: Option<LinkChoice>,
+    /// The interface for --link auto: eth1
+    #[arg(long, value_name = "INTERFACE", help_heading = "Network")]
+    dev: Option<InterfaceName>,
+    /// Whose the addresses are: own or shared [default: shared on an interface without --addr, else own]
+    #[arg(long, value_name = "WHOSE", help_heading = "Network")]
+    address_mode: Option<AddressMode>,
+    /// The port, for UDP and TCP [default: 53]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Network")]
+    port: Option<u16>,
+    /// The most streams of a worker at once [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Network")]
+    connections: Option<u32>,
+    /// The most of them from one client address, 0 for no limit [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    connections_per_client: Option<u32>,
+    /// How long a stream may be silent [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Network")]
+    idle_seconds: Option<u16>,
+
+    /// Worker threads, one for each core [default: the cores there are, less one]
+    #[arg(long, value_name = "N", help_heading = "Cores and memory")]
+    workers: Option<u16>,
+    /// Keep each worker on a core of its own: true or false [default: false]
+    #[arg(long, value_name = "SWITCH", help_heading = "Cores and memory")]
+    pin: Option<bool>,
+    /// Frames of 16 KiB for each worker's streams [default: 256]
+    #[arg(long, value_name = "N", conflicts_with = "memory", help_heading = "Cores and memory")]
+    frames: Option<u32>,
+    /// Memory for the frames of all workers, instead of --frames: 16M
+    #[arg(long, value_name = "SIZE", help_heading = "Cores and memory")]
+    memory: Option<Bytes>,
+
+    /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9466, or a free one]
+    #[arg(long, value_name = "WHERE", help_heading = "Operation")]
+    admin: Option<AdminChoice>,
+    /// What the event log on standard error tells: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Operation")]
+    log_level: Option<LogLevel>,
+    /// How long streams may take to finish after SIGTERM [default: 5]
+    #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
+    drain_seconds: Option<u32>,
+    /// How often to look for zones that have changed, 0 for only on SIGHUP [default: 0]
+    #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
+    rescan_seconds: Option<u32>,
+    /// Give up privileges once everything is open: true or false [default: true]
+    #[arg(long, value_name = "SWITCH", help_heading = "Privileges")]
+    confine: Option<bool>,
+    /// What becomes of a system call that a thread has no use for: enforce, log or off [default: enforce]
+    #[arg(long, value_name = "MODE", help_heading = "Privileges")]
+    seccomp: Option<Seccomp>,
+}
+
+impl Options {
+    /// These, and those of `below` where these say nothing.
+    fn over(self, below: Self) -> Self {
+        // One of these two given here means that neither of them is taken from below.
+        let sized = self.frames.is_some() || self.memory.is_some();
+        let linked = self.link.is_some() || self.dev.is_some();
+        Self {
+            zone: if self.zone.is_empty() { below.zone } else { self.zone },
+            hash: self.hash.or(below.hash),
+            load_threads: self.load_threads.or(below.load_threads),
+            rate: self.rate.or(below.rate),
+            identity: self.identity.or(below.identity),
+            addr: if self.addr.is_empty() { below.addr } else { self.addr },
+            link: if linked { self.link } else { below.link },
+            dev: if linked { self.dev } else { below.dev },
+            address_mode: self.address_mode.or(below.address_mode),
+            port: self.port.or(below.port),
+            connections: self.connections.or(below.connections),
+            connections_per_client: self.connections_per_client.or(below.connections_per_client),
+            idle_seconds: self.idle_seconds.or(below.idle_seconds),
+            workers: self.workers.or(below.workers),
+            pin: self.pin.or(below.pin),
+            frames: if sized { self.frames } else { below.frames },
+            memory: if sized { self.memory } else { below.memory },
+            admin: self.admin.or(below.admin),
+            log_level: self.log_level.or(below.log_level),
+            drain_seconds: self.drain_seconds.or(below.drain_seconds),
+            rescan_seconds: self.rescan_seconds.or(below.rescan_seconds),
+            confine: self.confine.or(below.confine),
+            seccomp: self.seccomp.or(below.seccomp),
+        }
+    }
+}
+
+/// Everything that the operator decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) zones: Vec<Source>,
+    pub(crate) form: Form,
+    pub(crate) load_threads: usize,
+    /// Answers a second; 0 for no limit.
+    pub(crate) rate: u32,
+    pub(crate) identity: Option<String>,
+    pub(crate) addr: Vec<Cidr>,
+    pub(crate) link: LinkChoice,
+    pub(crate) address_mode: AddressMode,
+    pub(crate) port: u16,
+    pub(crate) connections: u32,
+    pub(crate) connections_per_client: u32,
+    pub(crate) idle_seconds: u16,
+    pub(crate) workers: Option<u16>,
+    pub(crate) pin: bool,
+    pub(crate) pool: PoolChoice,
+    pub(crate) admin: Option<AdminChoice>,
+    pub(crate) log_level: LogLevel,
+    pub(crate) drain: Duration,
+    pub(crate) rescan: Option<Duration>,
+    pub(crate) policy: Policy,
+}
+
+/// A choice that cannot be followed: the operator's, in one line.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The file is not what it should be.
+    Syntax { path: PathBuf, line: usize, why: String },
+    /// Two options that do not go together, or one too few.
+    Contradiction(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Syntax { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
+            Self::Contradiction(line) => f.write_str(line),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// What the command line and the file, if there is one, amount to.
+    pub(crate) fn load(arguments: ServeArgs, opener: &dyn Opener) -> Result<Self, ConfigError> {
+        let ServeArgs { config, options } = arguments;
+        let options = match config {
+            Some(path) => options.over(read(&path, opener)?),
+            None => options,
+        };
+        Self::resolve(options)
+    }
+
+    fn resolve(options: Options) -> Result<Self, ConfigError> {
+        let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
+        if options.zone.is_empty() {
+            return wrong("no zone to serve: give one, as in `namestorm serve --zone example=example.zone`");
+        }
+        let zones: Vec<Source> = options.zone.into_iter().map(|ZoneChoice(source)| source).collect();
+        let mut apexes: Vec<&[u8]> = zones.iter().map(|zone| &zone.apex[..]).collect();
+        apexes.sort_unstable();
+        if apexes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return wrong("a zone is given twice: each has one file");
+        }
+        let of_family = |v4: bool| options.addr.iter().filter(|cidr| cidr.address.is_ipv4() == v4).count();
+        if of_family(true) > 1 || of_family(false) > 1 {
+            return wrong("--addr may be given once for IPv4 and once for IPv6");
+        }
+        let link = LinkChoice::of(options.link, options.dev)
+            .map_err(|error| ConfigError::Contradiction(error.to_string()))?;
+        let address_mode = match (options.address_mode, link.interface()) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) if options.addr.is_empty() => AddressMode::Shared,
+            (None, _) => AddressMode::Own,
+        };
+        match (address_mode, link.interface()) {
+            (AddressMode::Own, Some(_)) if options.addr.is_empty() => {
+                return wrong(
+                    "an address of our own needs --addr: one of that network which nobody else has",
+                );
+            }
+            (AddressMode::Shared, None) => {
+                return wrong("--address-mode shared needs an interface (--dev, --link packet: or afxdp:)");
+            }
+            _ => {}
+        }
+        let pool = match (options.frames, options.memory) {
+            (Some(_), Some(_)) => return wrong("frames and memory say the same thing: give one of them"),
+            (Some(frames), None) if !(FRAMES_MIN..=FRAMES_MAX).contains(&frames) => {
+                let line = format!("--frames {frames} is not from {FRAMES_MIN} to {FRAMES_MAX}");
+                return Err(ConfigError::Contradiction(line));
+            }
+            (frames, None) => PoolChoice::Frames(frames.unwrap_or(FRAMES)),
+            (None, Some(memory)) => PoolChoice::Memory(memory),
+        };
+        if options.workers.is_some_and(|workers| !(1..=WORKERS_MAX).contains(&workers)) {
+            return wrong("--workers is not from 1 to 256");
+        }
+        if options.rate.is_some_and(|rate| rate > RATE_MAX) {
+            return wrong("--rate is not from 0 to 100000");
+        }
+        if options.idle_seconds.is_some_and(|seconds| !(1..=3_600).contains(&seconds)) {
+            return wrong("--idle-seconds is not from 1 to 3600");
+        }
+        // As clap refuses them on the command line, for the file.
+        if options.port == Some(0) || options.connections == Some(0) {
+            return wrong("port and connections are not 0: nobody could connect");
+        }
+        let rescan = options.rescan_seconds.filter(|seconds| *seconds > 0);
+        Ok(Self {
+            zones,
+            form: match options.hash {
+                None | Some(HashForm::Wire) => Form::Wire,
+                Some(HashForm::Name) => Form::Name,
+            },
+            load_threads: options.load_threads.unwrap_or(1).clamp(1, 64),
+            rate: options.rate.unwrap_or(200),
+            identity: options.identity,
+            addr: options.addr,
+            link,
+            address_mode,
+            port: options.port.unwrap_or(53),
+            connections: options.connections.unwrap_or(4_096),
+            connections_per_client: options.connections_per_client.unwrap_or(64),
+            idle_seconds: options.idle_seconds.unwrap_or(10),
+            workers: options.workers,
+            pin: options.pin.unwrap_or(false),
+            pool,
+            admin: options.admin,
+            log_level: options.log_level.unwrap_or(LogLevel::Info),
+            drain: Duration::from_secs(options.drain_seconds.unwrap_or(5).into()),
+            rescan: rescan.map(|seconds| Duration::from_secs(seconds.into())),
+            policy: Policy {
+                confine: options.confine.unwrap_or(true),
+                seccomp: options.seccomp.unwrap_or_default(),
+            },
+        })
+    }
+
+    /// The files that the monitor opens for us: none, as control keeps the directories of the zones.
+    pub(crate) fn named() -> Named {
+        Named::default()
+    }
+}
+
+/// Reads the file. Relative paths in it are relative to its directory.
+fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
+    let bytes = opener
+        .read(path, FILE_BYTES_MAX)
+        .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+    let syntax = |line, why: &str| ConfigError::Syntax { path: path.into(), line, why: why.to_owned() };
+    let text = String::from_utf8(bytes).map_err(|_| syntax(1, "not UTF-8"))?;
+    let mut options: Options = toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+        syntax(line, &error.message().lines().collect::<Vec<_>>().join(" "))
+    })?;
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    for ZoneChoice(source) in &mut options.zone {
+        source.path = directory.join(&source.path);
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn config(arguments: &[&str]) -> Result<Config, String> {
+        let all = ["namestorm", "serve"].iter().chain(arguments);
+        let cli = crate::Cli::try_parse_from(all).map_err(|error| error.to_string())?;
+        let crate::Command::Serve(arguments) = cli.command else { panic!("serve was asked for") };
+        Config::load(*arguments, &control::Directly).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        crate::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_option_beats_the_file_and_paths_are_the_files() {
+        let directory = std::env::temp_dir().join(format!("namestorm-options-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("namestorm.toml");
+        std::fs::write(&file, "zone = [\"Example=a.zone\"]\nport = 5353\nworkers = 2\n").unwrap();
+        let told = config(&["--config", file.to_str().unwrap(), "--port", "54"]).unwrap();
+        assert_eq!((told.port, told.workers), (54, Some(2)));
+        assert_eq!(told.zones, [Source { apex: b"\x07example\0".to_vec(), path: directory.join("a.zone") }]);
+        std::fs::write(&file, "zone = [\"a=b\"]\n\nprot = 1\n").unwrap();
+        let line = config(&["--config", file.to_str().unwrap()]).unwrap_err();
+        assert!(line.contains("namestorm.toml:3: unknown field `prot`"), "{line}");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_the_remedy() {
+        assert!(config(&[]).unwrap_err().contains("--zone example=example.zone"));
+        assert!(config(&["--zone", "example"]).unwrap_err().contains("example=example.zone"));
+        assert!(config(&["--zone", "a=1", "--zone", "A=2"]).unwrap_err().contains("twice"));
+        assert!(
+            config(&["--zone", "a=1", "--link", "packet:eth0", "--address-mode", "own"])
+                .unwrap_err()
+                .contains("--addr")
+        );
+        assert!(config(&["--zone", "a=1", "--port", "0"]).is_err());
+    }
+}

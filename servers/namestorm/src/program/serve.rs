@@ -1,0 +1,342 @@
+//! Setting up: from options to threads that answer.
+//!
+//! ```text
+//!   load the zones ─▶ ports, signals ─▶ network ─▶ monitor ─▶ workers ─▶ confine ─▶ control
+//! ```
+//!
+//! Nothing is said until everything is ready: what goes wrong is one line, and what was made so far goes with us.
+
+use confine::{ConfineError, Files, Kind};
+use control::{AdminError, Directly, Outcome, SignalError, Signals, Wake, mailbox};
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use dns::cookie::Secret;
+use host::start::{describe_workers, list, log_to_stderr, monitor_arguments, open_admin};
+use host::values::AddressMode;
+use host::{
+    Asked, Choices, Machine, Monitor, MonitorError, Network, NetworkError, TooLittle, Transport, Wanted,
+};
+use namestorm::desk::{Serving, Snapshot};
+use namestorm::hash::Key;
+use namestorm::keeper::Keeper;
+use namestorm::load::Threads;
+use namestorm::respond::Settings;
+use namestorm::rrl::Rate;
+use rustix::fs::{Mode, OFlags};
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use survey::{Survey, Tree};
+
+use crate::options::{Config, ConfigError, ServeArgs};
+use crate::server::{Namestorm, Port, describe};
+use crate::{FAILED, NOT_STARTED, refuse};
+
+/// Beside Atlas's.
+const ADMIN_PORT: u16 = 9_466;
+/// What the monitor is called in a list of processes.
+const MONITOR_NAME: &str = "namestorm-monitor";
+/// Reports of a worker that may wait.
+const REPORTS: usize = 64;
+
+/// Why the server could not start: one line that says why and what to do.
+#[derive(Debug)]
+enum StartError {
+    Config(ConfigError),
+    /// No zone could be loaded: what is wrong with the first.
+    Zones(String),
+    Admin(AdminError),
+    Network(NetworkError),
+    Signals(SignalError),
+    Memory(TooLittle),
+    Monitor(MonitorError),
+    Confine(ConfineError),
+    /// A zone's directory.
+    Directory {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Threads, descriptors, randomness.
+    System {
+        attempt: &'static str,
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Zones(line) => f.write_str(line),
+            Self::Admin(error) => error.fmt(f),
+            Self::Network(error) => error.fmt(f),
+            Self::Signals(error) => error.fmt(f),
+            Self::Memory(error) => error.fmt(f),
+            Self::Monitor(error) => error.fmt(f),
+            Self::Confine(error) => error.fmt(f),
+            Self::Directory { path, source } => write!(f, "cannot open {}: {source}", path.display()),
+            Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+macro_rules! from_error {
+    ($($variant:ident($error:ty)),+ $(,)?) => {$(
+        impl From<$error> for StartError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )+};
+}
+
+from_error!(
+    Config(ConfigError),
+    Admin(AdminError),
+    Network(NetworkError),
+    Signals(SignalError),
+    Memory(TooLittle),
+    Monitor(MonitorError),
+    Confine(ConfineError),
+);
+
+/// Serves until it is told to leave.
+pub(crate) fn serve(arguments: ServeArgs) -> ExitCode {
+    let config = match Config::load(arguments, &Directly) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    log_to_stderr(config.log_level);
+    let Started { plan, ports, workers, mut server, directories, keep } = match start(&config) {
+        Ok(started) => started,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    // This thread's own turn: everything that needs a privilege is open, and whoever is to keep one has been started.
+    let files = Files { read: directories.iter().map(AsFd::as_fd).collect(), ..Files::default() };
+    match config.policy.apply(Kind::Control, files) {
+        Ok(confinement) => server.confinement = confinement,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    }
+    let outcome = control::run(plan, ports, &mut server);
+    drop(server);
+    for worker in workers {
+        // A thread that hangs ends with the process; one that panicked has been reported.
+        if outcome == Outcome::Stopped || worker.is_finished() {
+            let _ = worker.join();
+        }
+    }
+    // The device, the program and the ports last: until now somebody may have been sending.
+    drop(keep);
+    match outcome {
+        Outcome::Stopped => ExitCode::SUCCESS,
+        Outcome::Failed { at_start: true, line } => refuse(&line, NOT_STARTED),
+        Outcome::Failed { at_start: false, line } => refuse(&line, FAILED),
+    }
+}
+
+/// Opens links again that the server has given up the right to open. Started by a server, and of no use to anybody else.
+pub(crate) fn monitor(arguments: ServeArgs) -> ExitCode {
+    let config = match Config::load(arguments, &Directly) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, NOT_STARTED),
+    };
+    log_to_stderr(config.log_level);
+    match host::attend(config.policy, Config::named) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error, FAILED),
+    }
+}
+
+/// A server whose workers are starting.
+struct Started {
+    plan: control::Plan,
+    ports: Vec<Port>,
+    workers: Vec<JoinHandle<()>>,
+    server: Namestorm,
+    /// Where zones lie: what is read again.
+    directories: Vec<OwnedFd>,
+    keep: host::Keep,
+}
+
+fn start(config: &Config) -> Result<Started, StartError> {
+    let machine = Machine::look();
+    host::raise_file_limit();
+    let system = |attempt| move |source| StartError::System { attempt, source };
+    let policy = config.policy;
+    let directories = directories(config)?;
+    let secrets = Secrets::draw().map_err(system("draw a secret"))?;
+    let sources = config.zones.clone();
+    let mut keeper = Keeper::new(secrets.names, config.form, Threads(config.load_threads), sources);
+    // With the rights that will be left: a zone that could not be read again is found out now.
+    let loaded = policy.with_what_is_left(|| keeper.refresh())?;
+    // From here on control makes no threads.
+    keeper.set_threads(Threads(1));
+    if keeper.catalogue().zones().is_empty() {
+        let first = loaded.iter().find_map(|outcome| outcome.result.as_ref().err());
+        return Err(StartError::Zones(first.map_or_else(|| "no zone".to_owned(), ToString::to_string)));
+    }
+    let admin = open_admin(config.admin, ADMIN_PORT)?;
+    let signals = Signals::catch()?;
+
+    let survey = Survey::take(&Tree::host(), config.link.interface()).map_err(NetworkError::Netlink)?;
+    let wanted = Wanted {
+        asked: Asked {
+            link: &config.link,
+            mode: config.address_mode,
+            workers: config.workers,
+            inside: false,
+        },
+        addresses: &config.addr,
+        ports: &[config.port],
+        transports: &[Transport::Tcp, Transport::Udp],
+    };
+    let network = Network::open(&survey, &wanted)?;
+    let workers = network.choice.workers;
+    let mut link_keeper = host::Keeper::new(network.device.clone()).map_err(NetworkError::from)?;
+    // Last of what needs privileges, and before the first thread that has none.
+    let monitor = policy
+        .confine
+        .then(|| Monitor::start(MONITOR_NAME, &monitor_arguments(), &network.device, workers))
+        .transpose()?;
+    let (pool, pool_note) = machine.pool(config.pool, workers)?;
+
+    let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
+    let serving = Serving {
+        addresses: addresses.clone(),
+        port: config.port,
+        settings: settings(config, &secrets),
+        idle: core::time::Duration::from_secs(config.idle_seconds.into()),
+    };
+    let snapshot = Snapshot { catalogue: keeper.catalogue(), serving: Arc::new(serving) };
+
+    let mut report = vec![("zones", describe(&keeper))];
+    report.push(("network", network.description.clone()));
+    report.extend(network.choice.reasons().into_iter().map(|reason| ("", reason)));
+    report.push(("addresses", list(&network.addresses)));
+    report.push(("workers", describe_workers(&network.choice, &machine)));
+    let memory = host::values::Bytes(pool.bytes() as u64);
+    report.push(("memory", format!("{memory} of frames for each worker's streams")));
+    report.extend(pool_note.map(|note| ("", note)));
+    report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
+
+    let choices = Choices {
+        addresses: network
+            .addresses
+            .iter()
+            .map(|cidr| stack::Address { ip: cidr.address, prefix_len: cidr.prefix })
+            .collect(),
+        shared: config.address_mode == AddressMode::Shared,
+        http: Some(config.port),
+        https: None,
+        congestion: tcp::Algorithm::Cubic,
+        connections: config.connections,
+        connections_per_client: config.connections_per_client,
+    };
+    let bell = Wake::new().map_err(system("make an eventfd"))?;
+    let cores = if config.pin { host::cores() } else { Vec::new() };
+    let (tell, facts) = channel();
+    let mut ports = Vec::new();
+    let mut threads = Vec::new();
+    for (index, queue) in (0_u16..).zip(network.queues) {
+        let (mine, its) = mailbox(REPORTS, bell.clone()).map_err(system("make a mailbox"))?;
+        let plan = host::Plan::<Namestorm> {
+            index,
+            queue,
+            roots: Vec::new(),
+            pool,
+            core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
+            choices: choices.clone(),
+            snapshot: host::Snapshot { service: snapshot.clone(), secure: None },
+            port: its,
+            orders: link_keeper.post(mine.bell()),
+            policy,
+            facts: tell.clone(),
+        };
+        threads.push(host::spawn(plan).map_err(system("start a worker's thread"))?);
+        ports.push(mine);
+    }
+    let urls = addresses.iter().map(|address| format!("dns://{}", SocketAddr::new(*address, config.port)));
+    Ok(Started {
+        plan: control::Plan {
+            signals,
+            bell,
+            admin,
+            access_log: None,
+            capture: None,
+            drain: config.drain,
+            rescan: config.rescan,
+        },
+        ports,
+        workers: threads,
+        server: Namestorm {
+            keeper,
+            loaded,
+            snapshot,
+            link_keeper,
+            monitor,
+            confinement: None,
+            facts,
+            urls: urls.collect(),
+            report,
+        },
+        directories,
+        keep: network.keep,
+    })
+}
+
+/// The directories that zones and what they include are read from.
+fn directories(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut paths: Vec<PathBuf> = config.zones.iter().map(|zone| parent(&zone.path)).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: PathBuf| {
+        rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|errno| StartError::Directory { path, source: errno.into() })
+    };
+    paths.into_iter().map(open).collect()
+}
+
+/// Drawn once, and the same for all workers: a client's next question may come to another.
+struct Secrets {
+    names: Key,
+    cookies: Secret,
+    rates: u64,
+}
+
+impl Secrets {
+    fn draw() -> io::Result<Self> {
+        let draw = || {
+            let mut bytes = [0; 16];
+            // The kernel gives so few bytes whole or not at all.
+            getrandom(&mut bytes[..], GetRandomFlags::empty()).map(|_| bytes).map_err(io::Error::from)
+        };
+        let rates = u64::from_le_bytes(*draw()?.first_chunk().expect("16 bytes have 8"));
+        Ok(Self { names: Key::new(draw()?), cookies: Secret(draw()?), rates })
+    }
+}
+
+fn settings(config: &Config, secrets: &Secrets) -> Settings {
+    Settings {
+        cookie_secret: Some(secrets.cookies),
+        identity: config.identity.as_ref().map(|identity| identity.as_bytes().into()),
+        rate: (config.rate > 0).then(|| Rate {
+            per_second: config.rate,
+            key: secrets.rates,
+            ..Rate::default()
+        }),
+        keepalive: config.idle_seconds.saturating_mul(10),
+        ..Settings::default()
+    }
+}

@@ -1,0 +1,197 @@
+//! Namestorm, as host and control see it: what a worker runs, what is told when it is ready, what a reload reads.
+
+use confine::{Confinement, Holds};
+use control::{ControlPort, Event, Figure, Reloaded, Server, Status};
+use host::start::{describe_facts, describe_privileges, kernel};
+use host::{Facts, HostLink, Monitor, Tenant};
+use namestorm::desk::{self, Snapshot};
+use namestorm::front::Front;
+use namestorm::keeper::{Keeper, Outcome};
+use namestorm::service::StreamService;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+use tracing::Level;
+
+type Counters = host::Counters<desk::Counters>;
+/// Control's end of a worker's mailbox.
+pub(crate) type Port = ControlPort<host::Snapshot<Snapshot>, Counters, NoRecord>;
+
+/// There is no query log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NoRecord {}
+
+/// What control needs to know of Namestorm.
+#[derive(Debug)]
+pub(crate) struct Namestorm {
+    /// The zones.
+    pub(crate) keeper: Keeper,
+    /// What came of loading them first, to be told when everything is ready.
+    pub(crate) loaded: Vec<Outcome>,
+    /// What the workers answer from.
+    pub(crate) snapshot: Snapshot,
+    /// Who looks after the link.
+    pub(crate) link_keeper: host::Keeper,
+    /// Who opens what we no longer may.
+    pub(crate) monitor: Option<Monitor>,
+    /// What control itself gave up.
+    pub(crate) confinement: Option<Confinement>,
+    /// What the workers got.
+    pub(crate) facts: Receiver<Facts>,
+    /// Where clients find us.
+    pub(crate) urls: Vec<String>,
+    /// What was found and chosen.
+    pub(crate) report: Vec<(&'static str, String)>,
+}
+
+impl Tenant for Namestorm {
+    type Service = StreamService;
+    type Link = Front<HostLink>;
+    type Counters = desk::Counters;
+    type Record = NoRecord;
+
+    fn service(snapshot: Snapshot, _: u64) -> StreamService {
+        StreamService::new(snapshot)
+    }
+
+    fn front(service: &mut StreamService, link: HostLink) -> Front<HostLink> {
+        Front::new(link, &service.snapshot().serving, service.desk())
+    }
+
+    fn counters(service: &StreamService) -> desk::Counters {
+        service.counters()
+    }
+
+    fn take_record(_: &mut StreamService) -> Option<NoRecord> {
+        None
+    }
+}
+
+impl Server for Namestorm {
+    type Snapshot = host::Snapshot<Snapshot>;
+    type Counters = Counters;
+    type Record = NoRecord;
+
+    const NAME: &'static str = "namestorm";
+
+    fn on_ready(&mut self) {
+        let facts: Vec<_> = self.facts.try_iter().collect();
+        let mut text = format!("namestorm {} on Linux {}\n", env!("CARGO_PKG_VERSION"), kernel());
+        let privileges = describe_privileges(self.confinement, self.monitor.as_ref(), &facts);
+        for (heading, line) in self.report.drain(..).chain(describe_facts(&facts)).chain([privileges]) {
+            text.push_str(&format!("  {heading:<11} {line}\n"));
+        }
+        // A terminal that is gone is no reason to stop serving.
+        let _ = io::stderr().write_all(text.as_bytes());
+        for Event { level, text } in events(&core::mem::take(&mut self.loaded)) {
+            match level {
+                Level::ERROR => tracing::error!("{text}"),
+                Level::WARN => tracing::warn!("{text}"),
+                _ => tracing::debug!("{text}"),
+            }
+        }
+        let listening: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();
+        let mut stdout = io::stdout();
+        let _ = stdout.write_all(listening.as_bytes()).and_then(|()| stdout.flush());
+    }
+
+    fn reload(&mut self) -> Reloaded<Self::Snapshot> {
+        let outcomes = self.keeper.refresh();
+        let mut events = events(&outcomes);
+        events.push(event(Level::INFO, format!("zones: {}", describe(&self.keeper))));
+        let snapshot = self.renewed(&outcomes);
+        Reloaded { snapshot, events, drain: None }
+    }
+
+    fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>> {
+        let outcomes = self.keeper.refresh();
+        if outcomes.is_empty() {
+            return None;
+        }
+        Some(Reloaded { snapshot: self.renewed(&outcomes), events: events(&outcomes), drain: None })
+    }
+
+    fn write_record(&mut self, record: &NoRecord, _: &mut Vec<u8>) {
+        match *record {}
+    }
+
+    fn on_second(&mut self, _: Status, _: &[Option<&Counters>]) {}
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.monitor.iter().map(AsFd::as_fd).chain([self.link_keeper.as_fd()]).collect()
+    }
+
+    fn on_wake(&mut self, status: Status, now: Instant) -> Result<(), String> {
+        if matches!(status, Status::Starting | Status::Stopping) {
+            // The device goes with the workers, as it should; and one that did not get that far is none to look after.
+            return Ok(());
+        }
+        if self.monitor.as_mut().is_some_and(|monitor| !monitor.is_alive()) {
+            self.monitor = None;
+            return Err("the monitor is gone: no link could be recovered".to_owned());
+        }
+        self.link_keeper.look(self.monitor.as_ref(), now);
+        Ok(())
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let catalogue = self.keeper.catalogue();
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        let mut figures =
+            vec![Figure::gauge("zones", "Zones that are served", count(catalogue.zones().len()))];
+        for (name, holds) in self.confinement.iter().flat_map(Confinement::layers) {
+            let help = "Whether a layer of the confinement holds in full";
+            let held = u64::from(holds == Holds::Held);
+            figures.push(Figure::gauge("confined", help, held).labelled("layer", name));
+        }
+        figures
+    }
+}
+
+impl Namestorm {
+    /// The zones for the workers, if any came of it.
+    fn renewed(&mut self, outcomes: &[Outcome]) -> Option<host::Snapshot<Snapshot>> {
+        if !outcomes.iter().any(|outcome| outcome.result.is_ok()) {
+            return None;
+        }
+        self.snapshot.catalogue = self.keeper.catalogue();
+        Some(host::Snapshot { service: self.snapshot.clone(), secure: None })
+    }
+}
+
+/// How many zones there are, and what they weigh.
+pub(crate) fn describe(keeper: &Keeper) -> String {
+    let catalogue = keeper.catalogue();
+    let (mut names, mut bytes) = (0, 0);
+    for weight in catalogue.zones().iter().map(|zone| zone.weight()) {
+        names += weight.names;
+        bytes += weight.bytes;
+    }
+    let plural = if catalogue.zones().len() == 1 { "" } else { "s" };
+    let each = bytes.checked_div(names).unwrap_or(0);
+    let bytes = host::values::Bytes(bytes);
+    format!("{} zone{plural}, {names} names in {bytes}, {each} bytes a name", catalogue.zones().len())
+}
+
+/// What came of loading, for the event log.
+fn events(outcomes: &[Outcome]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for Outcome { source, result } in outcomes {
+        let file = source.path.display();
+        match result {
+            Ok((weight, warnings)) => {
+                events.push(event(Level::DEBUG, format!("zone {file}: {weight}")));
+                events.extend(
+                    warnings.iter().map(|warning| event(Level::WARN, format!("zone {file}: {warning}"))),
+                );
+            }
+            Err(error) => events.push(event(Level::ERROR, format!("zone: {error}; what was in force stays"))),
+        }
+    }
+    events
+}
+
+fn event(level: Level, text: String) -> Event {
+    Event { level, text: text.into() }
+}
