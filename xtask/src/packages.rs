@@ -16,6 +16,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ffmpeg", "ffmpeg"),
     ("ffprobe", "ffmpeg"),
     ("chromium", "chromium"),
+    ("dig", "bind9-dnsutils"),
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("tshark", "tshark"),

@@ -101,7 +101,8 @@ fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>,
         report.step("namespaces", |_| Outcome::not_run(count, why));
         return;
     }
-    let programs = ["build", "--release", "--locked", "-p", "atlas", "-p", "middlebox", "--bins"];
+    let programs =
+        ["build", "--release", "--locked", "-p", "atlas", "-p", "namestorm", "-p", "middlebox", "--bins"];
     if !report.command("build the programs", workspace.cargo(&programs)) {
         return;
     }
@@ -155,6 +156,7 @@ fn inside(
             .args(chosen)
             .current_dir(directory)
             .env("ATLAS_BIN", workspace.target.join("release/atlas"))
+            .env("NAMESTORM_BIN", workspace.target.join("release/namestorm"))
             .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
             .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
         let outcome = tests(step, command);

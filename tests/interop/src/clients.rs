@@ -2,6 +2,7 @@
 
 mod chromium;
 mod curl;
+mod dig;
 mod ffmpeg;
 mod openssl;
 mod ping;

@@ -10,7 +10,7 @@ pub(crate) mod wire;
 pub(crate) use content::{Library, assert_same};
 pub(crate) use namespace::Namespace;
 pub(crate) use process::Process;
-pub(crate) use server::{Server, atlas};
+pub(crate) use server::{Server, atlas, namestorm};
 
 use core::time::Duration;
 use std::time::Instant;

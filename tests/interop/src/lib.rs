@@ -3,11 +3,12 @@
 //! ```text
 //! ┌─ namespace of one test ───────────────────────────────────────────┐
 //! │  curl, openssl, ffmpeg, chromium, wrk, sockets ──▶ kernel ──▶ TAP ──▶ atlas
+//! │  dig ──▶ kernel ──▶ TAP, packet socket ──▶ namestorm
 //! └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Every byte received is compared with the file it came from. The tests are ignored by `cargo test`, and run by
-//! `cargo xtask test namespaces`, which builds the server first and names it in `ATLAS_BIN`.
+//! `cargo xtask test namespaces`, which builds the servers first and names them in `ATLAS_BIN` and `NAMESTORM_BIN`.
 //!
 //! * `harness` – a namespace, a server, files with known bytes, processes with a deadline;
 //! * `clients` – one file per real client, named after its program;

@@ -17,10 +17,20 @@ pub(crate) fn atlas() -> Process {
     Process::new(binary())
 }
 
-/// The program under test: `ATLAS_BIN`, else the release build beside our own.
+/// `namestorm`, without arguments yet.
+pub(crate) fn namestorm() -> Process {
+    Process::new(program("NAMESTORM_BIN", "namestorm"))
+}
+
+/// Atlas under test: `ATLAS_BIN`, else the release build beside our own.
 pub(crate) fn binary() -> PathBuf {
-    let path = std::env::var_os("ATLAS_BIN").map_or_else(|| target().join("release/atlas"), PathBuf::from);
-    assert!(path.exists(), "{} is not built: cargo build --release --bin atlas", path.display());
+    program("ATLAS_BIN", "atlas")
+}
+
+fn program(variable: &str, name: &str) -> PathBuf {
+    let beside = || target().join("release").join(name);
+    let path = std::env::var_os(variable).map_or_else(beside, PathBuf::from);
+    assert!(path.exists(), "{} is not built: cargo build --release --bin {name}", path.display());
     path
 }
 
@@ -46,6 +56,11 @@ impl Server {
 
     /// Starts a command line and waits for what it listens on.
     pub(crate) fn ready(process: Process) -> Self {
+        Self::ready_for(process, &["http://", "https://"])
+    }
+
+    /// The same, until it listens for each of these schemes.
+    pub(crate) fn ready_for(process: Process, schemes: &[&str]) -> Self {
         let mut running = process.start();
         let started = Instant::now();
         let mut urls;
@@ -56,15 +71,18 @@ impl Server {
             if urls.len() != last.0 {
                 last = (urls.len(), Instant::now());
             }
-            let both =
-                ["http://", "https://"].iter().all(|scheme| urls.iter().any(|url| url.starts_with(scheme)));
-            if both && last.1.elapsed() > Duration::from_millis(100) {
+            let all = schemes.iter().all(|scheme| urls.iter().any(|url| url.starts_with(scheme)));
+            if all && last.1.elapsed() > Duration::from_millis(100) {
                 break;
             }
             if running.has_ended() {
-                panic!("atlas ended at start: {:?}", running.wait());
+                panic!("the server ended at start: {:?}", running.wait());
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "atlas is not ready: {}", running.stderr());
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "the server is not ready: {}",
+                running.stderr()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Self { process: Some(running), urls }
