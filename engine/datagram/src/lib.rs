@@ -115,6 +115,11 @@ impl Turnaround {
         Self { config, counters: Counters { asked: 0, answered: 0, malformed: 0, spoofed: 0, fragments: 0 } }
     }
 
+    /// Our MAC address is another one from now on: the device behind the link is.
+    pub const fn set_mac(&mut self, mac: MacAddr) {
+        self.config.mac = mac;
+    }
+
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {

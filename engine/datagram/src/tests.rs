@@ -92,6 +92,18 @@ mod a_question {
     }
 
     #[test]
+    fn to_the_address_of_a_device_that_came_back_is_ours_again() {
+        let mut frame = question(V4, None, [4_000, 53], b"x");
+        frame[5] = 9;
+        let mut turnaround = turnaround(None);
+        turnaround.set_mac(MacAddr([2, 0, 0, 0, 0, 9]));
+        let mut out = [0; 1_024];
+        let verdict = turnaround.on_frame(&frame, false, &mut out, backwards);
+        assert_eq!(verdict, Verdict::Reply(frame.len()));
+        assert_eq!(out[6..12], frame[..6]);
+    }
+
+    #[test]
     fn that_nobody_could_have_sent_is_dropped() {
         let from_us = question([V4[0], V4[0]], None, [4_000, 53], b"x");
         let from_port_0 = question(V4, None, [0, 53], b"x");

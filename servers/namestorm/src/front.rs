@@ -68,8 +68,11 @@ impl<L: Link> Front<L> {
         }
     }
 
-    fn begin(&self) -> Batch {
-        let mtu = usize::from(self.link.capabilities().mtu);
+    fn begin(&mut self) -> Batch {
+        // A device that came back may have others.
+        let LinkCapabilities { mac, mtu, .. } = self.link.capabilities();
+        self.turnaround.set_mac(MacAddr(mac));
+        let mtu = usize::from(mtu);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Batch {
             now_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
