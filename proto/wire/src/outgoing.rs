@@ -6,8 +6,8 @@
 //!                          ↑ l4 + checksum_field
 //! ```
 
-use crate::checksum::Sum;
-use crate::tcp::{self, CHECKSUM_OFFSET};
+use crate::checksum::{self, Sum};
+use crate::tcp::{self, CHECKSUM_OFFSET, SeqNum};
 use crate::{EtherType, MacAddr, Protocol, ethernet, ipv4, ipv6};
 use core::net::IpAddr;
 
@@ -95,6 +95,41 @@ pub struct HeaderLayout {
     pub l4: u16,
     /// The checksum field, counted from `l4`.
     pub checksum_field: u16,
+}
+
+impl HeaderLayout {
+    /// Makes the headers of a segment with `payload_bytes` of payload those of the segment behind it, of the same length:
+    /// its sequence number is higher by as much, and IPv4's identification by one. The TCP checksum, if it is left to
+    /// the link, holds for both.
+    ///
+    /// # Panics
+    /// When `headers` are not those that [`emit_tcp`] described so.
+    pub fn advance(&self, headers: &mut [u8], payload_bytes: u32) {
+        let (ip, tcp) = headers[usize::from(self.l3)..].split_at_mut(usize::from(self.l4 - self.l3));
+        if ip[0] >> 4 == 4 {
+            let ip = ip.first_chunk_mut::<{ ipv4::HEADER_BYTES_MIN }>().expect("an IPv4 header");
+            let identification = u16::from_be_bytes([ip[4], ip[5]]);
+            let next = identification.wrapping_add(1);
+            let checksum = checksum::update(u16::from_be_bytes([ip[10], ip[11]]), identification, next);
+            ip[4..6].copy_from_slice(&next.to_be_bytes());
+            ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        let tcp = tcp.first_chunk_mut::<{ tcp::HEADER_BYTES_MIN }>().expect("a TCP header");
+        let seq = SeqNum(u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]])) + payload_bytes;
+        tcp[4..8].copy_from_slice(&seq.0.to_be_bytes());
+    }
+
+    /// Finishes a checksum that was left to the link, as the link would: `payload` is the sum of what stands behind
+    /// `headers`.
+    ///
+    /// # Panics
+    /// When `headers` are not those that [`emit_tcp`] described so.
+    pub fn finish_checksum(&self, headers: &mut [u8], payload: Sum) {
+        let tcp = &mut headers[usize::from(self.l4)..self.len];
+        // The pseudo header's sum stands in the field, and is summed with the rest.
+        let checksum = Sum::of(tcp).combine(payload).finish();
+        tcp[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 /// Writes the headers of a segment with `payload_bytes` of payload to the start of `buffer`.

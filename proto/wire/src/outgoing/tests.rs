@@ -61,6 +61,28 @@ fn what_is_left_to_the_link_comes_out_as_what_we_compute() {
     }
 }
 
+/// The next segment's headers, made from those before it and made anew.
+#[test]
+fn headers_advance_to_what_would_be_written_for_the_next_segment() {
+    for path in [path_v4(), path_v6(), Path { vlan: Some(9), ..path_v4() }] {
+        let mut path = Path { identification: 0xfff0, ..path };
+        let mut header = tcp::Header { seq: SeqNum(u32::MAX - 20_000), ..data() };
+        let (mut advanced, mut anew) = ([0; HEADERS_BYTES_MAX], [0; HEADERS_BYTES_MAX]);
+        let layout = emit_tcp(&mut advanced, &path, &header, 1_448, Checksum::Offload);
+        for _ in 0..40 {
+            layout.advance(&mut advanced, 1_448);
+            path.identification = path.identification.wrapping_add(1);
+            header.seq += 1_448;
+            emit_tcp(&mut anew, &path, &header, 1_448, Checksum::Offload);
+            assert_eq!(advanced, anew);
+            let (mut finished, payload) = (advanced, Sum::of(&[7; 1_448]));
+            layout.finish_checksum(&mut finished, payload);
+            emit_tcp(&mut anew, &path, &header, 1_448, Checksum::Software(payload));
+            assert_eq!(finished, anew);
+        }
+    }
+}
+
 #[test]
 fn a_superframe_beyond_ip_lengths_is_told_in_ips_own_ways() {
     let mut buffer = [0; HEADERS_BYTES_MAX];
