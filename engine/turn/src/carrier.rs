@@ -124,8 +124,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let before = core::mem::replace(&mut self.egress, Egress::new(link));
         if before != self.egress {
-            // What the old one refused was made for it. TCP counts it as sent, and will ask for it again.
-            self.counters.link_loss_drops += u64::from(self.refused.take().is_some());
+            // What the old one refused, or had no room for, was made for it. TCP counts it as sent, and will ask for it
+            // again.
+            let rest = self.train.take().map_or(0, |(_, train)| train.segments_left());
+            self.counters.link_loss_drops += u64::from(self.refused.take().is_some()) + u64::from(rest);
         }
     }
 

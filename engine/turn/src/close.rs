@@ -197,6 +197,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// The connection's entry goes, and with it everything it held.
     fn remove(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
+        // Who is gone has no use for the rest of a run, and its frames have other uses.
+        self.train.take_if(|(of, _)| *of == id);
         let tuple = self.table.remove(id);
         let Flow { tcp, path, security, session, outbound, marks, end, .. } = *flow;
         let transfer = Transfer {

@@ -37,6 +37,7 @@ mod service;
 mod shake;
 mod slab;
 mod tap;
+mod train;
 mod transmit;
 mod worker;
 
@@ -47,3 +48,4 @@ pub use engine::{Engine, EngineParts, Turned};
 pub use list::{ConnectionSummary, Listed, Protection};
 pub use service::{Action, Actions, End, FileHandle, Now, Peer, Service, Transfer};
 pub use tap::{Direction, Passing, Tap};
+pub use train::Train;

@@ -2,7 +2,8 @@
 //!
 //! What is at hand for a connection leaves in runs of consecutive chunks, each as one superframe or as few as the link
 //! allows: headers, and parts of frames that stay where they are. The run's size decides the cost of a byte more than
-//! anything else does (DESIGN §6). A link that wants payload in memory of its own gets it sealed straight into its slot.
+//! anything else does (DESIGN §6). A link that wants payload in memory of its own gets it sealed straight into its slot;
+//! one that does not cut gets the run as a [`Train`] of segments, of which TCP knows as little as of a device's.
 
 use core::ops::Range;
 use platform::{
@@ -20,6 +21,7 @@ use crate::outbound::{Held, Outbound};
 use crate::seal::end_of;
 use crate::service::Service;
 use crate::tap::{Direction, Passing};
+use crate::train::Train;
 use crate::worker::Core;
 
 /// What IPv4's total length leaves of a superframe beside the longest headers: a peer chooses the segment's size, and
@@ -33,19 +35,25 @@ pub(crate) struct Egress {
     superframe_bytes_max: u32,
     parts_max: usize,
     pub(crate) slots: bool,
+    /// The link does not cut, and takes parts: we do.
+    cuts: bool,
 }
 
 impl Egress {
     pub(crate) fn new(link: &LinkCapabilities) -> Self {
+        let cuts = link.superframe_bytes_max == 0 && !link.slots;
         Self {
             checksum: link.checksum,
-            superframe_bytes_max: if link.superframe_bytes_max <= u32::from(u16::MAX) {
+            superframe_bytes_max: if cuts {
+                SUPERFRAME_BYTES_MAX
+            } else if link.superframe_bytes_max <= u32::from(u16::MAX) {
                 link.superframe_bytes_max.min(SUPERFRAME_BYTES_MAX)
             } else {
                 link.superframe_bytes_max
             },
             parts_max: usize::from(link.parts_max).clamp(1, PARTS_MAX),
             slots: link.slots,
+            cuts,
         }
     }
 
@@ -124,6 +132,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 return false;
             }
         }
+        if !self.send_train(link) {
+            return false;
+        }
         while let Some(reply) = self.replies.front() {
             if link.stage_bytes(reply).is_err() {
                 link.flush();
@@ -187,9 +198,34 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let Some(outbound) = flow.outbound.as_mut() else { return Step::Nothing };
         let parts = parts_of(outbound, *from, &outgoing.range);
         outbound.release(*from, upto);
-        let packet = packet(&egress, &flow.path, &outgoing, parts);
-        self.show(packet.headers.bytes(), &packet.parts, &[]);
-        if self.stage(link, packet) { Step::Left } else { Step::LinkFull }
+        let left = if egress.cuts && outgoing.payload_bytes() > u32::from(outgoing.mss) {
+            let train = Train::new(flow.path, outgoing.header, outgoing.mss, parts, egress.checksum);
+            self.train = Some((id, train));
+            self.send_train(link)
+        } else {
+            let packet = packet(&egress, &flow.path, &outgoing, parts);
+            self.counters.packets += 1;
+            self.show(packet.headers.bytes(), &packet.parts, &[]);
+            self.stage(link, packet)
+        };
+        if left { Step::Left } else { Step::LinkFull }
+    }
+
+    /// What is left of a run that is cut here. False when the link is full, and the rest stays.
+    fn send_train<L: Link>(&mut self, link: &mut L) -> bool {
+        while let Some((_, train)) = &mut self.train {
+            if train.is_empty() {
+                self.train = None;
+                break;
+            }
+            let packet = train.next_packet();
+            self.counters.packets += 1;
+            self.show(packet.headers.bytes(), &packet.parts, &[]);
+            if !self.stage(link, packet) {
+                return false;
+            }
+        }
+        true
     }
 
     /// One superframe of what is at hand, sealed or copied into the link's slot.
@@ -221,15 +257,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if let Some(outbound) = &mut flow.outbound {
             outbound.release(*from, upto);
         }
+        let path = flow.path;
+        self.counters.packets += 1;
         let payload = &room[..bytes];
         let mut headers = Headers::new();
-        let offload = emit(&mut headers, &egress, &flow.path, &outgoing, || Sum::of_parts([payload]));
+        let offload = emit(&mut headers, &egress, &path, &outgoing, || Sum::of_parts([payload]));
         self.show(headers.bytes(), &[], payload);
         link.stage_slot(&headers, bytes, offload);
         Step::Left
     }
 
-    /// Counts what leaves.
+    /// Counts the bytes that leave.
     fn sent(&mut self, id: FlowId, outgoing: &Outgoing) -> Option<&mut Flow<S::Session>> {
         let Self { flows, counters, .. } = self;
         let flow = flows.get_mut(id)?;
@@ -241,7 +279,6 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         };
         *total += bytes;
         *of_flow += bytes;
-        counters.packets += 1;
         Some(flow)
     }
 
@@ -432,7 +469,9 @@ mod tests {
     }
 
     #[test]
-    fn without_segmentation_offload_every_piece_is_a_segment() {
-        assert_eq!(egress(0).piece_bytes(131_248, 1_448), 1_448);
+    fn without_segmentation_offload_a_run_is_as_long_as_with_it() {
+        assert_eq!(egress(0).piece_bytes(49_218, 1_448), 49_232);
+        assert_eq!(egress(0).piece_bytes(131_248, 1_448), egress(65_495).piece_bytes(131_248, 1_448));
+        assert_eq!(egress(0).piece_bytes(131_248, 65_483), 65_483);
     }
 }

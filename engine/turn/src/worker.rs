@@ -35,6 +35,7 @@ use crate::read::Fetch;
 use crate::service::{Actions, Now, Service};
 use crate::slab::Slab;
 use crate::tap::Tap;
+use crate::train::Train;
 use crate::transmit::Egress;
 
 /// What a worker draws from its entropy: seven secrets.
@@ -101,6 +102,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) shaking: VecDeque<FlowId>,
     /// A packet that the link would not take; it goes first.
     pub(crate) refused: Option<Packet>,
+    /// The rest of a run that is cut here, and whose it is; it goes second, and nothing else goes before it.
+    pub(crate) train: Option<(FlowId, Train)>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
     pub(crate) spare: Vec<Box<Outbound>>,
     pub(crate) counters: Counters,
@@ -172,6 +175,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             touched: VecDeque::with_capacity(1_024),
             shaking: VecDeque::new(),
             refused: None,
+            train: None,
             spare: Vec::with_capacity(SPARE_OUTBOUND_MAX),
             counters: Counters::default(),
             draining: false,
@@ -346,7 +350,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let is_busy = !self.touched.is_empty() || !self.shaking.is_empty() || !self.found.is_empty();
         // What the link refused waits for one that carries something.
-        let refused = self.refused.is_some() && self.carrier == Carrier::Up;
+        let refused = (self.refused.is_some() || self.train.is_some()) && self.carrier == Carrier::Up;
         if is_busy || refused || self.replies.len() > 0 {
             return Some(self.now.instant);
         }

@@ -133,6 +133,17 @@ fn sealing_into_slots_allocates_nothing() {
 }
 
 #[test]
+fn cutting_runs_for_a_link_that_does_not_allocates_nothing_even_when_it_is_full() {
+    let mut setup = Setup::new();
+    (setup.link.superframe_bytes_max, setup.link.checksum) = (0, false);
+    let mut world = setup.world();
+    world.link_room = 20;
+    let connect =
+        |world: &mut World, index: usize| if index.is_multiple_of(2) { world.plain() } else { world.tls() };
+    assert_steady(world, connect, 12);
+}
+
+#[test]
 fn an_allocation_in_a_watched_turn_would_be_counted() {
     COUNT.set(0);
     WATCHED.set(true);

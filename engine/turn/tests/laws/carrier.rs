@@ -17,8 +17,11 @@ const SILENCE: Duration = Duration::from_secs(8);
 
 /// Clients of every kind in the middle of a download.
 fn downloading() -> (World, Vec<usize>, MemoryLinkConfig) {
-    let setup = Setup::new();
-    let link = setup.link;
+    downloading_over(Setup::new().link)
+}
+
+fn downloading_over(link: MemoryLinkConfig) -> (World, Vec<usize>, MemoryLinkConfig) {
+    let setup = Setup { link, ..Setup::new() };
     let mut world = setup.world();
     world.file("film", 1, LEN);
     let mut clients = vec![world.plain()];
@@ -102,6 +105,50 @@ fn a_device_that_vanishes_is_replaced_and_its_frames_come_back() {
     // `leave` finds every frame in its pool again.
     must_all_finish(&mut world, &clients);
     assert_eq!(world.engine.counters().link_losses, 1);
+}
+
+#[test]
+fn a_device_that_vanishes_within_a_run_that_it_does_not_cut_takes_the_rest_with_it() {
+    let uncut = MemoryLinkConfig { superframe_bytes_max: 0, slots: 0, ..Setup::new().link };
+    let (mut world, clients, link) = downloading_over(uncut);
+    world.choke(3);
+    world.replace_link(MemoryLinkConfig { checksum: false, ..link });
+    // The segment that was refused, and what was behind it.
+    assert!(world.engine.counters().link_loss_drops > 1, "{:?}", world.engine.counters());
+    must_all_finish(&mut world, &clients);
+    assert!(world.engine.counters().resent_bytes > 0);
+}
+
+#[test]
+fn the_rest_of_a_run_waits_for_the_carrier_and_goes_with_its_connection() {
+    let mut setup = Setup::new();
+    (setup.link.superframe_bytes_max, setup.link.slots) = (0, 0);
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    let client = world.plain();
+    world.say(client, &format!("get film 0 {LEN}"));
+    assert!(world.run_until(SECOND, |world| world.clients[client].heard.len() > 100_000));
+    world.choke(3);
+    world.set_carrier(Carrier::Down);
+    world.run(Duration::from_millis(5));
+    let resent = world.engine.counters().resent_bytes;
+    world.set_carrier(Carrier::Up);
+    let said = world.seen.len();
+    world.run(Duration::ZERO);
+    assert!(world.seen[said..].iter().filter(|seen| !seen.payload.is_empty()).count() > 1);
+    assert_eq!(world.engine.counters().resent_bytes, resent, "nothing of it was lost");
+    world.choke(3);
+    world.set_carrier(Carrier::Down);
+    world.set_client_speaks(false);
+    let gone = |world: &mut World| world.engine.counters().connections == 0;
+    assert!(world.run_until(Duration::from_secs(1_000), gone), "{:?}", world.engine);
+    world.set_carrier(Carrier::Up);
+    let said = world.seen.len();
+    world.run(Duration::from_millis(5));
+    // The segment that was refused stands before everything; the rest of its run is nobody's.
+    assert!(world.seen[said..].iter().filter(|seen| !seen.payload.is_empty()).count() <= 1);
+    world.assert_empty_handed();
+    assert_eq!(world.engine.counters().failed, 1);
 }
 
 #[test]

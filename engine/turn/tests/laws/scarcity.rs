@@ -5,6 +5,7 @@ use crate::world::{SECOND, Setup, World, bytes_of};
 use core::time::Duration;
 use disk_memory::Latency;
 use dma::PoolLayout;
+use link_memory::MemoryLinkConfig;
 
 const LEN: u64 = 300_000;
 const LEN_USIZE: usize = 300_000;
@@ -130,9 +131,22 @@ fn bytes_of_ours_that_were_lost_do_not_wait_for_the_disk_either() {
 
 #[test]
 fn a_link_that_takes_a_packet_a_turn_loses_and_reorders_nothing() {
-    let mut world = Setup::new().world();
+    loses_and_reorders_nothing(Setup::new(), 1);
+}
+
+#[test]
+fn nor_does_one_that_does_not_cut() {
+    for (room, checksum) in [(1, true), (7, false), (44, true)] {
+        let mut setup = Setup::new();
+        setup.link = MemoryLinkConfig { superframe_bytes_max: 0, slots: 0, checksum, ..setup.link };
+        loses_and_reorders_nothing(setup, room);
+    }
+}
+
+fn loses_and_reorders_nothing(setup: Setup, link_room: usize) {
+    let mut world = setup.world();
     world.file("film", 1, LEN);
-    world.link_room = 1;
+    world.link_room = link_room;
     let clients = [world.plain(), world.tls(), world.plain(), world.tls(), world.plain()];
     for client in clients {
         world.say(client, &format!("framed film 0 {LEN}\nbye"));

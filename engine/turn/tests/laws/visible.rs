@@ -35,7 +35,18 @@ impl Tap for Watcher {
 
 #[test]
 fn a_tap_sees_each_packet_once_even_when_the_link_refuses_it() {
-    let mut world = Setup::new().world();
+    sees_each_packet_once(Setup::new());
+}
+
+#[test]
+fn a_tap_sees_each_segment_once_when_the_link_does_not_cut() {
+    let mut setup = Setup::new();
+    (setup.link.superframe_bytes_max, setup.link.slots) = (0, 0);
+    sees_each_packet_once(setup);
+}
+
+fn sees_each_packet_once(setup: Setup) {
+    let mut world = setup.world();
     world.file("film", 1, LEN);
     world.link_room = 1;
     let watcher = Watcher::default();

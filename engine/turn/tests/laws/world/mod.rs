@@ -319,6 +319,32 @@ impl World {
         self.hungry = true;
     }
 
+    /// Lets time pass until the link has taken `packets` of a turn and no more, and stays there.
+    #[track_caller]
+    pub(crate) fn choke(&mut self, packets: usize) {
+        for _ in 0..10_000 {
+            self.settle();
+            self.clock.0.set(self.next_event().max(self.now()).as_nanos());
+            self.clients_speak();
+            let now = self.now();
+            while self.up.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, frame) = self.up.pop_front().expect("a frame");
+                self.wire.inject(&frame, false).expect("room on the wire");
+            }
+            self.wire.flush();
+            self.engine.disk_mut().advance(now);
+            self.room.set(packets);
+            let refused = self.link_refused.get();
+            self.engine.turn();
+            self.hungry = true;
+            self.watch();
+            if self.link_refused.get() > refused {
+                return;
+            }
+        }
+        panic!("the link was never full");
+    }
+
     /// Clients say nothing for a while, or speak again.
     pub(crate) fn set_client_speaks(&mut self, speaks: bool) {
         self.mute = !speaks;
