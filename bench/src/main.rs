@@ -13,6 +13,7 @@ mod afxdp;
 mod beside;
 mod capture;
 mod connections;
+mod cutting;
 mod drain;
 mod levers;
 mod load;
@@ -58,7 +59,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 18] = [
+const BENCHES: [(&str, &str, Bench); 19] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -78,6 +79,11 @@ const BENCHES: [(&str, &str, Bench); 18] = [
         "plain-segment-uncut",
         "the same when each segment is a packet of the engine's own; with checksums left to the link, and not",
         memory::plain_segment_uncut,
+    ),
+    (
+        "cut-segment",
+        "building headers and cutting alone: runs of 45 segments into a memory link that does not cut; also summed",
+        cutting::cutting,
     ),
     ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
     (
