@@ -9,10 +9,17 @@ use crate::packet::{ACK, RST, SYN};
 /// (RFC 9293 §3.8.6), nor before the handshake told a window.
 ///
 /// Probes of a closed window carry no data here: one byte behind the edge would be a breach, though RFC 9293 §3.8.6.1 allows it.
+///
+/// A pair may have opened several times before it answers, each time with another sequence number, and with cookies the
+/// server keeps none of them: any may become the connection. The last few are remembered, and a segment is held against
+/// the one whose initial sequence number lies closest before the client's.
 #[derive(Debug)]
 pub struct StaysWithinCredit {
-    windows: BTreeMap<Pair, Window>,
+    windows: BTreeMap<Pair, Vec<Window>>,
 }
+
+/// How many openings of a pair are remembered.
+const OPENINGS_MAX: usize = 8;
 
 #[derive(Debug)]
 struct Window {
@@ -34,6 +41,11 @@ impl StaysWithinCredit {
     pub fn new() -> Self {
         Self { windows: BTreeMap::new() }
     }
+
+    /// The opening to which one of the client's sequence numbers belongs.
+    fn opening(&mut self, pair: Pair, number: u32) -> Option<&mut Window> {
+        self.windows.get_mut(&pair)?.iter_mut().min_by_key(|window| number.wrapping_sub(window.irs))
+    }
 }
 
 impl Checker for StaysWithinCredit {
@@ -50,12 +62,16 @@ impl Checker for StaysWithinCredit {
                 edge: u64::from(segment.window),
                 acked: 0,
             };
-            if self.windows.get(&pair).is_none_or(|known| known.irs != segment.seq) {
-                self.windows.insert(pair, window);
+            let openings = self.windows.entry(pair).or_default();
+            if openings.iter().all(|known| known.irs != segment.seq) {
+                if openings.len() == OPENINGS_MAX {
+                    openings.remove(0);
+                }
+                openings.push(window);
             }
             return;
         }
-        let Some(window) = self.windows.get_mut(&pair) else { return };
+        let Some(window) = self.opening(pair, segment.seq) else { return };
         if segment.has(ACK)
             && !segment.has(RST)
             && let Some(iss) = window.iss
@@ -71,7 +87,7 @@ impl Checker for StaysWithinCredit {
     fn on_sent(&mut self, seen: Seen<'_>, breaches: &mut Vec<Breach>) {
         let segment = seen.segment;
         let pair = Pair { client: segment.destination, server: segment.source };
-        let Some(window) = self.windows.get_mut(&pair) else { return };
+        let Some(window) = self.opening(pair, segment.ack) else { return };
         if segment.has(SYN | ACK) {
             if window.iss != Some(segment.seq) {
                 window.iss = Some(segment.seq);

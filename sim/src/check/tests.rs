@@ -101,6 +101,15 @@ mod stays_within_credit {
         assert_eq!(watch.data(2_000, &[0; 600]), 0);
         assert_eq!(watch.data(2_600, &[0; 1]), 1);
     }
+
+    #[test]
+    fn a_later_opening_of_the_pair_does_not_move_the_edge_of_the_one_that_was_answered() {
+        let mut watch = Watch::established(StaysWithinCredit::new());
+        watch.received(&segment(false, SYN, 70_000, 0));
+        watch.sent(&segment(true, SYN | ACK, 900_000, 70_001), b"");
+        assert_eq!(watch.data(1_000, &[0; 1_000]), 0);
+        assert_eq!(watch.data(2_000, &[0; 1]), 1);
+    }
 }
 
 mod shows_no_plaintext {
