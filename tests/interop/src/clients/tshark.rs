@@ -140,10 +140,12 @@ fn a_filter_and_a_bound_are_kept() {
     }
     let World { server, files: _files, namespace: _namespace } = world;
     server.interrupt();
+    let bytes = [&packets, &other].map(|file| std::fs::metadata(file).expect("a file").len());
+    // One is full, to what is gathered for one write; how far the other has come depends on where packets ended.
+    assert!(bytes.iter().all(|bytes| *bytes <= 1 << 20), "{bytes:?}");
+    assert!(bytes.iter().any(|bytes| *bytes >= (1 << 20) - (3 << 17)), "{bytes:?}");
     let mut last = 0.0_f64;
     for file in [&packets, &other] {
-        let bytes = std::fs::metadata(file).expect("a file").len();
-        assert!((300_000..=1 << 20).contains(&bytes), "{}: {bytes}", text(file));
         assert!(capinfos(file).contains("port 80"), "the filter is told");
         assert_eq!(fields(file, &[], "not tcp.port == 80", &["frame.number"]), [""; 0]);
         let times = fields(file, &[], "tcp", &["frame.time_relative"]);
