@@ -40,7 +40,8 @@ pub(crate) struct Ignored {
     pub(crate) file: PathBuf,
     /// Line of the attribute.
     pub(crate) line: usize,
-    /// The function's name.
+    /// The function's name; of functions that a macro names, the module they are in (`links::`). Either is a part of the
+    /// test's path, and chooses it.
     pub(crate) name: String,
     /// Why, if the reason is one we know.
     pub(crate) reason: Option<Reason>,
@@ -70,14 +71,43 @@ pub(crate) fn in_source(file: &Path, text: &str) -> Vec<Ignored> {
             .find_map(|line| line.split_once("fn ").map(|(_, rest)| rest))
             .and_then(|rest| rest.split(['(', '<', ' ']).next())
             .unwrap_or("?");
-        found.push(Ignored { file: file.to_path_buf(), line: index + 1, name: name.to_owned(), reason });
+        let name = if name.starts_with('$') { module(file) } else { name.to_owned() };
+        found.push(Ignored { file: file.to_path_buf(), line: index + 1, name, reason });
     }
     found
+}
+
+/// The module that a file is, as it stands in the paths of its tests.
+fn module(file: &Path) -> String {
+    format!("{}::", file.file_stem().unwrap_or_default().to_string_lossy())
+}
+
+/// Those of a test program's ignored tests that nobody knows of: `listed` is what it answers to `--list --ignored`, and
+/// `known` are parts of the paths of those that are run, or said not to be.
+pub(crate) fn orphans<'a>(listed: &'a str, known: &[&str]) -> Vec<&'a str> {
+    listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .filter(|path| !known.iter().any(|part| path.contains(part)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_a_macro_names_are_known_by_their_module() {
+        let text = "#[test]\n#[ignore = \"needs root\"]\nfn $name() {}\n";
+        assert_eq!(in_source(Path::new("src/links.rs"), text)[0].name, "links::");
+    }
+
+    #[test]
+    fn an_ignored_test_that_nobody_runs_is_an_orphan() {
+        let listed = "links::own::a: test\nwide::b: test\nwide::c: test\nbench: benchmark\n";
+        assert_eq!(orphans(listed, &["links::", "b"]), ["wide::c"]);
+        assert_eq!(orphans(listed, &["links::", "b", "c"]), [""; 0]);
+    }
 
     #[test]
     fn an_ignored_test_is_found_with_its_reason_and_name() {

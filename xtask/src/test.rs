@@ -78,6 +78,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, report: &mut Report)
     if options.wants(Group::Guest) {
         guest::zero_copy(workspace, report);
     }
+    if options.groups.is_empty() {
+        measurements(workspace, &ignored, report);
+    }
 }
 
 /// Tests that take long, in release.
@@ -119,10 +122,28 @@ fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>,
             report.step(&format!("namespaces {package}, {count} tests"), |_| Outcome::not_run(count, why));
         }
         if !chosen.is_empty() {
+            let known = ignored_in(workspace, ignored, &package);
             report.step(&format!("namespaces {package}"), |step| {
-                inside(workspace, step, &privilege, &package, &chosen)
+                inside(workspace, step, &privilege, &package, &chosen, &known)
             });
         }
+    }
+}
+
+/// Parts of the paths of all ignored tests of a package, for whatever reason.
+fn ignored_in<'a>(workspace: &Workspace, ignored: &'a [Ignored], package: &str) -> Vec<&'a str> {
+    let all = Reason::ALL.map(|(_, reason)| reason);
+    let mut packages = by_package(workspace, ignored, &all);
+    packages.remove(package).unwrap_or_default().into_iter().map(|test| test.name.as_str()).collect()
+}
+
+/// Says which tests are measurements, which nobody's summary should count.
+fn measurements(workspace: &Workspace, ignored: &[Ignored], report: &mut Report) {
+    for (package, tests_of) in by_package(workspace, ignored, &[Reason::Measures]) {
+        let count = tests_of.len() as u64;
+        let names: Vec<&str> = tests_of.iter().map(|test| test.name.as_str()).collect();
+        let why = format!("prints a measurement, to be run by hand: {}", names.join(", "));
+        report.step(&format!("measurements {package}"), |_| Outcome::not_run(count, why));
     }
 }
 
@@ -143,6 +164,7 @@ fn inside(
     privilege: &Privilege,
     package: &str,
     chosen: &[String],
+    known: &[&str],
 ) -> Outcome {
     let mut total = Outcome::passed(0);
     let executables = match executables(workspace, step, package) {
@@ -150,6 +172,16 @@ fn inside(
         Err(why) => return Outcome::failed(1, why),
     };
     for (executable, directory) in executables {
+        let mut list = Command::new(&executable);
+        list.args(["--list", "--ignored", "--format", "terse"]).current_dir(&directory);
+        let Some((_, listed)) = step.answer(list) else {
+            return Outcome::failed(1, format!("{} does not start", executable.display()));
+        };
+        let orphans = ignored::orphans(&listed, known);
+        if !orphans.is_empty() {
+            total.failed += orphans.len() as u64;
+            total.remark = format!("ignored, and run by nobody: {}", orphans.join(", "));
+        }
         let mut command = privilege.inside(&executable);
         command
             .args(["--ignored", "--test-threads=1"])
