@@ -7,11 +7,10 @@
 
 use crate::catalogue::Catalogue;
 use crate::hash::{Form, Key};
-use crate::load::{self, Threads, ZoneError};
+use crate::load::{self, Files, Threads, ZoneError};
 use crate::zone::{self, Warning, Weight, Zone};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// A zone and the file that it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +33,8 @@ pub struct Outcome {
 #[derive(Debug)]
 struct Kept {
     source: Source,
-    /// When the file was written, and its length, as they were before it was read.
-    stamp: Option<(SystemTime, u64)>,
+    /// Its file and those that it includes, as they were when they were read; nothing when they were not.
+    files: Option<Files>,
 }
 
 /// Keeps zones and their catalogue.
@@ -50,7 +49,7 @@ impl Keeper {
     /// A keeper that has loaded nothing yet.
     #[must_use]
     pub fn new(key: Key, form: Form, threads: Threads, sources: Vec<Source>) -> Self {
-        let kept = sources.into_iter().map(|source| Kept { source, stamp: None }).collect();
+        let kept = sources.into_iter().map(|source| Kept { source, files: None }).collect();
         Self { kept, threads, catalogue: Arc::new(Catalogue::empty(key, form)) }
     }
 
@@ -65,19 +64,18 @@ impl Keeper {
         Arc::clone(&self.catalogue)
     }
 
-    /// Loads every zone whose file is not what it was, and says what came of each. An included file that changes
-    /// alone is seen when the zone's own file is touched.
+    /// Loads every zone of which a file, its own or an included one, is not what it was, and says what came of each.
     pub fn refresh(&mut self) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let mut fresh: Vec<Arc<Zone>> = Vec::new();
         for kept in &mut self.kept {
-            let stamp = stamp(&kept.source.path);
-            if stamp.is_some() && stamp == kept.stamp {
+            // A zone that is broken is not read again before it changes.
+            if kept.files.as_ref().is_some_and(Files::are_as_they_were) {
                 continue;
             }
-            // A file that is broken is not read again before it changes.
-            kept.stamp = stamp;
-            let loaded = load_zone(&kept.source, self.catalogue.key(), self.catalogue.form(), self.threads);
+            let (key, form) = (self.catalogue.key(), self.catalogue.form());
+            let files = kept.files.insert(Files::default());
+            let loaded = load_zone_noting(&kept.source, key, form, self.threads, files);
             let result = loaded.map(|built| {
                 let weight = built.zone.weight();
                 fresh.push(Arc::new(built.zone));
@@ -99,18 +97,23 @@ impl Keeper {
     }
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 /// Loads one zone; an error says where it stands.
 ///
 /// # Errors
 /// What is wrong with the zone.
 pub fn load_zone(source: &Source, key: Key, form: Form, threads: Threads) -> Result<zone::Built, ZoneError> {
+    load_zone_noting(source, key, form, threads, &mut Files::default())
+}
+
+fn load_zone_noting(
+    source: &Source,
+    key: Key,
+    form: Form,
+    threads: Threads,
+    files: &mut Files,
+) -> Result<zone::Built, ZoneError> {
     let Source { apex, path } = source;
-    let loaded = load::read_file(path, apex, threads)?;
+    let loaded = load::read_file_noting(path, apex, threads, files)?;
     zone::build(apex, loaded, key, form).map_err(|mut error| {
         if error.place.is_none()
             && let Some((owner, rtype)) = error.subject()
@@ -126,9 +129,9 @@ mod tests {
     use super::*;
     use dns::name::from_text;
 
-    struct Files(PathBuf);
+    struct Directory(PathBuf);
 
-    impl Files {
+    impl Directory {
         fn new(test: &str) -> Self {
             let directory =
                 std::env::temp_dir().join(format!("namestorm-keeper-{test}-{}", std::process::id()));
@@ -144,7 +147,7 @@ mod tests {
         }
     }
 
-    impl Drop for Files {
+    impl Drop for Directory {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_broken_zone_stops_no_other_and_replaces_nothing() {
-        let files = Files::new("broken");
+        let files = Directory::new("broken");
         let sources = vec![files.write("good", 1, ""), files.write("bad", 1, "x A 1.2.3\n")];
         let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), sources);
         let outcomes = keeper.refresh();
@@ -180,8 +183,41 @@ mod tests {
     }
 
     #[test]
+    fn an_included_file_that_changes_alone_is_read_again_even_after_it_was_broken() {
+        let files = Directory::new("include");
+        let included = files.0.join("hosts");
+        std::fs::write(&included, "a A 192.0.2.1\n").unwrap();
+        let sources = vec![files.write("zone", 1, "$INCLUDE hosts\n")];
+        let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), sources);
+        let names = |keeper: &mut Keeper| match &keeper.refresh()[..] {
+            [] => None,
+            [outcome] => {
+                Some(outcome.result.as_ref().map(|(weight, _)| weight.names).map_err(ToString::to_string))
+            }
+            more => panic!("{more:?}"),
+        };
+        assert_eq!(names(&mut keeper), Some(Ok(2)));
+        assert_eq!(names(&mut keeper), None, "nothing changed");
+
+        std::fs::write(&included, "a A 192.0.2.1\nb A 192.0.2.2\n").unwrap();
+        assert_eq!(names(&mut keeper), Some(Ok(3)));
+
+        std::fs::write(&included, "a A 192.0.2.1\nb A 192.0.2.999\n").unwrap();
+        let error = names(&mut keeper).unwrap().unwrap_err();
+        assert!(error.contains("hosts:2: "), "{error}");
+        assert_eq!(names(&mut keeper), None, "it is as broken as it was");
+
+        std::fs::remove_file(&included).unwrap();
+        let error = names(&mut keeper).unwrap().unwrap_err();
+        assert!(error.contains("zone:4: cannot read ") && error.contains("hosts"), "{error}");
+
+        std::fs::write(&included, "a A 192.0.2.1\nb A 192.0.2.2\nc A 192.0.2.3\n").unwrap();
+        assert_eq!(names(&mut keeper), Some(Ok(4)));
+    }
+
+    #[test]
     fn of_many_zones_each_is_found() {
-        let files = Files::new("many");
+        let files = Directory::new("many");
         let sources: Vec<_> =
             (0..300).map(|index| files.write(&format!("z{index}.test"), index, "")).collect();
         let mut keeper = Keeper::new(Key::new([3; 16]), Form::Name, Threads(1), sources);

@@ -14,13 +14,15 @@ mod error;
 mod generate;
 mod parse;
 mod records;
+mod stamp;
 mod units;
 
 pub use chunks::{Chunk, Chunks};
 pub use error::{Place, Reason, ZoneError};
 pub use records::{Record, RecordRef, Records};
+pub use stamp::Stamp;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many threads may parse one zone.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,41 @@ pub struct Loaded {
 /// # Errors
 /// The first thing that is wrong with it: an unreadable file, or a line that says nothing.
 pub fn read_file(path: &Path, origin: &[u8], threads: Threads) -> Result<Loaded, ZoneError> {
-    read(Chunks::open(path, origin)?, threads)
+    read_file_noting(path, origin, threads, &mut Files::default())
+}
+
+/// The same, and notes in `files` what was read, whether or not anything came of it: when one of them changes, it is time
+/// to read again.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_file_noting(
+    path: &Path,
+    origin: &[u8],
+    threads: Threads,
+    files: &mut Files,
+) -> Result<Loaded, ZoneError> {
+    let mut chunks = Chunks::new();
+    let loaded = chunks.begin(path, origin).and_then(|()| read(&mut chunks, threads));
+    files.of = chunks.take_files();
+    // A file may be included more than once.
+    files.of.sort_by(|(a, _), (b, _)| a.cmp(b));
+    files.of.dedup();
+    loaded
+}
+
+/// The files of a zone, as they were when they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    of: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+impl Files {
+    /// Whether each is still what it was.
+    #[must_use]
+    pub fn are_as_they_were(&self) -> bool {
+        self.of.iter().all(|(path, stamp)| Stamp::now(path) == *stamp)
+    }
 }
 
 /// Reads a zone from text that came from elsewhere, as if it were the file of that name.
@@ -48,10 +84,10 @@ pub fn read_file(path: &Path, origin: &[u8], threads: Threads) -> Result<Loaded,
 /// # Errors
 /// As [`read_file`].
 pub fn read_text(name: &Path, text: &[u8], origin: &[u8]) -> Result<Loaded, ZoneError> {
-    read(Chunks::of_text(name, text.to_vec(), origin), Threads(1))
+    read(&mut Chunks::of_text(name, text.to_vec(), origin), Threads(1))
 }
 
-fn read(mut chunks: Chunks, threads: Threads) -> Result<Loaded, ZoneError> {
+fn read(chunks: &mut Chunks, threads: Threads) -> Result<Loaded, ZoneError> {
     let mut loaded = Loaded::default();
     // Without $TTL, a record's time to live is that of the record before it (RFC 1035 §5.1), wherever that stood.
     let mut ttl_before = None;

@@ -11,7 +11,8 @@
 //!
 //! Memory is bounded by a chunk and the longest entry, whatever the file's length.
 
-use super::generate::Generate;
+use super::generate::{self, Generate};
+use super::stamp::Stamp;
 use super::units;
 use super::{Reason, ZoneError};
 use dns::name;
@@ -25,6 +26,8 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// No entry is longer: 64 KiB of data, escaped, take a quarter of this.
 const ENTRY_BYTES_MAX: usize = 4 << 20;
 const INCLUDE_DEPTH_MAX: usize = 16;
+/// Files that one zone may include, so that files that include each other many times come to an end.
+pub(super) const INCLUDES_MAX: u32 = 10_000;
 
 /// Whole entries, and what was said before them that they depend on.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub struct Chunk {
 /// A file that is being cut.
 struct Open {
     file: Arc<Path>,
+    stamp: Option<Stamp>,
     input: Box<dyn Read>,
     ended: bool,
     buffer: Vec<u8>,
@@ -64,6 +68,11 @@ pub struct Chunks {
     open: Vec<Open>,
     ttl: Option<u32>,
     bytes_read: u64,
+    /// Every file that was opened, as it was then.
+    files: Vec<(PathBuf, Option<Stamp>)>,
+    includes: u32,
+    generated_lines: u64,
+    generated_bytes: u64,
 }
 
 impl core::fmt::Debug for Chunks {
@@ -76,26 +85,58 @@ impl Chunks {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(path: &Path, origin: &[u8]) -> Result<Self, ZoneError> {
-        let mut chunks = Self { open: Vec::new(), ttl: None, bytes_read: 0 };
-        chunks.push(path, origin.into(), None)?;
+        let mut chunks = Self::new();
+        chunks.begin(path, origin)?;
         Ok(chunks)
+    }
+
+    /// Nothing to read yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            ttl: None,
+            bytes_read: 0,
+            files: Vec::new(),
+            includes: 0,
+            generated_lines: 0,
+            generated_bytes: 0,
+        }
+    }
+
+    /// Begins with this file.
+    pub(super) fn begin(&mut self, path: &Path, origin: &[u8]) -> Result<(), ZoneError> {
+        self.push(path, origin.into(), None)
+    }
+
+    /// Every file that was asked for so far, and what it was when it was opened; nothing if it could not be.
+    pub(super) fn take_files(&mut self) -> Vec<(PathBuf, Option<Stamp>)> {
+        core::mem::take(&mut self.files)
     }
 
     /// Text that is in memory already.
     #[must_use]
     pub fn of_text(name: &Path, text: Vec<u8>, origin: &[u8]) -> Self {
         let input = Box::new(std::io::Cursor::new(text));
-        Self { open: vec![Open::new(name, input, origin.into(), None)], ttl: None, bytes_read: 0 }
+        Self { open: vec![Open::new(name, None, input, origin.into(), None)], ..Self::new() }
     }
 
     fn push(&mut self, path: &Path, origin: Arc<[u8]>, owner: Option<Vec<u8>>) -> Result<(), ZoneError> {
         let unreadable =
             |error: std::io::Error| ZoneError::new(Reason::Unreadable(path.to_path_buf(), error.to_string()));
+        self.files.push((path.to_path_buf(), None));
         let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.is_dir() {
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
             return Err(ZoneError::new(Reason::Unreadable(path.to_path_buf(), "a directory".to_owned())));
         }
-        self.open.push(Open::new(path, Box::new(file), origin, owner));
+        let stamp = Stamp::of(&metadata);
+        if self.open.iter().any(|open| open.stamp.is_some_and(|other| other.is_same_file(stamp))) {
+            return Err(ZoneError::new(Reason::IncludeLoop(path.to_path_buf())));
+        }
+        if let Some((_, noted)) = self.files.last_mut() {
+            *noted = Some(stamp);
+        }
+        self.open.push(Open::new(path, Some(stamp), Box::new(file), origin, owner));
         Ok(())
     }
 
@@ -113,6 +154,10 @@ impl Chunks {
         while let Some(open) = self.open.last_mut() {
             if let Some(generate) = &mut open.generate {
                 if let Some(text) = generate.next_text() {
+                    self.generated_bytes += text.len() as u64;
+                    if self.generated_bytes > generate::BYTES_MAX {
+                        return Err(ZoneError::at(&open.file, open.line, Reason::GenerateBytes));
+                    }
                     return Ok(Some(Chunk { generated: true, text, ..open.chunk(self.ttl) }));
                 }
                 open.line += 1;
@@ -168,16 +213,23 @@ impl Chunks {
                 if depth >= INCLUDE_DEPTH_MAX {
                     return Err(wrong(Reason::IncludeDepth));
                 }
+                self.includes += 1;
+                if self.includes >= INCLUDES_MAX {
+                    return Err(wrong(Reason::Includes));
+                }
                 let owner = open.owner.clone();
                 let path = relative_to(&file, path);
                 self.push(&path, origin, owner).map_err(|error| wrong(error.reason))?;
             }
             b"$GENERATE" => {
                 open.line -= 1;
-                open.generate = Some(
-                    Generate::parse(&words[1..])
-                        .map_err(|what| wrong(Reason::Directive("$GENERATE", what)))?,
-                );
+                let generate = Generate::parse(&words[1..])
+                    .map_err(|what| wrong(Reason::Directive("$GENERATE", what)))?;
+                self.generated_lines += generate.lines();
+                if self.generated_lines > generate::LINES_MAX {
+                    return Err(wrong(Reason::GenerateLines(generate.lines())));
+                }
+                open.generate = Some(generate);
             }
             _ => {
                 let what = "is not known; there are $ORIGIN, $TTL, $INCLUDE and $GENERATE";
@@ -195,9 +247,16 @@ enum Taken {
 }
 
 impl Open {
-    fn new(path: &Path, input: Box<dyn Read>, origin: Arc<[u8]>, owner: Option<Vec<u8>>) -> Self {
+    fn new(
+        path: &Path,
+        stamp: Option<Stamp>,
+        input: Box<dyn Read>,
+        origin: Arc<[u8]>,
+        owner: Option<Vec<u8>>,
+    ) -> Self {
         Self {
             file: path.into(),
+            stamp,
             input,
             ended: false,
             buffer: Vec::new(),

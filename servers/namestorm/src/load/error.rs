@@ -1,5 +1,7 @@
 //! What is wrong with a zone, where, and what to do about it: the operator's, one line.
 
+use super::chunks::INCLUDES_MAX;
+use super::generate::{BYTES_MAX, LINES_MAX};
 use core::fmt;
 use dns::Rtype;
 use dns::name::{Presentation, TextError};
@@ -42,6 +44,14 @@ pub enum Reason {
     Name(TextError),
     /// `$INCLUDE` within `$INCLUDE`, too deep to be meant.
     IncludeDepth,
+    /// `$INCLUDE` of a file that is being read already.
+    IncludeLoop(PathBuf),
+    /// More `$INCLUDE`s than one zone can mean.
+    Includes,
+    /// `$GENERATE` would make more lines than one zone may have from it.
+    GenerateLines(u64),
+    /// `$GENERATE` has made more bytes than one zone may have from it.
+    GenerateBytes,
     /// One entry of more bytes than any message holds.
     EntryTooLong,
     /// A class that is not IN.
@@ -111,9 +121,22 @@ impl fmt::Display for Reason {
             Self::Syntax(what) => f.write_str(what),
             Self::Directive(directive, what) => write!(f, "{directive}: {what}"),
             Self::Name(error) => error.fmt(f),
-            Self::IncludeDepth => {
-                f.write_str("$INCLUDE is nested more than 16 files deep; does one include itself?")
+            Self::IncludeDepth => f.write_str("$INCLUDE is nested more than 16 files deep; nest fewer"),
+            Self::IncludeLoop(path) => {
+                write!(f, "$INCLUDE of {}, which is being read already: it includes itself", path.display())
             }
+            Self::Includes => {
+                write!(f, "$INCLUDE for the {INCLUDES_MAX}th time in one zone; put the files together")
+            }
+            Self::GenerateLines(lines) => write!(
+                f,
+                "$GENERATE: makes {lines} lines, and a zone may have {LINES_MAX} in all; is the range right?"
+            ),
+            Self::GenerateBytes => write!(
+                f,
+                "$GENERATE: has made more than {} MiB of text for this zone; is the range right?",
+                BYTES_MAX >> 20
+            ),
             Self::EntryTooLong => {
                 f.write_str("an entry of more than 4 MiB; is a parenthesis or a quote left open?")
             }

@@ -5,8 +5,15 @@
 //!                                                     host-003 A 192.0.2.3
 //! ```
 
-/// Lines that are made at a time.
-const LINES_PER_TEXT: u32 = 4_096;
+/// What is made at a time: the first line behind this many bytes ends it.
+const TEXT_BYTES: usize = 256 << 10;
+
+/// Lines that the directives of one zone may make in all. A typing error in a range is not to take the machine's memory:
+/// larger ranges are for whoever writes the zone file.
+pub(super) const LINES_MAX: u64 = 1 << 20;
+
+/// Bytes that they may make in all.
+pub(super) const BYTES_MAX: u64 = 256 << 20;
 
 /// The lines that a directive still means.
 #[derive(Clone, Debug)]
@@ -41,10 +48,15 @@ impl Generate {
         Ok(generate)
     }
 
+    /// How many lines those are.
+    pub(super) fn lines(&self) -> u64 {
+        self.next.map_or(0, |next| u64::from((self.stop - next) / self.step) + 1)
+    }
+
     /// The next lines; nothing when all were made.
     pub(super) fn next_text(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
-        for _ in 0..LINES_PER_TEXT {
+        while text.len() < TEXT_BYTES {
             let Some(value) = self.next else { break };
             self.line(value, &mut text).ok()?;
             text.push(b'\n');

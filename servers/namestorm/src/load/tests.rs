@@ -97,6 +97,46 @@ fn generate_counts() {
 }
 
 #[test]
+fn a_range_that_no_zone_means_is_an_error_and_takes_no_memory() {
+    for range in ["0-2147483647", "1-2147483647/1000"] {
+        let error = load(&format!("$TTL 1\n$GENERATE {range} h$ A 192.0.2.1\n")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("z:2: $GENERATE: makes ") && error.ends_with("is the range right?"),
+            "{error}"
+        );
+    }
+    // Several directives are no way round it.
+    let error = load(&"$GENERATE 1-500000/2 h$ A 192.0.2.1\n".repeat(5)).unwrap_err().to_string();
+    assert!(error.starts_with("z:5: $GENERATE: makes 250000 lines"), "{error}");
+    let error = load("$GENERATE 4294967295-4294967296 h$ A 192.0.2.1\n").unwrap_err().to_string();
+    assert!(error.starts_with("z:1: $GENERATE: wants a range"), "{error}");
+}
+
+#[test]
+fn lines_of_great_length_are_made_a_few_at_a_time_and_only_so_many() {
+    let strings = format!("\"{}\" ", "x".repeat(255)).repeat(200);
+    let mut words = vec![&b"1-1000000"[..], b"$", b"TXT"];
+    words.extend(strings.split(' ').map(str::as_bytes));
+    let mut generate = generate::Generate::parse(&words).unwrap();
+    let text = generate.next_text().unwrap();
+    assert!(text.len() < 512 << 10, "{} bytes", text.len());
+
+    // Nothing in the data of a record but a length that cannot be held against the line before it is made.
+    let mut chunks = Chunks::of_text(
+        Path::new("z"),
+        format!("\n$GENERATE 1-1000000 $ 1 TXT {strings}\n").into_bytes(),
+        b"\x07example\0",
+    );
+    let error = loop {
+        match chunks.next_chunk() {
+            Ok(chunk) => assert!(chunk.is_some(), "all of it was made"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, ZoneError::at(Path::new("z"), 2, Reason::GenerateBytes));
+}
+
+#[test]
 fn a_generated_line_that_says_nothing_is_an_error_of_its_directive() {
     let error = load("$TTL 1\n\n$GENERATE 250-260 h$ A 192.0.2.$\n").unwrap_err().to_string();
     assert!(error.starts_with("z:3: "), "{error}");
@@ -130,7 +170,13 @@ fn a_file_includes_another_and_goes_on_as_it_was() {
         "$TTL 5\na A 1.1.1.1\n$INCLUDE \"other\" sub\n  AAAA ::1\n$INCLUDE other\nlast A 1.1.1.2\n",
     );
     write("other", "x A 1.1.1.3\n$ORIGIN deep\ny A 1.1.1.4\n");
-    write("self", "$INCLUDE self\n");
+    write("self", "a 1 A 1.1.1.1\n$INCLUDE through\n");
+    write("through", "$INCLUDE ./self\n");
+    for depth in 0..20 {
+        write(&format!("depth{depth}"), &format!("$INCLUDE depth{}\n", depth + 1));
+        write(&format!("wide{depth}"), &format!("$INCLUDE wide{}\n", depth + 1).repeat(40));
+    }
+    write("wide5", "");
     let apex = from_text(b"example.").unwrap();
     let loaded = read_file(&directory.join("main"), &apex, Threads(2)).unwrap();
     assert_eq!(
@@ -145,8 +191,13 @@ fn a_file_includes_another_and_goes_on_as_it_was() {
             "last.example. 5 A 4"
         ]
     );
-    let looping = read_file(&directory.join("self"), &apex, Threads(1)).unwrap_err();
-    assert_eq!(looping.reason, Reason::IncludeDepth);
+    let refused = |name: &str| read_file(&directory.join(name), &apex, Threads(1)).unwrap_err();
+    let looping = refused("self");
+    assert_eq!(looping.reason, Reason::IncludeLoop(directory.join("./self")));
+    assert!(looping.to_string().contains("through:1: $INCLUDE of "), "{looping}");
+    assert_eq!(refused("depth0").reason, Reason::IncludeDepth);
+    // Five files of forty lines each include a hundred million.
+    assert_eq!(refused("wide0").reason, Reason::Includes);
     let place = locate(&directory.join("main"), &apex, b"\x04last\x07example\0", Rtype::A).unwrap();
     assert_eq!(place.line, 6);
     std::fs::remove_dir_all(&directory).unwrap();
