@@ -4,18 +4,33 @@
 //! // RFC 1034 §6.2.1
 //! zone edu.
 //!   @ 86400 IN SOA …            the zone's text, indented, up to the next line that is not
-//! query SRI-NIC.ARPA. A         name, type, and perhaps: do, edns N, tcp, rd, cd, class C, opcode N
-//! NOERROR aa                    the response code and the flags, without qr: all of them
+//! query SRI-NIC.ARPA. A         name, type, and perhaps more (below)
+//! NOERROR aa                    the response code and the flags, without qr: all of them; or `nothing`
 //! answer                        a section's records, indented, in any order: all of them
 //!   sri-nic.arpa. 86400 IN A 26.0.0.73
+//! options                       those of the answer's OPT record, code and hexadecimal data: all of them
+//!   10 2464c4abcf10c957…
 //! size 512                      no more bytes than that
 //! ```
 //!
-//! Records are compared as the parser of another house reads them, on both sides.
+//! Before everything else, `config KEY VALUE` says how the server is set up: `identity`, `version`, `cookies` (a secret).
+//!
+//! | behind the type | means |
+//! |---|---|
+//! | `do`, `edns BYTES`, `version N`, `ednsflags N`, `option CODE HEX` | an OPT record with these |
+//! | `aa`, `tc`, `rd`, `ra`, `z`, `ad`, `cd`, `qr`, `opcode N`, `class N` | header and question |
+//! | `counts QD AN NS AR`, `twice`, `trailing HEX`, `cut BYTES` | a message that is none: `-` is no bytes |
+//! | `tcp`, `from ADDRESS`, `at SECONDS` | how, from whom and when (seconds since 1970) it comes |
+//!
+//! `query raw HEX` is any message at all. Records are compared as the parser of another house reads them, on both sides.
+//! Of every answer it is also seen that id, opcode and question are the query's byte for byte, and that there is an OPT
+//! record exactly when there was one, unless the answer is FORMERR or NOTIMP: then nobody has read that far.
 
+mod asked;
+
+use asked::{FLAGS, Message, hex};
 use core::fmt::Write as _;
-use core::net::{IpAddr, Ipv4Addr};
-use dns::{Flags, Rtype};
+use dns::cookie::Secret;
 use namestorm::catalogue::Catalogue;
 use namestorm::hash::{Form, Key};
 use namestorm::respond::{Request, Responder, Settings, Transport};
@@ -28,10 +43,10 @@ use std::sync::Arc;
 struct Asked {
     line: usize,
     text: String,
-    message: Vec<u8>,
-    tcp: bool,
+    message: Option<Message>,
     status: String,
     sections: [Vec<String>; 3],
+    options: Vec<(u16, Vec<u8>)>,
     size: Option<usize>,
 }
 
@@ -52,7 +67,7 @@ pub fn play(script: &str) -> Result<(), String> {
             zones.push(Arc::new(built.map_err(|error| format!("zone at line {line}: {error}"))?.zone));
         }
         let catalogue = Catalogue::new(key, form, zones);
-        let mut responder = Responder::new(Settings::default(), &catalogue);
+        let mut responder = Responder::new(settings_of(script)?, &catalogue);
         for asked in asked_of(script)? {
             if let Err(why) = ask(&mut responder, &catalogue, &asked) {
                 let _ = writeln!(otherwise, "line {}, {form:?}: {}: {why}", asked.line, asked.text);
@@ -63,11 +78,11 @@ pub fn play(script: &str) -> Result<(), String> {
 }
 
 fn ask(responder: &mut Responder, catalogue: &Catalogue, asked: &Asked) -> Result<(), String> {
-    let transport = if asked.tcp { Transport::Tcp } else { Transport::Udp };
-    let source = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
-    let request = Request { source, transport, now_ms: 0, unix: 0 };
+    let message = asked.message.as_ref().expect("every line that asks has one");
+    let transport = if message.tcp { Transport::Tcp } else { Transport::Udp };
+    let request = Request { source: message.source, transport, now_ms: 0, unix: message.unix };
     let mut out = vec![0xa5; 65_535];
-    let Some(response) = responder.respond(catalogue, &request, &asked.message, &mut out) else {
+    let Some(response) = responder.respond(catalogue, &request, &message.bytes, &mut out) else {
         return if asked.status == "nothing" { Ok(()) } else { Err("no answer".to_owned()) };
     };
     let bytes = &out[..response.bytes];
@@ -75,21 +90,21 @@ fn ask(responder: &mut Responder, catalogue: &Catalogue, asked: &Asked) -> Resul
         return Err("the sum is not that of the bytes".to_owned());
     }
     let shown = show::show(bytes).map_err(|error| error.to_string())?;
-    let mut status = shown.rcode.mnemonic().unwrap_or("?").to_owned();
-    for (bit, name) in [
-        (Flags::AA, " aa"),
-        (Flags::TC, " tc"),
-        (Flags::RD, " rd"),
-        (Flags::RA, " ra"),
-        (Flags::AD, " ad"),
-        (Flags::CD, " cd"),
-    ] {
-        if shown.header.flags.has(bit) {
-            status.push_str(name);
-        }
+    let mut status = shown.rcode.mnemonic().map_or_else(|| shown.rcode.0.to_string(), str::to_owned);
+    for (name, _) in FLAGS.iter().filter(|(name, bit)| *name != "qr" && shown.header.flags.has(*bit)) {
+        status.push(' ');
+        status.push_str(name);
     }
     if status != asked.status {
         return Err(format!("{status} instead of {}\n{shown}", asked.status));
+    }
+    echoed(&message.bytes, bytes)?;
+    let unread = matches!(shown.rcode, dns::Rcode::FORMERR | dns::Rcode::NOTIMP);
+    if shown.options.is_some() != message.edns && !unread {
+        return Err(format!("an OPT record on one side alone\n{shown}"));
+    }
+    if shown.options.as_deref().unwrap_or_default() != asked.options {
+        return Err(format!("other options\n{shown}"));
     }
     for (expected, said) in asked.sections.iter().zip(&shown.sections) {
         // Names are compared as RFC 4343 does; what is in them besides does not differ by case alone.
@@ -106,6 +121,42 @@ fn ask(responder: &mut Responder, catalogue: &Catalogue, asked: &Asked) -> Resul
         Some(size) if bytes.len() > size => Err(format!("{} bytes", bytes.len())),
         _ => Ok(()),
     }
+}
+
+/// Whether an answer repeats what it has to (RFC 1035 §4.1.1, RFC 4343 §4.1).
+fn echoed(query: &[u8], answer: &[u8]) -> Result<(), String> {
+    let opcode = 0x78;
+    if query[..2] != answer[..2] || answer[2] & opcode != query[2] & opcode || answer[2] & 0x80 == 0 {
+        return Err("another id or opcode, or a query".to_owned());
+    }
+    if answer[4..6] == [0, 0] {
+        return Ok(());
+    }
+    // A question that came with a pointer is written out.
+    let end = dns::name::skip(query, 12).map_err(|error| error.to_string())? + 4;
+    let written_out = query[end - 6] >= 0xc0;
+    if written_out || query[12..end] == answer[12..end] { Ok(()) } else { Err("another question".to_owned()) }
+}
+
+/// How the script wants the server to be set up.
+fn settings_of(script: &str) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    for (index, line) in script.lines().enumerate() {
+        let Some((key, value)) = line.strip_prefix("config ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let text = || Some(value.as_bytes().into());
+        match key {
+            "identity" => settings.identity = text(),
+            "version" => settings.version = text(),
+            "cookies" => {
+                let secret = hex(value).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+                settings.cookie_secret = Some(Secret(secret.ok_or("a secret has 16 bytes")?));
+            }
+            _ => return Err(format!("line {}: {key} is nothing to set", index + 1)),
+        }
+    }
+    Ok(settings)
 }
 
 /// Each zone's name, text and line.
@@ -126,74 +177,55 @@ fn zones_of(script: &str) -> Vec<(&str, String, usize)> {
     zones
 }
 
+/// What indented lines say.
+enum Part {
+    None,
+    Section(usize),
+    Options,
+}
+
 fn asked_of(script: &str) -> Result<Vec<Asked>, String> {
     let mut all: Vec<Asked> = Vec::new();
-    let mut section: Option<usize> = None;
+    let mut section = Part::None;
     for (index, line) in script.lines().enumerate() {
         let number = index + 1;
         let misspelt = |what: &str| format!("line {number}: {what}: {line}");
         if let Some(query) = line.strip_prefix("query ") {
-            let (message, tcp) = message_of(query).ok_or_else(|| misspelt("no query"))?;
-            all.push(Asked { line: number, text: query.to_owned(), message, tcp, ..Asked::default() });
-            section = None;
+            let message = asked::message(query).ok_or_else(|| misspelt("no query"))?;
+            all.push(Asked {
+                line: number,
+                text: query.to_owned(),
+                message: Some(message),
+                ..Asked::default()
+            });
+            section = Part::None;
             continue;
         }
         let Some(asked) = all.last_mut() else { continue };
         match line.split_whitespace().next() {
             None => {}
             Some(comment) if comment.starts_with("//") => {}
-            Some(_) if line.starts_with("  ") => {
-                if let Some(section) = section {
+            Some(first) if line.starts_with("  ") => match section {
+                Part::None => {}
+                Part::Section(section) => {
                     let record = show::normal(line.trim()).map_err(|error| misspelt(&error.to_string()))?;
                     asked.sections[section].push(record);
                 }
-            }
-            Some("answer") => section = Some(0),
-            Some("authority") => section = Some(1),
-            Some("additional") => section = Some(2),
+                Part::Options => {
+                    let code = first.parse().ok();
+                    let data = line.split_whitespace().nth(1).and_then(hex);
+                    asked.options.push(code.zip(data).ok_or_else(|| misspelt("no option"))?);
+                }
+            },
+            Some("answer") => section = Part::Section(0),
+            Some("authority") => section = Part::Section(1),
+            Some("additional") => section = Part::Section(2),
+            Some("options") => section = Part::Options,
             Some("size") => asked.size = line.split_whitespace().nth(1).and_then(|size| size.parse().ok()),
-            Some("zone") => section = None,
+            Some("zone") => section = Part::None,
             Some(_) if asked.status.is_empty() => line.trim().clone_into(&mut asked.status),
             Some(_) => return Err(misspelt("not understood")),
         }
     }
     Ok(all)
-}
-
-/// `name type` and what else is asked for, as a message.
-fn message_of(query: &str) -> Option<(Vec<u8>, bool)> {
-    let mut words = query.split_whitespace();
-    let name = dns::name::from_text(words.next()?.as_bytes()).ok()?;
-    let qtype = Rtype::from_text(words.next()?)?;
-    let (mut flags, mut class, mut edns, mut dnssec, mut tcp) = (0_u16, 1_u16, None, false, false);
-    while let Some(word) = words.next() {
-        match word {
-            "do" => dnssec = true,
-            "edns" => edns = Some(words.next()?.parse::<u16>().ok()?),
-            "tcp" => tcp = true,
-            "rd" => flags |= Flags::RD,
-            "cd" => flags |= Flags::CD,
-            "class" => class = words.next()?.parse().ok()?,
-            "opcode" => flags |= words.next()?.parse::<u16>().ok()? << 11,
-            _ => return None,
-        }
-    }
-    if dnssec {
-        edns.get_or_insert(1_232);
-    }
-    let header = dns::Header {
-        id: 0x1034,
-        flags: Flags(flags),
-        qdcount: 1,
-        arcount: u16::from(edns.is_some()),
-        ..dns::Header::default()
-    };
-    let mut message = header.emit().to_vec();
-    message.extend_from_slice(&name);
-    message.extend_from_slice(&qtype.0.to_be_bytes());
-    message.extend_from_slice(&class.to_be_bytes());
-    if let Some(size) = edns {
-        message.extend_from_slice(&dns::edns::emit_opt(size, 0, dnssec, 0));
-    }
-    Some((message, tcp))
 }
