@@ -1,14 +1,14 @@
 //! Questions and answers of one datagram each, in front of the ordinary stack.
 //!
 //! ```text
-//! frame ─▶ Turnaround::on_frame ─▶ UDP to our port ─▶ Answer ─▶ headers turned round, checksums written ─▶ frame out
+//! frame ─▶ Turnaround::accept ─▶ UDP to our port ─▶ Answer ─▶ reply: headers turned round, checksums written ─▶ frame out
 //!                │                                      one pass: the answer's sum comes with the answer
 //!                ├─▶ anything else: NotOurs ─▶ the ordinary stack (ARP, NDP, ICMP, TCP)
 //!                └─▶ damaged, or no way to answer it: Dropped, and counted
 //! ```
 //!
 //! There is no connection, so nothing is remembered: an answer goes back to where its question came from, MAC address
-//! and VLAN included. An answer never leaves in fragments: whoever answers keeps within the room that it is given.
+//! and VLAN included. Many questions can be accepted before the first is answered. An answer never leaves in fragments: whoever answers keeps within the room that it is given.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,30 @@ pub struct Asked {
     pub source: SocketAddr,
     /// Which of our addresses.
     pub destination: IpAddr,
+}
+
+/// A question that was taken out of its frame: what its answer needs of it besides its message.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// Who asked, and where.
+    pub asked: Asked,
+    /// The answer's, but for our own address.
+    ethernet: ethernet::Header,
+}
+
+impl Accepted {
+    /// Room for headers in front of the answer: at most [`HEADERS_BYTES_MAX`].
+    #[inline]
+    #[must_use]
+    pub const fn headers_bytes(&self) -> usize {
+        let ip = if self.asked.destination.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES };
+        self.l3() + ip + udp::HEADER_BYTES
+    }
+
+    const fn l3(&self) -> usize {
+        let tag = if self.ethernet.vlan.is_some() { ethernet::VLAN_TAG_BYTES } else { 0 };
+        ethernet::HEADER_BYTES + tag
+    }
 }
 
 /// Where questions come to.
@@ -139,54 +163,74 @@ impl Turnaround {
         out: &mut [u8],
         answer: impl FnOnce(&Asked, &[u8], &mut [u8]) -> Option<Answered>,
     ) -> Verdict {
+        let (accepted, message) = match self.accept(frame, verified) {
+            Ok(question) => question,
+            Err(verdict) => return verdict,
+        };
+        let room = &mut out[accepted.headers_bytes()..];
+        let Some(answered) = answer(&accepted.asked, message, room) else { return Verdict::Silent };
+        Verdict::Reply(self.reply(&accepted, answered, out))
+    }
+
+    /// The first half of [`on_frame`](Self::on_frame): a question and its message, which is answered by
+    /// [`reply`](Self::reply), soon or never; or what else became of the frame.
+    ///
+    /// # Errors
+    /// It is no question of ours; never [`Verdict::Reply`].
+    #[inline]
+    pub fn accept<'f>(&mut self, frame: &'f [u8], verified: bool) -> Result<(Accepted, &'f [u8]), Verdict> {
         if !self.may_be_ours(frame) {
-            return Verdict::NotOurs;
+            return Err(Verdict::NotOurs);
         }
         let parsed = match wire::parse_frame(frame, !verified) {
             Ok(parsed) => parsed,
             Err(malformed) => {
                 self.counters.malformed += 1;
-                return Verdict::Dropped(Reason::Malformed(malformed));
+                return Err(Verdict::Dropped(Reason::Malformed(malformed)));
             }
         };
         let udp = match parsed.packet {
             Packet::Udp(udp) if self.is_to_us(udp.destination, udp.header.destination_port) => udp,
             Packet::Fragment { destination, .. } if self.config.addresses.contains(&destination) => {
                 self.counters.fragments += 1;
-                return Verdict::Dropped(Reason::Fragment);
+                return Err(Verdict::Dropped(Reason::Fragment));
             }
-            _ => return Verdict::NotOurs,
+            _ => return Err(Verdict::NotOurs),
         };
         if parsed.ethernet.vlan != self.config.vlan {
-            return Verdict::NotOurs;
+            return Err(Verdict::NotOurs);
         }
         let source_port = udp.header.source_port;
         if source_port == 0 || udp.source.is_unspecified() || self.config.addresses.contains(&udp.source) {
             self.counters.spoofed += 1;
-            return Verdict::Dropped(Reason::Spoofed);
+            return Err(Verdict::Dropped(Reason::Spoofed));
         }
         self.counters.asked += 1;
-        let l3 = ethernet::HEADER_BYTES
-            + if parsed.ethernet.vlan.is_some() { ethernet::VLAN_TAG_BYTES } else { 0 };
-        let l4 = l3 + if udp.source.is_ipv4() { ipv4::HEADER_BYTES_MIN } else { ipv6::HEADER_BYTES };
-        let payload = l4 + udp::HEADER_BYTES;
         let asked = Asked { source: SocketAddr::new(udp.source, source_port), destination: udp.destination };
-        let Some(answered) = answer(&asked, udp.payload, &mut out[payload..]) else { return Verdict::Silent };
-        let ethernet = ethernet::Header {
-            destination: parsed.ethernet.source,
-            source: self.config.mac,
-            ..parsed.ethernet
-        };
-        ethernet.emit(out);
+        let ethernet = ethernet::Header { destination: parsed.ethernet.source, ..parsed.ethernet };
+        Ok((Accepted { asked, ethernet }, udp.payload))
+    }
+
+    /// The second half: completes the frame around an answer that stands in `out` behind the room for headers. Returns
+    /// how long it is.
+    ///
+    /// # Panics
+    /// `out` is shorter than that.
+    #[inline]
+    pub fn reply(&mut self, accepted: &Accepted, answered: Answered, out: &mut [u8]) -> usize {
+        let Accepted { asked, ethernet } = accepted;
+        let payload = accepted.headers_bytes();
+        let l4 = payload - udp::HEADER_BYTES;
+        ethernet::Header { source: self.config.mac, ..*ethernet }.emit(out);
         let datagram = udp::HEADER_BYTES + answered.bytes;
-        let pseudo = emit_ip(&asked, datagram, &mut out[l3..]);
-        let header = udp::Header { source_port: self.config.port, destination_port: source_port };
+        let pseudo = emit_ip(asked, datagram, &mut out[accepted.l3()..]);
+        let header = udp::Header { source_port: self.config.port, destination_port: asked.source.port() };
         header.emit(&mut out[l4..], answered.bytes);
         let sum = pseudo.then(&out[l4..payload]).combine(answered.sum);
         let checksum = checksum_on_the_wire(sum.finish());
         out[l4 + CHECKSUM_OFFSET..][..2].copy_from_slice(&checksum.to_be_bytes());
         self.counters.answered += 1;
-        Verdict::Reply(l4 + datagram)
+        l4 + datagram
     }
 
     /// A first look: a frame for our MAC address that carries IP, and UDP if it is IPv4. TCP goes on at once.
