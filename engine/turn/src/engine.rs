@@ -90,6 +90,7 @@ impl<P: Platform, A: tls::Aead, S: Service> Engine<P, A, S> {
         self.core.set_carrier(if self.link.is_lost() { Carrier::Down } else { self.told });
         let mut busy = self.receive(); // RX batch: ACKs become send credit.
         self.core.find_neighbours();
+        busy |= self.core.rouse(); // What the service waited for.
         busy |= self.core.shake(); // A few handshakes: they cost.
         busy |= self.core.read(&mut self.disk); // Send credit becomes disk reads: one doorbell.
         for _ in 0..SEAL_ROUNDS {

@@ -46,6 +46,6 @@ pub use config::{Config, ConfigError};
 pub use counters::{Counters, TURN_SLOTS};
 pub use engine::{Engine, EngineParts, Turned};
 pub use list::{ConnectionSummary, Listed, Protection};
-pub use service::{Action, Actions, End, FileHandle, Now, Peer, Service, Transfer};
+pub use service::{Action, Actions, End, FileHandle, Now, Peer, Service, Ticket, Transfer};
 pub use tap::{Direction, Passing, Tap};
 pub use train::Train;

@@ -8,7 +8,7 @@ use stack::FlowId;
 use crate::files::{FileRef, Lookup};
 use crate::flow::{Flow, Input, Marks};
 use crate::outbound::{Content, Item};
-use crate::service::{Action, End, FileHandle, Service};
+use crate::service::{Action, End, FileHandle, Service, Ticket};
 use crate::worker::{Core, PendingOpen};
 
 /// Plaintext that may wait for the service before the peer's window closes.
@@ -178,6 +178,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     }
                 }
                 Action::Open(root, path) => self.open(id, root, path),
+                Action::Wait(ticket) => self.wait(id, ticket),
                 Action::Finish => {
                     if let Some(flow) = self.flows.get_mut(id) {
                         flow.marks.insert(Marks::FINISHING);
@@ -217,6 +218,40 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             Lookup::Fresh(file) => self.found.push_back((id, file)),
             Lookup::Look => self.opens_waiting.push_back(PendingOpen { flow: id, root, path }),
         }
+    }
+
+    fn wait(&mut self, id: FlowId, ticket: Ticket) {
+        let Self { flows, waiting, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return };
+        debug_assert!(!flow.marks.contains(Marks::OPENING), "a service waits for two things at once");
+        flow.marks.insert(Marks::OPENING);
+        let waiters = waiting.entry(ticket).or_default();
+        // Clients that gave up meanwhile are forgotten before the list outgrows those that are there.
+        if waiters.len() > 2 * flows.len() {
+            waiters.retain(|id| flows.get(*id).is_some());
+        }
+        waiters.push(id);
+    }
+
+    /// Lets the service take what came to it from elsewhere, and goes on with connections that waited for it.
+    pub(crate) fn rouse(&mut self) -> bool {
+        let mut busy = self.service.on_turn(self.now);
+        while let Some(ticket) = self.service.poll_ticket() {
+            busy = true;
+            for id in self.waiting.remove(&ticket).unwrap_or_default() {
+                let now = self.now;
+                let Self { flows, service, actions, .. } = self;
+                let Some(Flow { session: Some(session), marks, .. }) = flows.get_mut(id) else { continue };
+                marks.remove(Marks::OPENING);
+                if marks.contains(Marks::CLOSED) {
+                    continue;
+                }
+                service.on_roused(now, session, actions);
+                self.apply(id, None);
+                self.pump(id);
+            }
+        }
+        busy
     }
 
     /// Answers opens that the descriptor cache could answer. Not within the call that asked, so that a service never

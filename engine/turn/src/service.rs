@@ -50,6 +50,10 @@ impl FileHandle {
     }
 }
 
+/// What connections wait for that comes to the service from elsewhere, by a number of the service's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -99,6 +103,8 @@ pub enum Action {
     SendFile(FileHandle, Range<u64>),
     /// A file below a root; [`Service::on_file`] has the answer.
     Open(RootId, Box<[u8]>),
+    /// Nothing until the service calls this ticket; [`Service::on_roused`] goes on.
+    Wait(Ticket),
     /// Close once all of this has been sent; take no more bytes.
     Finish,
     /// Reset now.
@@ -132,6 +138,12 @@ impl Actions {
     /// Opens `path` below `root`. One open at a time per connection; no bytes are offered until it is answered.
     pub fn open(&mut self, root: RootId, path: &[u8]) {
         self.list.push(Action::Open(root, path.into()));
+    }
+
+    /// Waits until the service calls `ticket` ([`Service::poll_ticket`]). Any number of connections may wait for one; no
+    /// bytes are offered meanwhile. Nothing else is asked for in the same call, and the connection's deadline stays.
+    pub fn wait(&mut self, ticket: Ticket) {
+        self.list.push(Action::Wait(ticket));
     }
 
     /// Closes in order, after everything asked for has been sent. No more bytes are offered.
@@ -184,6 +196,23 @@ pub trait Service {
         result: Result<(FileHandle, FileMeta), OpenError>,
         actions: &mut Actions,
     );
+
+    /// A turn begins: the service takes a bounded part of what has come to it from elsewhere. Returns whether more of it
+    /// waits, for which the worker turns again before it sleeps.
+    fn on_turn(&mut self, now: Now) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// The next ticket to be called: asked until there is none, after [`on_turn`](Self::on_turn).
+    fn poll_ticket(&mut self) -> Option<Ticket> {
+        None
+    }
+
+    /// The ticket that this connection waited for was called.
+    fn on_roused(&mut self, now: Now, session: &mut Self::Session, actions: &mut Actions) {
+        let _ = (now, session, actions);
+    }
 
     /// Everything asked for has been handed to the network once.
     fn on_sent(&mut self, now: Now, session: &mut Self::Session, actions: &mut Actions);

@@ -11,7 +11,7 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use clock::Instant;
 use core::hash::BuildHasher;
@@ -32,7 +32,7 @@ use crate::flow::{Flows, Marks};
 use crate::outbound::{Content, Item, Outbound};
 use crate::pull::{Lack, Pulled};
 use crate::read::Fetch;
-use crate::service::{Actions, Now, Service};
+use crate::service::{Actions, Now, Service, Ticket};
 use crate::slab::Slab;
 use crate::tap::Tap;
 use crate::train::Train;
@@ -90,6 +90,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) opens_waiting: VecDeque<PendingOpen>,
     /// Asked for and answered by the descriptor cache.
     pub(crate) found: VecDeque<(FlowId, FileRef)>,
+    /// Connections that wait for a ticket to be called.
+    pub(crate) waiting: BTreeMap<Ticket, Vec<FlowId>>,
     pub(crate) fetches: Slab<Fetch>,
     pub(crate) runnable: VecDeque<FlowId>,
     /// Would read, and found no place.
@@ -167,6 +169,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             opens: Slab::with_capacity(64),
             opens_waiting: VecDeque::new(),
             found: VecDeque::new(),
+            waiting: BTreeMap::new(),
             fetches: Slab::with_capacity(256),
             runnable: VecDeque::with_capacity(1_024),
             waits_for_read: VecDeque::with_capacity(1_024),

@@ -13,6 +13,7 @@ mod keys;
 mod requests;
 mod scarcity;
 mod strangers;
+mod tickets;
 mod visible;
 mod world;
 

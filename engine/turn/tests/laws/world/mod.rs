@@ -350,6 +350,12 @@ impl World {
         self.mute = !speaks;
     }
 
+    /// What comes to the service from elsewhere wakes the worker.
+    pub(crate) fn call(&mut self, ticket: turn::Ticket) {
+        self.engine.service_mut().called.push(ticket);
+        self.hungry = true;
+    }
+
     /// An operator changes the MTU of the server's device, and the machine says so.
     pub(crate) fn set_mtu(&mut self, mtu: u16) {
         self.engine.link_mut().inner.set_mtu(mtu);

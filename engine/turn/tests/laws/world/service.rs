@@ -6,6 +6,7 @@
 //! twice NAME FROM TO     the same two times over
 //! final NAME FROM TO     these bytes, and then the end
 //! say COUNT              so many bytes of the server's own
+//! wait TICKET            what that ticket brings, once it is called: its number
 //! bye                    the end, in order
 //! abort                  the end, at once
 //! ```
@@ -14,7 +15,7 @@ use clock::Instant;
 use core::ops::Range;
 use core::time::Duration;
 use platform::{FileMeta, OpenError, RootId};
-use turn::{Actions, End, FileHandle, Now, Peer, Service, Transfer};
+use turn::{Actions, End, FileHandle, Now, Peer, Service, Ticket, Transfer};
 
 /// How long half a line may stay half.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +36,8 @@ pub(crate) enum Note {
 pub(crate) struct Lines {
     pub(crate) notes: Vec<Note>,
     pub(crate) offered: u64,
+    /// Tickets to be called in the next turn.
+    pub(crate) called: Vec<Ticket>,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,7 @@ pub(crate) struct Session {
     draining: bool,
     /// The file that is being sent.
     object: Option<String>,
+    waits_for: Option<Ticket>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +106,13 @@ impl Lines {
                 session.busy = count > 0;
                 return;
             }
+            "wait" => {
+                let ticket = words.next().and_then(|word| word.parse().ok()).map(Ticket).expect("a number");
+                actions.wait(ticket);
+                session.waits_for = Some(ticket);
+                session.busy = true;
+                return;
+            }
             "bye" => return actions.finish(),
             "abort" => return actions.abort(),
             other => panic!("no such command: {other}"),
@@ -120,7 +131,14 @@ impl Service for Lines {
     type Snapshot = ();
 
     fn on_connect(&mut self, _: Now, peer: &Peer, _: &mut Actions) -> Session {
-        Session { port: peer.remote.port(), asked: None, busy: false, draining: false, object: None }
+        Session {
+            port: peer.remote.port(),
+            asked: None,
+            busy: false,
+            draining: false,
+            object: None,
+            waits_for: None,
+        }
     }
 
     fn on_bytes(&mut self, now: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
@@ -169,6 +187,15 @@ impl Service for Lines {
                 actions.finish();
             }
         }
+    }
+
+    fn poll_ticket(&mut self) -> Option<Ticket> {
+        self.called.pop()
+    }
+
+    fn on_roused(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
+        let Ticket(number) = session.waits_for.take().expect("a ticket that was waited for");
+        actions.send(number.to_string().into_bytes());
     }
 
     fn on_sent(&mut self, _: Now, session: &mut Session, actions: &mut Actions) {
