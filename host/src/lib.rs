@@ -38,4 +38,4 @@ pub use machine::{FRAMES, FRAMES_MIN, Machine, PoolChoice, TooLittle, cores, rai
 pub use monitor::{Monitor, MonitorError, Named, attend};
 pub use namespace::NamespaceError;
 pub use network::{Device, Keep, Network, NetworkError, Queue, Steer, Wanted};
-pub use worker::{Choices, Counters, Facts, Plan, Port, Snapshot, Tenant, spawn};
+pub use worker::{Choices, Counters, Facts, Place, Plan, Port, Snapshot, Tenant, spawn};

@@ -62,15 +62,30 @@ pub trait Tenant: 'static {
     type Counters: Copy + Default + fmt::Debug + Figures + Send;
     /// What a request amounted to, for the access log.
     type Record: fmt::Debug + Send;
+    /// What each worker's service gets for itself alone; `()` where all are alike.
+    type Seat: Send;
 
-    /// A worker's own service, in its thread. `unix_seconds` is the time.
-    fn service(snapshot: <Self::Service as Service>::Snapshot, unix_seconds: u64) -> Self::Service;
+    /// A worker's own service, in its thread.
+    fn service(
+        snapshot: <Self::Service as Service>::Snapshot,
+        seat: Self::Seat,
+        place: &Place<'_>,
+    ) -> Self::Service;
     /// Puts what is the tenant's in front of the link. It lives in the same thread as the service, and may share with it.
     fn front(service: &mut Self::Service, link: HostLink) -> Self::Link;
     /// What it has counted so far.
     fn counters(service: &Self::Service) -> Self::Counters;
     /// The next record, if one waits.
     fn take_record(service: &mut Self::Service) -> Option<Self::Record>;
+}
+
+/// Where a worker's service finds itself.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The frames that the engine sends from, for a service that keeps bytes of its own in them.
+    pub pool: &'a Pool,
+    /// The time, in seconds since the Unix epoch.
+    pub unix_seconds: u64,
 }
 
 /// What the tenant's service is given between turns.
@@ -106,6 +121,8 @@ pub struct Plan<T: Tenant> {
     pub choices: Choices,
     /// What it begins with.
     pub snapshot: Snapshot<Given<T>>,
+    /// What it has for itself.
+    pub seat: T::Seat,
     /// Its mailbox.
     pub port: Port<T>,
     /// What it is told about its link.
@@ -193,13 +210,14 @@ pub fn spawn<T: Tenant>(plan: Plan<T>) -> io::Result<JoinHandle<()>> {
             core: _,
             choices,
             snapshot,
+            seat,
             mut port,
             orders,
             policy,
             facts,
         } = plan;
         let keep = if queue.is_pinned_again() { machine::pinning() } else { CapabilitySet::empty() };
-        let built = Worker::<T>::build(queue, &roots, pool, choices, snapshot, orders)
+        let built = Worker::<T>::build(queue, &roots, pool, choices, (snapshot, seat), orders)
             .and_then(|(worker, told)| confine(policy, &roots, keep).map(|held| (worker, told, held)));
         drop(roots);
         let end = match built {
@@ -270,7 +288,7 @@ impl<T: Tenant> Worker<T> {
         roots: &[OwnedFd],
         layout: PoolLayout,
         choices: Choices,
-        snapshot: Snapshot<Given<T>>,
+        (snapshot, seat): (Snapshot<Given<T>>, T::Seat),
         orders: Orders,
     ) -> Result<(Self, Facts), WorkerError> {
         let roots: io::Result<Vec<_>> = roots.iter().map(OwnedFd::try_clone).collect();
@@ -284,7 +302,7 @@ impl<T: Tenant> Worker<T> {
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
         let Snapshot { service, secure } = snapshot;
-        let mut service = T::service(service, now);
+        let mut service = T::service(service, seat, &Place { pool: &pool, unix_seconds: now });
         let link = T::front(&mut service, link);
         let config = config(&choices, &link.capabilities());
         let parts = EngineParts {

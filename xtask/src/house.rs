@@ -200,7 +200,7 @@ pub(crate) const ROOMS: &[Room] = &[
         // Entering a namespace cannot be expressed safely: other threads would see it happen.
         SYS,
     ),
-    room("web", "servers/web", &["http"], &[], NONE),
+    room("web", "servers/web", &["http", "clock", "platform", "turn", "control"], &[], NONE),
     room(
         "atlas",
         "servers/atlas",

@@ -19,7 +19,7 @@ mod site;
 
 pub use catalogue::{Catalogue, ScanLimits};
 pub use page::DIRECTORY as PAGE_DIRECTORY;
-pub use service::{AtlasService, Counters, Session};
+pub use service::{AtlasService, Counters, Session, Tally};
 pub use settings::{Settings, SettingsError};
 pub use site::{Site, Snapshot};
 pub use web::{AccessRecord, LogFormat};

@@ -4,7 +4,7 @@ use atlas::{AccessRecord, AtlasService, LogFormat};
 use confine::{Confinement, Holds};
 use control::{Directly, Event, Figure, Opener, Reloaded, Server, Status};
 use host::start::{describe_facts, describe_privileges, kernel};
-use host::{Facts, Forwarder, HostLink, Keeper, Monitor, Tenant};
+use host::{Facts, Forwarder, HostLink, Keeper, Monitor, Place, Tenant};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -63,9 +63,10 @@ impl Tenant for Atlas {
     type Link = HostLink;
     type Counters = atlas::Counters;
     type Record = AccessRecord;
+    type Seat = ();
 
-    fn service(snapshot: atlas::Snapshot, unix_seconds: u64) -> AtlasService {
-        AtlasService::new(snapshot, unix_seconds)
+    fn service(snapshot: atlas::Snapshot, (): (), place: &Place<'_>) -> AtlasService {
+        AtlasService::new(snapshot, place.unix_seconds)
     }
 
     fn front(_: &mut AtlasService, link: HostLink) -> HostLink {

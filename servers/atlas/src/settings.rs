@@ -11,6 +11,7 @@ use http::request::Limits;
 use http::response::{is_field_name, is_field_value};
 use http::signature::{Key, KeyError, Keys};
 use serde::Deserialize;
+use web::session::Terms;
 
 /// The most bytes of a request that wait at a connection; heads cannot be longer.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -126,22 +127,16 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How much of a request is read.
-    #[must_use]
-    pub const fn limits(&self) -> Limits {
-        Limits { head_bytes_max: self.head_bytes_max, target_bytes_max: self.target_bytes_max }
-    }
-
-    /// See [`Settings::header_timeout_ms`].
-    #[must_use]
-    pub const fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.header_timeout_ms)
-    }
-
-    /// See [`Settings::idle_timeout_ms`].
-    #[must_use]
-    pub const fn idle_timeout(&self) -> Duration {
-        Duration::from_millis(self.idle_timeout_ms)
+    /// What holds for connections.
+    pub(crate) const fn terms(&self) -> Terms {
+        Terms {
+            limits: Limits { head_bytes_max: self.head_bytes_max, target_bytes_max: self.target_bytes_max },
+            header_timeout: Duration::from_millis(self.header_timeout_ms),
+            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
+            requests_per_connection_max: self.requests_per_connection_max,
+            connections_max: self.connections_max,
+            access_log: self.access_log,
+        }
     }
 
     /// Whether `/` is our page.

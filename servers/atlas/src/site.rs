@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::request::Limits;
 use http::response::AllowOrigin;
 use http::signature::Keys;
 use platform::RootId;
+use web::session::Terms;
 
 use crate::catalogue::Catalogue;
 use crate::page::Pages;
@@ -20,7 +20,7 @@ use crate::settings::{Settings, SettingsError};
 pub struct Site {
     pub(crate) settings: Settings,
     pub(crate) root: RootId,
-    pub(crate) limits: Limits,
+    pub(crate) terms: Terms,
     pub(crate) keys: Keys,
     pub(crate) pages: Option<Pages>,
     cache: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ impl Site {
         fields.extend(settings.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
         Ok(Self {
             root,
-            limits: settings.limits(),
+            terms: settings.terms(),
             pages: settings.has_page().then(|| Pages::new(&catalogue.to_json(&settings.title))),
             cache,
             cache_default: value(&settings.cache_default),

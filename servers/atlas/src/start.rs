@@ -328,6 +328,7 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
             core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
             choices: choices.clone(),
             snapshot: snapshot.clone(),
+            seat: (),
             port: its,
             orders: keeper.post(mine.bell()),
             policy,

@@ -2,11 +2,10 @@
 
 use control::{Figure, Figures};
 use http::Status;
-use platform::OpenError;
 
-/// What a worker has counted so far.
+/// What a worker has counted so far, `T` being what its desk counts besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct Counters<T> {
     /// Connections that came.
     pub connections_accepted: u64,
     /// Connections that are there.
@@ -23,28 +22,15 @@ pub struct Counters {
     pub idle_timeouts: u64,
     /// Requests on connections beyond the limit.
     pub surplus: u64,
-    /// Requests without a good signature.
-    pub denied: u64,
-    /// Files that could not be opened because too many are.
-    pub open_busy: u64,
-    /// Files that could not be opened because the disk failed.
-    pub open_failed: u64,
     /// Records that were dropped because nobody took them.
     pub records_dropped: u64,
+    /// What the desk counts.
+    pub tally: T,
 }
 
-impl Counters {
-    pub(super) fn on_answer(&mut self, status: Status) {
+impl<T> Counters<T> {
+    pub(crate) fn on_answer(&mut self, status: Status) {
         self.answers[status.index()] += 1;
-    }
-
-    /// Some errors are the name's, and some the disk's: the answer tells.
-    pub(super) fn on_open_error(&mut self, error: OpenError, status: Status) {
-        if error == OpenError::Busy {
-            self.open_busy += 1;
-        } else if status == Status::InternalServerError {
-            self.open_failed += 1;
-        }
     }
 
     /// How many answers there were in all.
@@ -54,25 +40,23 @@ impl Counters {
     }
 }
 
-impl Figures for Counters {
+impl<T: Figures> Figures for Counters<T> {
     fn visit(&self, visit: &mut dyn FnMut(Figure)) {
         // In full, so that nothing is counted and not shown.
         let Self {
             connections_accepted,
             connections,
-            answers,
+            ref answers,
             content_bytes,
             aborted,
             header_timeouts,
             idle_timeouts,
             surplus,
-            denied,
-            open_busy,
-            open_failed,
             records_dropped,
+            ref tally,
         } = *self;
         let answer = "Answers by status";
-        for (status, count) in Status::ALL.into_iter().zip(answers) {
+        for (status, count) in Status::ALL.into_iter().zip(*answers) {
             visit(Figure::counter("http_answers", answer, count).labelled("status", status.digits()));
         }
         visit(Figure::gauge("http_connections", "Connections that are there", connections));
@@ -83,12 +67,10 @@ impl Figures for Counters {
             ("http_header_timeouts", "Request heads that took too long", header_timeouts),
             ("http_idle_timeouts", "Connections closed because nothing came", idle_timeouts),
             ("http_surplus", "Requests on connections beyond the limit", surplus),
-            ("http_denied", "Requests without a good signature", denied),
-            ("http_open_busy", "Files not opened because too many are open", open_busy),
-            ("http_open_failed", "Files not opened because the disk failed", open_failed),
             ("http_records_dropped", "Access-log records dropped in the worker", records_dropped),
         ] {
             visit(Figure::counter(name, help, value));
         }
+        tally.visit(visit);
     }
 }

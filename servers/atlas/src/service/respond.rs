@@ -16,9 +16,10 @@ use http::target::Resource;
 use http::{Method, Request, Status, Target};
 use platform::{FileMeta, OpenError};
 use turn::{Actions, FileHandle, Now};
+use web::session::Refused;
 
 use super::route::{NO_SUCH_NAME, file_of};
-use super::{Exchange, Rest, Route, Site};
+use super::{Answered, Rest, Route, Site};
 use crate::page::{self, Page};
 
 /// As much of a page as is handed over at once.
@@ -72,54 +73,53 @@ impl Responder {
         site: &Site,
         now: Now,
         request: &Request<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         answer: Answer<'_>,
         actions: &mut Actions,
     ) {
         let context =
             Context { site, now, request: Some(request), has_content: request.method != Method::Head };
         match answer {
-            Answer::File(handle, meta) => self.file(&context, exchange, handle, meta, actions),
-            Answer::OpenError(OpenError::IsDirectory) => self.redirect(&context, exchange, actions),
+            Answer::File(handle, meta) => self.file(&context, answered, handle, meta, actions),
+            Answer::OpenError(OpenError::IsDirectory) => self.redirect(&context, answered, actions),
             Answer::OpenError(error) => {
                 let (status, sentence) = judge(error);
-                self.error(&context, exchange, Head::new(status), sentence, actions);
+                self.error(&context, answered, Head::new(status), sentence, actions);
             }
-            Answer::Route(Route::Page(page)) => self.page(&context, exchange, page, actions),
-            Answer::Route(Route::Health { draining }) => self.health(&context, exchange, *draining, actions),
-            Answer::Route(Route::Options) => self.options(&context, exchange, actions),
+            Answer::Route(Route::Page(page)) => self.page(&context, answered, page, actions),
+            Answer::Route(Route::Health { draining }) => self.health(&context, answered, *draining, actions),
+            Answer::Route(Route::Options) => self.options(&context, answered, actions),
             Answer::Route(Route::Denied(denied)) => {
-                self.error(&context, exchange, Head::new(Status::Forbidden), denied.sentence(), actions);
+                self.error(&context, answered, Head::new(Status::Forbidden), denied.sentence(), actions);
             }
             Answer::Route(Route::Error(status, sentence)) => {
-                self.error(&context, exchange, Head::new(*status), sentence, actions);
+                self.error(&context, answered, Head::new(*status), sentence, actions);
             }
             Answer::Route(Route::File(_)) => {
                 debug_assert!(false, "a file is opened first");
-                self.error(&context, exchange, Head::new(Status::InternalServerError), BROKEN, actions);
+                self.error(&context, answered, Head::new(Status::InternalServerError), BROKEN, actions);
             }
         }
     }
 
-    /// Answers bytes that are no request.
+    /// Answers what nobody looks at: bytes that are no request, and requests beyond what can be served.
     pub(super) fn refuse(
         &mut self,
         site: &Site,
-        now: Now,
-        (status, sentence): (Status, &'static str),
-        has_content: bool,
-        exchange: &mut Exchange,
+        refused: &Refused<'_>,
+        answered: &mut Answered,
         actions: &mut Actions,
     ) {
-        let context = Context { site, now, request: None, has_content };
-        self.error(&context, exchange, Head::new(status), sentence, actions);
+        let Refused { now, status, sentence, request, has_content } = *refused;
+        let context = Context { site, now, request, has_content };
+        self.error(&context, answered, Head::new(status), sentence, actions);
     }
 
     /// 200, 206, 304, 412 or 416.
     fn file(
         &mut self,
         context: &Context<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         handle: FileHandle,
         meta: &FileMeta,
         actions: &mut Actions,
@@ -146,11 +146,11 @@ impl Responder {
             Outcome::Proceed => {}
             Outcome::NotModified => {
                 let head = Head { status: Status::NotModified, accept_ranges: false, ..described };
-                self.send(context, exchange, head, b"", actions);
+                self.send(context, answered, head, b"", actions);
                 return;
             }
             Outcome::PreconditionFailed => {
-                self.error(context, exchange, Head::new(Status::PreconditionFailed), CHANGED, actions);
+                self.error(context, answered, Head::new(Status::PreconditionFailed), CHANGED, actions);
                 return;
             }
         }
@@ -159,10 +159,10 @@ impl Responder {
         match range::select(request, &validators, len, now) {
             Selection::Whole => {
                 let head = Head { content_length: Some(len), ..described };
-                self.send(context, exchange, head, b"", actions);
+                self.send(context, answered, head, b"", actions);
                 if context.has_content {
                     actions.send_file(handle, 0..len);
-                    exchange.content_bytes = len;
+                    answered.content_bytes = len;
                 }
             }
             Selection::Single(range) => {
@@ -172,16 +172,16 @@ impl Responder {
                     content_range: Some(ContentRange::Part { range, len }),
                     ..described
                 };
-                self.send(context, exchange, head, b"", actions);
+                self.send(context, answered, head, b"", actions);
                 actions.send_file(handle, range.first..range.last + 1);
-                exchange.content_bytes = range.bytes();
+                answered.content_bytes = range.bytes();
             }
             Selection::Multiple(ranges) => {
                 // The writer of the file cannot know when it will be asked for.
                 let boundary = meta.inode ^ nanos(context.now.unix).rotate_left(32);
                 let multipart = Multipart { boundary: boundary.wrapping_mul(MIX), content_type, len };
-                if self.parts(context, exchange, described, handle, &multipart, &ranges, actions).is_err() {
-                    self.error(context, exchange, Head::new(Status::InternalServerError), BROKEN, actions);
+                if self.parts(context, answered, described, handle, &multipart, &ranges, actions).is_err() {
+                    self.error(context, answered, Head::new(Status::InternalServerError), BROKEN, actions);
                 }
             }
             Selection::Unsatisfiable => {
@@ -189,7 +189,7 @@ impl Responder {
                     content_range: Some(ContentRange::Unsatisfied { len }),
                     ..Head::new(Status::RangeNotSatisfiable)
                 };
-                self.error(context, exchange, head, OUTSIDE, actions);
+                self.error(context, answered, head, OUTSIDE, actions);
             }
         }
     }
@@ -199,7 +199,7 @@ impl Responder {
     fn parts(
         &mut self,
         context: &Context<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         described: Head<'_>,
         handle: FileHandle,
         multipart: &Multipart<'_>,
@@ -216,7 +216,7 @@ impl Responder {
             content_type: Some(content_type),
             ..described
         };
-        self.send(context, exchange, head, b"", actions);
+        self.send(context, answered, head, b"", actions);
         // It fitted a moment ago: after the head nothing can fail.
         for &range in ranges {
             let bytes = multipart.emit_part_head(range, &mut room)?;
@@ -225,12 +225,12 @@ impl Responder {
         }
         let bytes = multipart.emit_end(&mut room)?;
         actions.send(room[..bytes].to_vec());
-        exchange.content_bytes = total;
+        answered.content_bytes = total;
         Ok(())
     }
 
     /// 301 from a directory to its name with a slash.
-    fn redirect(&mut self, context: &Context<'_>, exchange: &mut Exchange, actions: &mut Actions) {
+    fn redirect(&mut self, context: &Context<'_>, answered: &mut Answered, actions: &mut Actions) {
         let target = context.request.map(|request| Target::parse(request.target));
         // A name with a slash was looked for as the index in it; that this is a directory too is the operator's fun.
         let (path, query) = match target {
@@ -239,7 +239,7 @@ impl Responder {
             {
                 (path, query)
             }
-            _ => return self.error(context, exchange, Head::new(Status::NotFound), NO_SUCH_NAME, actions),
+            _ => return self.error(context, answered, Head::new(Status::NotFound), NO_SUCH_NAME, actions),
         };
         let path = [&path, b"/".as_slice()].concat();
         let head = Head {
@@ -247,11 +247,11 @@ impl Responder {
             cache_control: Some(page::CACHE_CONTROL),
             ..Head::new(Status::MovedPermanently)
         };
-        self.error(context, exchange, head, "This is a directory; its name ends in a slash.", actions);
+        self.error(context, answered, head, "This is a directory; its name ends in a slash.", actions);
     }
 
     /// 200 or 304 from memory.
-    fn page(&mut self, context: &Context<'_>, exchange: &mut Exchange, page: &Page, actions: &mut Actions) {
+    fn page(&mut self, context: &Context<'_>, answered: &mut Answered, page: &Page, actions: &mut Actions) {
         let described = Head {
             etag: Some(&page.etag),
             cache_control: Some(page::CACHE_CONTROL),
@@ -273,18 +273,18 @@ impl Responder {
                     ..described
                 };
                 if context.has_content && page.content.len() > PIECE_BYTES {
-                    self.send(context, exchange, head, b"", actions);
-                    exchange.content_bytes = page.content.len() as u64;
-                    exchange.rest = send_piece(Rest { content: Arc::clone(&page.content), from: 0 }, actions);
+                    self.send(context, answered, head, b"", actions);
+                    answered.content_bytes = page.content.len() as u64;
+                    answered.rest = send_piece(Rest { content: Arc::clone(&page.content), from: 0 }, actions);
                 } else {
-                    self.send(context, exchange, head, &page.content, actions);
+                    self.send(context, answered, head, &page.content, actions);
                 }
             }
             Outcome::NotModified => {
-                self.send(context, exchange, Head { status: Status::NotModified, ..described }, b"", actions);
+                self.send(context, answered, Head { status: Status::NotModified, ..described }, b"", actions);
             }
             Outcome::PreconditionFailed => {
-                self.error(context, exchange, Head::new(Status::PreconditionFailed), CHANGED, actions);
+                self.error(context, answered, Head::new(Status::PreconditionFailed), CHANGED, actions);
             }
         }
     }
@@ -292,7 +292,7 @@ impl Responder {
     fn health(
         &mut self,
         context: &Context<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         draining: bool,
         actions: &mut Actions,
     ) {
@@ -304,19 +304,19 @@ impl Responder {
             cache_control: Some("no-store"),
             ..Head::new(status)
         };
-        self.send(context, exchange, head, text, actions);
+        self.send(context, answered, head, text, actions);
     }
 
     /// 204, and leave for the scripts of other origins if this is their preflight.
-    fn options(&mut self, context: &Context<'_>, exchange: &mut Exchange, actions: &mut Actions) {
-        self.send(context, exchange, Head { allow: true, ..Head::new(Status::NoContent) }, b"", actions);
+    fn options(&mut self, context: &Context<'_>, answered: &mut Answered, actions: &mut Actions) {
+        self.send(context, answered, Head { allow: true, ..Head::new(Status::NoContent) }, b"", actions);
     }
 
     /// A page that says what is wrong.
     fn error(
         &mut self,
         context: &Context<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         head: Head<'_>,
         sentence: &str,
         actions: &mut Actions,
@@ -334,7 +334,7 @@ impl Responder {
             retry_after_s: is_surplus.then_some(context.site.settings.retry_after_s),
             ..head
         };
-        self.send(context, exchange, head, &page[..bytes], actions);
+        self.send(context, answered, head, &page[..bytes], actions);
     }
 
     /// One line for somebody who speaks plain HTTP to the port for TLS, in a response that any client understands.
@@ -355,14 +355,14 @@ impl Responder {
     fn send(
         &mut self,
         context: &Context<'_>,
-        exchange: &mut Exchange,
+        answered: &mut Answered,
         head: Head<'_>,
         content: &[u8],
         actions: &mut Actions,
     ) {
         let Context { site, now, request, has_content } = *context;
         let connection = match request {
-            _ if exchange.close => Connection::Close,
+            _ if answered.close => Connection::Close,
             Some(request) => Connection::wanted_by(request),
             None => Connection::Close,
         };
@@ -379,19 +379,19 @@ impl Responder {
 
         let date = self.dates.date(now.unix.as_secs());
         let content = if has_content { content } else { b"" };
-        exchange.status = head.status;
+        answered.status = head.status;
         if let Ok(bytes) = head.emit(&site.settings.server, date, self.desk.as_mut_slice()) {
             let mut message = Vec::with_capacity(bytes + content.len());
             message.extend_from_slice(&self.desk[..bytes]);
             message.extend_from_slice(content);
             actions.send(message);
-            exchange.head_bytes = bytes as u64;
-            exchange.content_bytes = content.len() as u64;
+            answered.head_bytes = bytes as u64;
+            answered.content_bytes = content.len() as u64;
         } else {
             // What an operator sets has been checked and what a client sends is encoded: this is our own mistake, and
             // the client learns at once that nothing will come.
             debug_assert!(false, "a head that cannot be written");
-            exchange.status = Status::InternalServerError;
+            answered.status = Status::InternalServerError;
             actions.abort();
         }
     }

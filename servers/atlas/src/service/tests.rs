@@ -3,10 +3,15 @@
 use super::*;
 use crate::catalogue::Catalogue;
 use crate::settings::{CacheRule, Secret, Settings};
+use clock::Instant;
 use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use http::Status;
 use platform::RootId;
 use std::collections::BTreeMap;
-use turn::{Action, Service as _};
+use turn::{Action, End, Peer, Service as _, Transfer};
+use web::AccessRecord;
+use web::session::{DRAIN_GRACE, OBJECT_BYTES_MAX};
 
 mod answers;
 mod connections;
@@ -111,6 +116,7 @@ impl World {
                     assert_eq!(root, RootId(3));
                     assert!(self.waiting_open.replace(path.into_vec()).is_none(), "one open at a time");
                 }
+                Action::Wait(ticket) => panic!("{ticket:?} is nobody's"),
                 Action::Finish => self.finished = true,
                 Action::Abort => panic!("aborted"),
                 Action::Deadline(at) => self.deadline = at,

@@ -254,6 +254,7 @@ fn start(config: &Config) -> Result<Started, StartError> {
             core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
             choices: choices.clone(),
             snapshot: host::Snapshot { service: snapshot.clone(), secure: None },
+            seat: (),
             port: its,
             orders: link_keeper.post(mine.bell()),
             policy,

@@ -3,7 +3,7 @@
 use confine::{Confinement, Holds};
 use control::{ControlPort, Event, Figure, Reloaded, Server, Status};
 use host::start::{describe_facts, describe_privileges, kernel};
-use host::{Facts, HostLink, Monitor, Tenant};
+use host::{Facts, HostLink, Monitor, Place, Tenant};
 use namestorm::desk::{self, Snapshot};
 use namestorm::front::Front;
 use namestorm::keeper::{Keeper, Outcome};
@@ -50,8 +50,9 @@ impl Tenant for Namestorm {
     type Link = Front<HostLink>;
     type Counters = desk::Counters;
     type Record = NoRecord;
+    type Seat = ();
 
-    fn service(snapshot: Snapshot, _: u64) -> StreamService {
+    fn service(snapshot: Snapshot, (): (), _: &Place<'_>) -> StreamService {
         StreamService::new(snapshot)
     }
 

@@ -190,7 +190,10 @@ mod no_file {
             assert_eq!(reply.field("retry-after").is_some(), status == 503);
         }
         assert!(!world.finished, "the connection goes on");
-        assert_eq!((world.service.counters().open_failed, world.service.counters().open_busy), (1, 1));
+        assert_eq!(
+            (world.service.counters().tally.open_failed, world.service.counters().tally.open_busy),
+            (1, 1)
+        );
     }
 
     #[test]
@@ -394,7 +397,7 @@ mod signed_urls {
             assert_eq!(world.get(target).status, 403, "{target}");
         }
         assert_eq!(world.get("/healthz").status, 200, "health is no secret");
-        assert_eq!(world.service.counters().denied, 5);
+        assert_eq!(world.service.counters().tally.denied, 5);
         world.now.unix += Duration::from_secs(60);
         assert_eq!(world.get(&file).status, 403);
     }
