@@ -22,6 +22,8 @@ mod requests;
 mod scarcity;
 #[path = "../laws/strangers.rs"]
 mod strangers;
+#[path = "../laws/tickets.rs"]
+mod tickets;
 #[path = "../laws/visible.rs"]
 mod visible;
 #[path = "../laws/world/mod.rs"]
