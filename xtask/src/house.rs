@@ -222,7 +222,7 @@ pub(crate) const ROOMS: &[Room] = &[
         &["link-memory"],
         NONE,
     ),
-    room("sandstorm", "servers/sandstorm", &["web", "http", "wire", "dma"], &[], NONE),
+    room("sandstorm", "servers/sandstorm", &["web", "http", "wire", "dma", "platform", "turn"], &[], NONE),
     room(
         "namestorm",
         "servers/namestorm",

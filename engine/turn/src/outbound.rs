@@ -14,12 +14,17 @@
 //! Where the link has slots, a record is sealed on its way into one: its chunk is plaintext until then.
 
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use clock::Instant;
 use core::ops::Range;
 use dma::{Frame, SharedFrame};
 
 use crate::files::FileRef;
+use crate::memory::{Memory, reach};
+
+/// A lent piece of a plain stream that is longer does not become longer still.
+const LENT_BYTES_MAX: u32 = 1 << 20;
 
 /// Something asked for and not yet reserved in the stream.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(crate) enum Item {
     Bytes { bytes: Vec<u8>, done: usize, content: Content },
     /// What is left of a file's range.
     File { file: FileRef, range: Range<u64> },
+    /// What is left of a range of memory.
+    Memory { memory: Rc<dyn Memory>, range: Range<u64> },
 }
 
 impl Item {
@@ -35,7 +42,7 @@ impl Item {
     fn bytes_left(&self) -> usize {
         match self {
             Self::Bytes { bytes, done, content: _ } => bytes.len() - done,
-            Self::File { .. } => 0,
+            Self::File { .. } | Self::Memory { .. } => 0,
         }
     }
 }
@@ -54,6 +61,8 @@ pub(crate) enum Content {
 pub(crate) enum Source {
     /// From a file: `bytes` from `offset` on.
     File { file: FileRef, offset: u64, bytes: u32 },
+    /// From memory at hand, `bytes` from `offset` on; held until acknowledged.
+    Memory { memory: Rc<dyn Memory>, offset: u64, bytes: u32 },
     /// From a frame that is kept until acknowledged, as they go on the wire.
     Kept { frame: SharedFrame, start: u32 },
 }
@@ -113,6 +122,8 @@ pub(crate) enum Held {
     /// The whole plaintext, `bytes` from `offset` on, of the record that the chunk is all or a part of: to be sealed
     /// when it leaves.
     Plain { frame: Frame, offset: u32, bytes: u32 },
+    /// Memory, as it goes on the wire, from `offset` on: no frame yet.
+    Memory { memory: Rc<dyn Memory>, offset: u64 },
 }
 
 impl Chunk {
@@ -145,6 +156,10 @@ impl Chunk {
                 let held = Held::Wire { frame: frame.clone(), offset: *offset };
                 Some(Self { start: self.start, len: self.len, held })
             }
+            Held::Memory { memory, offset } => {
+                let held = Held::Memory { memory: Rc::clone(memory), offset: *offset };
+                Some(Self { start: self.start, len: self.len, held })
+            }
             Held::Plain { .. } => None,
         }
     }
@@ -152,9 +167,10 @@ impl Chunk {
 
 impl Held {
     /// The chunk begins `count` bytes later. A record's plaintext stays whole.
-    fn skip(&mut self, count: u32) {
+    pub(crate) fn skip(&mut self, count: u32) {
         match self {
             Self::Wire { offset, .. } => *offset += count,
+            Self::Memory { offset, .. } => *offset += u64::from(count),
             Self::Plain { .. } => {}
         }
     }
@@ -238,6 +254,44 @@ impl Outbound {
         }
     }
 
+    /// The stream goes on at `stream` with memory from `offset` on. What goes on where the last piece ended is one with
+    /// it, in the map and at hand.
+    pub(crate) fn lend(&mut self, now: Instant, stream: &Range<u64>, memory: Rc<dyn Memory>, offset: u64) {
+        #[expect(clippy::cast_possible_truncation, reason = "as much as was reserved at once")]
+        let len = (stream.end - stream.start) as u32;
+        let is_at_hand = self.chunks.back_mut().is_some_and(|chunk| {
+            let goes_on = matches!(&chunk.held, Held::Memory { memory: other, offset: from }
+                if Rc::ptr_eq(other, &memory) && from + u64::from(chunk.len) == offset)
+                && chunk.end() == stream.start
+                && chunk.len <= LENT_BYTES_MAX;
+            chunk.len += if goes_on { len } else { 0 };
+            goes_on
+        });
+        if !is_at_hand {
+            let held = Held::Memory { memory: Rc::clone(&memory), offset };
+            self.insert(Chunk { start: stream.start, len, held });
+        }
+        if let Some(entry) = self.map.back_mut()
+            && entry.end() == stream.start
+            && entry.len <= LENT_BYTES_MAX
+            && let Source::Memory { memory: other, offset: from, bytes } = &mut entry.source
+            && matches!(entry.seal, Seal::None)
+            && Rc::ptr_eq(other, &memory)
+            && *from + u64::from(*bytes) == offset
+        {
+            *bytes += len;
+            entry.len += len;
+            return;
+        }
+        let source = Source::Memory { memory, offset, bytes: len };
+        self.push(now, Entry { start: stream.start, len, seal: Seal::None, source });
+    }
+
+    /// Something that is not acknowledged can be sent again without the disk.
+    pub(crate) fn keeps_anything(&self) -> bool {
+        self.map.iter().any(|entry| !matches!(entry.source, Source::File { .. }))
+    }
+
     /// Frames are kept until the peer acknowledges what is in them.
     pub(crate) fn keeps_frames(&self) -> bool {
         self.map.iter().any(|entry| matches!(entry.source, Source::Kept { .. }))
@@ -274,16 +328,30 @@ impl Outbound {
         self.entry_at(at).is_some_and(|index| matches!(self.map[index].source, Source::File { .. }))
     }
 
-    /// The first run of consecutive chunks, of at most `parts_max` of them: how many, and the stream range they cover.
-    pub(crate) fn run(&self, from: usize, parts_max: usize) -> Option<(usize, Range<u64>)> {
-        let first = self.chunks.get(from)?;
-        let mut end = first.end();
-        let mut count = 1;
-        while count < parts_max && self.chunks.get(from + count).is_some_and(|next| next.start == end) {
-            end = self.chunks[from + count].end();
-            count += 1;
+    /// The first run of consecutive chunks that lies in at most `parts_max` parts: of how many chunks, and the stream
+    /// range it covers. Within memory it ends where it is longer than `bytes_max`, or has parts enough.
+    pub(crate) fn run(&self, from: usize, parts_max: usize, bytes_max: u64) -> Option<(usize, Range<u64>)> {
+        let start = self.chunks.get(from)?.start;
+        let (mut count, mut parts, mut end) = (0, 0, start);
+        for chunk in self.chunks.range(from..) {
+            if chunk.start != end || parts >= parts_max {
+                break;
+            }
+            let Held::Memory { memory, offset } = &chunk.held else {
+                (count, parts, end) = (count + 1, parts + 1, chunk.end());
+                continue;
+            };
+            let len = u64::from(chunk.len).min(bytes_max.saturating_sub(end - start));
+            if len == 0 {
+                break;
+            }
+            let (taken, bytes) = reach(&**memory, *offset..offset + len, parts_max - parts);
+            (count, parts, end) = (count + 1, parts + taken, end + bytes);
+            if end < chunk.end() {
+                break;
+            }
         }
-        Some((count, first.start..end))
+        Some((count, start..end))
     }
 
     /// How many pieces of at most `bytes_max` come of the run of `count` chunks, if none of them is cut that fits.
@@ -308,7 +376,7 @@ impl Outbound {
         parts_max: usize,
         bytes_max: u64,
     ) -> Option<(usize, Range<u64>)> {
-        let (mut count, mut run) = self.run(from, parts_max)?;
+        let (mut count, mut run) = self.run(from, parts_max, bytes_max)?;
         while count > 1 && run.end - run.start > bytes_max {
             count -= 1;
             run.end = self.chunks[from + count].start;
@@ -363,7 +431,7 @@ mod tests {
     fn offset(chunk: &Chunk) -> u32 {
         match chunk.held {
             Held::Wire { offset, .. } => offset,
-            Held::Plain { .. } => panic!("not as on the wire"),
+            Held::Plain { .. } | Held::Memory { .. } => panic!("not in a frame as on the wire"),
         }
     }
 
@@ -408,8 +476,8 @@ mod tests {
         for start in [20, 0, 10] {
             outbound.insert(chunk(&pool, start, 10));
         }
-        assert_eq!(outbound.run(0, 12), Some((3, 0..30)));
-        assert_eq!(outbound.run(0, 2), Some((2, 0..20)));
+        assert_eq!(outbound.run(0, 12, u64::MAX), Some((3, 0..30)));
+        assert_eq!(outbound.run(0, 2, u64::MAX), Some((2, 0..20)));
     }
 
     #[test]
@@ -418,8 +486,8 @@ mod tests {
         let mut outbound = Outbound::default();
         outbound.insert(chunk(&pool, 0, 10));
         outbound.insert(chunk(&pool, 11, 10));
-        assert_eq!(outbound.run(0, 12), Some((1, 0..10)));
-        assert_eq!(outbound.run(1, 12), Some((1, 11..21)));
+        assert_eq!(outbound.run(0, 12, u64::MAX), Some((1, 0..10)));
+        assert_eq!(outbound.run(1, 12, u64::MAX), Some((1, 11..21)));
     }
 
     #[test]

@@ -9,13 +9,15 @@ use stack::FlowId;
 use tls::BeforeData;
 
 use crate::flow::{Flow, Marks, Security};
+use crate::memory::{NotAgain, lend_again};
 use crate::outbound::{Chunk, Content, Entry, Held, Item, Outbound, Seal, Source, insert};
 use crate::read::{Reader, Starved, record_bytes};
+use crate::seal::end_of;
 use crate::service::{End, Service};
 use crate::worker::Core;
 
 /// Frames that new data leaves for what was lost.
-const FRAMES_FOR_LOST: usize = 8;
+pub(crate) const FRAMES_FOR_LOST: usize = 8;
 /// Re-reads that one connection may have on their way: a peer that reports losses it does not have must not turn one
 /// SACK of a hundred bytes into a megabyte of reads.
 const REFETCHES_MAX: u32 = 4;
@@ -88,8 +90,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             let Some(mut range) = flow.tcp.wanted(now, WANTED_BYTES_MAX) else { return Pulled::Done };
             // A record is read and sealed whole: do not come back for the rest of it.
             let record_end = flow.outbound.as_ref().and_then(|outbound| {
-                let index = outbound.entry_at(range.end.checked_sub(1)?)?;
-                Some(outbound.map[index].end())
+                let entry = &outbound.map[outbound.entry_at(range.end.checked_sub(1)?)?];
+                let is_whole = !matches!((&entry.source, &entry.seal), (Source::Memory { .. }, Seal::None));
+                is_whole.then(|| entry.end())
             });
             if let Some(more) = record_end.and_then(|end| u32::try_from(end.checked_sub(range.end)?).ok())
                 && more > 0
@@ -116,31 +119,44 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// asked for again when there is room.
     fn resend_kept(&mut self, id: FlowId) {
         let now = self.now.instant;
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        let Flow { tcp, outbound, .. } = flow;
+        let Self { flows, pool, keys, counters, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return };
+        let Flow { tcp, outbound, security, .. } = flow;
         let Some(outbound) = outbound.as_mut() else { return };
-        if !outbound.keeps_frames() {
+        if !outbound.keeps_anything() {
             return;
         }
         let Outbound { map, chunks, .. } = &mut **outbound;
         // Ranges that only the disk has: given back at the end, or they would be asked for again at once.
         let mut unread = ArrayVec::<Range<u64>, UNREAD_RANGES_MAX>::new();
-        let mut found = false;
+        let (mut found, mut failed) = (false, None);
         while !unread.is_full()
             && let Some(range) = tcp.wanted(now, WANTED_BYTES_MAX)
         {
             let mut at = range.start;
             let mut index = map.partition_point(|entry| entry.end() <= at);
             while at < range.end
-                && let Some(entry) = map.get(index)
+                && let Some(entry) = map.get_mut(index)
             {
                 let want = at.max(entry.start)..range.end.min(entry.end());
-                match &entry.source {
-                    Source::Kept { frame, start } => {
-                        insert(chunks, kept_chunk(frame, *start, entry.start, &want));
+                let at_hand = match &entry.source {
+                    Source::Kept { frame, start } => Some(kept_chunk(frame, *start, entry.start, &want)),
+                    Source::File { .. } => None,
+                    Source::Memory { .. } => match lend_again(entry, &want, pool, security, keys, counters) {
+                        Ok(chunk) => Some(chunk),
+                        Err(NotAgain::Starved) => None,
+                        Err(NotAgain::Unsealable(error)) => {
+                            failed.get_or_insert(error);
+                            None
+                        }
+                    },
+                };
+                match at_hand {
+                    Some(chunk) => {
+                        insert(chunks, chunk);
                         found = true;
                     }
-                    Source::File { .. } => {
+                    None => {
                         if let Some(last) = unread.last_mut().filter(|last| last.end == want.start) {
                             last.end = want.end;
                         } else if unread.try_push(want.clone()).is_err() {
@@ -157,7 +173,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         for range in unread {
             tcp.surrender(range);
         }
-        if found {
+        if let Some(error) = failed {
+            self.abort(id, end_of(error));
+        } else if found {
             self.touch(id);
         }
     }
@@ -171,23 +189,34 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         range: Range<u64>,
     ) -> Result<(), (Starved, Range<u64>)> {
         let now = self.now.instant;
-        let Self { flows, pool, fetches, counters, .. } = self;
-        let Some(flow) = flows.get_mut(id) else { return Ok(()) };
-        let sealed = matches!(flow.security, Security::Established(_));
-        let Some(outbound) = flow.outbound.as_mut() else { return Ok(()) };
+        let Self { flows, pool, fetches, counters, keys, .. } = self;
+        let Some(Flow { outbound, security, .. }) = flows.get_mut(id) else { return Ok(()) };
+        let sealed = matches!(security, Security::Established(_));
+        let Some(outbound) = outbound.as_mut() else { return Ok(()) };
         let Outbound { map, chunks, fetches: on_their_way, refetches, .. } = &mut **outbound;
         let mut reader = Reader::new(disk, pool, fetches, (id, now), true, 0);
         let mut at = range.start;
         let mut index = map.partition_point(|entry| entry.end() <= at);
-        let mut starved = None;
+        let (mut starved, mut failed) = (None, None);
         while at < range.end {
-            let Some(entry) = map.get(index) else { break };
+            let Some(entry) = map.get_mut(index) else { break };
             let end = range.end.min(entry.end());
             let want = at.max(entry.start)..end;
             match &entry.source {
                 Source::Kept { frame, start } => {
                     insert(chunks, kept_chunk(frame, *start, entry.start, &want));
                 }
+                Source::Memory { .. } => match lend_again(entry, &want, pool, security, keys, counters) {
+                    Ok(chunk) => insert(chunks, chunk),
+                    Err(NotAgain::Starved) => {
+                        starved = Some((Starved::Frame, want.start..range.end));
+                        break;
+                    }
+                    Err(NotAgain::Unsealable(error)) => {
+                        failed = Some(error);
+                        break;
+                    }
+                },
                 Source::File { file, offset, bytes } => {
                     // A record is sealed whole, whatever part of it is wanted; a plain piece is read as wanted.
                     #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
@@ -214,6 +243,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         *on_their_way += reader.issued;
         *refetches += reader.issued;
         counters.reads += u64::from(reader.issued);
+        if let Some(error) = failed {
+            self.abort(id, end_of(error));
+            return Ok(());
+        }
         starved.map_or(Ok(()), Err)
     }
 
@@ -223,13 +256,14 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         loop {
             let Some(flow) = self.flows.get_mut(id) else { return Pulled::Done };
             let front = flow.outbound.as_ref().and_then(|outbound| outbound.queue.front());
-            let (content, left) = match front {
+            let (content, next) = match front {
                 None => match self.pull_finish(id) {
                     Pulled::More => continue,
                     done => return done,
                 },
-                Some(Item::Bytes { bytes, done, content }) => (*content, Some(bytes.len() - done)),
-                Some(Item::File { .. }) => (Content::Data, None),
+                Some(Item::Bytes { bytes, done, content }) => (*content, Next::Bytes(bytes.len() - done)),
+                Some(Item::File { .. }) => (Content::Data, Next::File),
+                Some(Item::Memory { .. }) => (Content::Data, Next::Memory),
             };
             if content == Content::Data {
                 match self.before_data(id) {
@@ -238,10 +272,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     Ready::Later => return Pulled::Done,
                 }
             }
-            let Some(left) = left else { return self.reserve_file(disk, id, now, may_read) };
-            match self.reserve_bytes(id, content, left, now) {
-                Pulled::More => {}
-                other => return other,
+            match next {
+                Next::Bytes(left) => match self.reserve_bytes(id, content, left, now) {
+                    Pulled::More => {}
+                    other => return other,
+                },
+                Next::File => return self.reserve_file(disk, id, now, may_read),
+                Next::Memory => {
+                    if let Some(done) = self.reserve_memory(id, now) {
+                        return done;
+                    }
+                }
             }
         }
     }
@@ -472,7 +513,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 ///
 /// A peer whose whole window is too small for a record gets a small one all the same, whose tail then waits for its
 /// ACKs: else nothing could ever be sent to it, and no timer would run either.
-fn record_credit(tcp: &tcp::Connection, now: Instant, overhead: u32) -> u32 {
+pub(crate) fn record_credit(tcp: &tcp::Connection, now: Instant, overhead: u32) -> u32 {
     let credit = tcp.credit(now);
     let least = overhead + RECORD_BYTES_MIN;
     if overhead > 0 && credit > 0 && tcp.window() < least { least } else { credit }
@@ -483,6 +524,14 @@ fn kept_chunk(frame: &SharedFrame, from: u32, start: u64, want: &Range<u64>) -> 
     #[expect(clippy::cast_possible_truncation, reason = "inside one record")]
     let (offset, len) = (from + (want.start - start) as u32, (want.end - want.start) as u32);
     Chunk { start: want.start, len, held: Held::Wire { frame: frame.clone(), offset } }
+}
+
+/// What is reserved next.
+enum Next {
+    /// So many bytes of our own.
+    Bytes(usize),
+    File,
+    Memory,
 }
 
 /// Whether data may be reserved.

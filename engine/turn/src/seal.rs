@@ -17,6 +17,7 @@ use tls::{ExpandedKeys, SealError};
 
 use crate::counters::Counters;
 use crate::flow::{Flow, Records, Security};
+use crate::memory::copy_to;
 use crate::outbound::{Chunk, Held, Outbound, Seal, entry_at};
 use crate::read::Piece;
 use crate::service::{End, Service};
@@ -116,9 +117,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     Some(bytes) => bytes,
                     None => {
                         make_ready(outbound, index, security, keys, counters)?;
-                        let bytes = ready_bytes(&outbound.chunks[index], start..end);
-                        room[..bytes.len()].copy_from_slice(bytes);
-                        bytes.len()
+                        copy_ready(&outbound.chunks[index], start..end, room)
                     }
                 };
             }
@@ -171,7 +170,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 }
 
 /// Where a record's plaintext is, and where its ciphertext goes.
-enum Place<'a> {
+pub(crate) enum Place<'a> {
     /// Both in this buffer, the plaintext there.
     Here(&'a mut [u8], Range<usize>),
     /// From one buffer to the beginning of another.
@@ -179,7 +178,7 @@ enum Place<'a> {
 }
 
 /// Seals a record under its licence, or under its guard. Where it then lies.
-fn seal_record<A: tls::Aead>(
+pub(crate) fn seal_record<A: tls::Aead>(
     records: &mut Records,
     keys: &mut ExpandedKeys<A>,
     seal: &mut Seal,
@@ -265,19 +264,25 @@ fn make_ready<A: tls::Aead>(
     Ok(())
 }
 
-/// What leaves of a chunk that is as on the wire.
-fn ready_bytes(chunk: &Chunk, leaves: Range<u64>) -> &[u8] {
+/// Copies what leaves of a chunk that is as on the wire to the beginning of `room`. How many bytes that are.
+fn copy_ready(chunk: &Chunk, leaves: Range<u64>, room: &mut [u8]) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
+    let (skip, len) = ((leaves.start - chunk.start) as usize, (leaves.end - leaves.start) as usize);
+    let room = &mut room[..len];
     match &chunk.held {
-        #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
         Held::Wire { frame, offset } => {
-            let (skip, len) = ((leaves.start - chunk.start) as usize, (leaves.end - leaves.start) as usize);
-            &frame.bytes()[*offset as usize + skip..][..len]
+            room.copy_from_slice(&frame.bytes()[*offset as usize + skip..][..len])
+        }
+        Held::Memory { memory, offset } => {
+            let from = offset + skip as u64;
+            copy_to(&**memory, from..from + len as u64, room);
         }
         Held::Plain { .. } => unreachable!("it was just made ready"),
     }
+    len
 }
 
-fn wire(frame: dma::Frame, offset: u64) -> Held {
+pub(crate) fn wire(frame: dma::Frame, offset: u64) -> Held {
     #[expect(clippy::cast_possible_truncation, reason = "inside one frame")]
     let offset = offset as u32;
     Held::Wire { frame: frame.share(), offset }

@@ -8,7 +8,7 @@ use stack::FlowId;
 use crate::files::{FileRef, Lookup};
 use crate::flow::{Flow, Input, Marks};
 use crate::outbound::{Content, Item};
-use crate::service::{Action, End, FileHandle, Service, Ticket};
+use crate::service::{Action, End, FileHandle, Lent, Service, Ticket};
 use crate::worker::{Core, PendingOpen};
 
 /// Plaintext that may wait for the service before the peer's window closes.
@@ -174,6 +174,13 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                     let file = file.clone();
                     if let Some(outbound) = self.outbound(id) {
                         outbound.queue.push_back(Item::File { file, range });
+                        self.make_runnable(id);
+                    }
+                }
+                Action::SendMemory(Lent(memory), range) => {
+                    self.ask(id);
+                    if let Some(outbound) = self.outbound(id) {
+                        outbound.queue.push_back(Item::Memory { memory, range });
                         self.make_runnable(id);
                     }
                 }

@@ -9,12 +9,15 @@
 //! ```
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use clock::Instant;
 use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 use platform::{FileMeta, OpenError, RootId};
+
+use crate::memory::Memory;
 
 /// The time, both ways of telling it, as read at the beginning of the turn.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +104,8 @@ pub enum Action {
     Send(Vec<u8>),
     /// This part of a file; it is read when the window opens, and again if it is lost.
     SendFile(FileHandle, Range<u64>),
+    /// This range of memory at hand; it is held until acknowledged.
+    SendMemory(Lent, Range<u64>),
     /// A file below a root; [`Service::on_file`] has the answer.
     Open(RootId, Box<[u8]>),
     /// Nothing until the service calls this ticket; [`Service::on_roused`] goes on.
@@ -112,6 +117,18 @@ pub enum Action {
     /// Call [`Service::on_deadline`] then; `NEVER` calls it off.
     Deadline(Instant),
 }
+
+/// Memory that is being sent; the same as another if it is one and the same.
+#[derive(Clone, Debug)]
+pub struct Lent(pub Rc<dyn Memory>);
+
+impl PartialEq for Lent {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Lent {}
 
 impl Actions {
     /// Nothing asked for yet.
@@ -132,6 +149,14 @@ impl Actions {
     pub fn send_file(&mut self, file: FileHandle, range: Range<u64>) {
         if range.start < range.end {
             self.list.push(Action::SendFile(file, range));
+        }
+    }
+
+    /// Sends `range` of memory at hand, after what was asked for before. It is held until acknowledged, and what the link
+    /// still sends of it longer. No byte is copied but where the link or TLS asks for it.
+    pub fn send_memory(&mut self, memory: Rc<dyn Memory>, range: Range<u64>) {
+        if range.start < range.end {
+            self.list.push(Action::SendMemory(Lent(memory), range));
         }
     }
 

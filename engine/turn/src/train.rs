@@ -13,13 +13,41 @@
 //! It is what a device does with a superframe, to the same bytes. What the link has no room for stays here, in order,
 //! until it has.
 
-use platform::{ChecksumOffload, Headers, Offload, Packet, Part, Parts};
+use alloc::rc::Rc;
+use arrayvec::ArrayVec;
+use platform::{ChecksumOffload, Headers, Offload, PARTS_MAX, Packet, Part, Parts};
 use wire::checksum::Sum;
 use wire::tcp::{Flags, Header};
 use wire::{Checksum, HeaderLayout, Path, emit_tcp};
 
+use crate::memory::Memory;
+
 #[cfg(test)]
 mod tests;
+
+/// What a run carries: bytes where they lie, or memory that is looked up segment by segment.
+#[derive(Debug)]
+pub(crate) enum Load {
+    Part(Part),
+    /// `len` bytes from `start` on.
+    Memory {
+        memory: Rc<dyn Memory>,
+        start: u64,
+        len: u32,
+    },
+}
+
+impl Load {
+    fn len(&self) -> u32 {
+        match self {
+            Self::Part(part) => part.len,
+            Self::Memory { len, .. } => *len,
+        }
+    }
+}
+
+/// In order; no more of them than a packet has parts.
+pub(crate) type Loads = ArrayVec<Load, PARTS_MAX>;
 
 /// Segments on their way out: made by [`new`](Self::new), taken from [`next_packet`](Self::next_packet) until it
 /// [`is_empty`](Self::is_empty). The frames of all parts are held until then.
@@ -31,9 +59,9 @@ pub struct Train {
     /// Those of the last segment.
     path: Path,
     header: Header,
-    parts: Parts,
-    /// The part that the next segment begins in, and how much of it has left.
-    part: usize,
+    loads: Loads,
+    /// The load that the next segment begins in, and how much of it has left.
+    load: usize,
     skip: u32,
     /// Payload that has not left.
     left: u32,
@@ -50,13 +78,18 @@ impl Train {
     /// `mss` is zero, or the parts are not a segment of IP's (see [`emit_tcp`]).
     #[must_use]
     pub fn new(path: Path, header: Header, mss: u16, parts: Parts, offload: bool) -> Self {
+        Self::of(path, header, mss, parts.into_iter().map(Load::Part).collect(), offload)
+    }
+
+    /// The same of loads.
+    pub(crate) fn of(path: Path, header: Header, mss: u16, loads: Loads, offload: bool) -> Self {
         assert!(mss > 0, "segments without payload");
-        let left = parts.iter().map(|part| part.len).sum();
+        let left = loads.iter().map(Load::len).sum();
         let mut headers = Headers::new();
         let first = Header { flags: header.flags - (Flags::PSH | Flags::FIN), ..header };
         let layout = emit_tcp(headers.room_mut(), &path, &first, usize::from(mss), Checksum::Offload);
         headers.set_len(layout.len);
-        Self { headers, layout, path, header, parts, part: 0, skip: 0, left, mss, offload }
+        Self { headers, layout, path, header, loads, load: 0, skip: 0, left, mss, offload }
     }
 
     /// Segments that have not left.
@@ -96,14 +129,13 @@ impl Train {
             parts: Parts::new(),
             offload: Offload { checksum: self.offload.then_some(checksum), segmentation: None },
         };
-        self.take(payload_bytes, &mut packet.parts);
+        let payload = self.take(payload_bytes, &mut packet.parts);
         if !self.offload {
-            let payload = Sum::of_parts(packet.parts.iter().map(Part::bytes));
             self.layout.finish_checksum(packet.headers.room_mut(), payload);
         }
         self.left -= payload_bytes;
         if is_last {
-            self.parts.clear();
+            self.loads.clear();
         } else {
             self.layout.advance(self.headers.room_mut(), payload_bytes);
             self.header.seq += payload_bytes;
@@ -112,18 +144,35 @@ impl Train {
         packet
     }
 
-    /// Moves the next `count` bytes on.
-    fn take(&mut self, mut count: u32, into: &mut Parts) {
+    /// Moves the next `count` bytes on. Returns their sum, unless it is left to the link.
+    fn take(&mut self, mut count: u32, into: &mut Parts) -> Sum {
+        let mut sum = Sum::ZERO;
         while count > 0 {
-            let part = &self.parts[self.part];
-            let len = count.min(part.len - self.skip);
-            into.push(Part { frame: part.frame.clone(), start: part.start + self.skip, len });
+            let load = &self.loads[self.load];
+            let len = count.min(load.len() - self.skip);
+            match load {
+                Load::Part(part) => {
+                    let part = Part { frame: part.frame.clone(), start: part.start + self.skip, len };
+                    if !self.offload {
+                        sum = sum.then(part.bytes());
+                    }
+                    into.push(part);
+                }
+                Load::Memory { memory, start, .. } => {
+                    let range = start + u64::from(self.skip)..start + u64::from(self.skip + len);
+                    memory.parts(range.clone(), &mut |part| into.push(part));
+                    if !self.offload {
+                        sum = sum.combine(memory.sum(range));
+                    }
+                }
+            }
             count -= len;
             self.skip += len;
-            if self.skip == part.len {
-                self.part += 1;
+            if self.skip == load.len() {
+                self.load += 1;
                 self.skip = 0;
             }
         }
+        sum
     }
 }

@@ -5,6 +5,7 @@
 //! anything else does (DESIGN §6). A link that wants payload in memory of its own gets it sealed straight into its slot;
 //! one that does not cut gets the run as a [`Train`] of segments, of which TCP knows as little as of a device's.
 
+use alloc::rc::Rc;
 use core::ops::Range;
 use platform::{
     ChecksumOffload, Full, Headers, Link, LinkCapabilities, Offload, PARTS_MAX, Packet, Part, Parts,
@@ -21,7 +22,7 @@ use crate::outbound::{Held, Outbound};
 use crate::seal::end_of;
 use crate::service::Service;
 use crate::tap::{Direction, Passing};
-use crate::train::Train;
+use crate::train::{Load, Loads, Train};
 use crate::worker::Core;
 
 /// What IPv4's total length leaves of a superframe beside the longest headers: a peer chooses the segment's size, and
@@ -57,11 +58,16 @@ impl Egress {
         }
     }
 
+    /// Several segments leave as one packet.
+    pub(crate) fn merges(&self) -> bool {
+        self.superframe_bytes_max > 0 && !self.cuts
+    }
+
     /// The run that is looked at next. For a slot it ends where a record does, if no more superframes come of that: a
     /// record that is cut has to be sealed where it lies and then copied, which costs less than a superframe more.
     fn run(&self, outbound: &Outbound, from: usize, mss: u32) -> Option<(usize, Range<u64>)> {
-        let (count, run) = outbound.run(from, self.parts_max)?;
         let most = u64::from(self.superframe_bytes_max / mss * mss);
+        let (count, run) = outbound.run(from, self.parts_max, most.max(u64::from(mss)))?;
         if !self.slots
             || most == 0
             || outbound.whole_pieces(from, count, most) > (run.end - run.start).div_ceil(most)
@@ -196,14 +202,17 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let egress = self.egress;
         let Some(flow) = self.sent(id, &outgoing) else { return Step::Nothing };
         let Some(outbound) = flow.outbound.as_mut() else { return Step::Nothing };
-        let parts = parts_of(outbound, *from, &outgoing.range);
-        outbound.release(*from, upto);
         let left = if egress.cuts && outgoing.payload_bytes() > u32::from(outgoing.mss) {
-            let train = Train::new(flow.path, outgoing.header, outgoing.mss, parts, egress.checksum);
+            let loads = loads_of(outbound, *from, &outgoing.range);
+            outbound.release(*from, upto);
+            let train = Train::of(flow.path, outgoing.header, outgoing.mss, loads, egress.checksum);
             self.train = Some((id, train));
             self.send_train(link)
         } else {
-            let packet = packet(&egress, &flow.path, &outgoing, parts);
+            let packet = packet(&egress, &flow.path, &outgoing, |parts| {
+                parts_of(outbound, *from, &outgoing.range, egress.checksum, parts)
+            });
+            outbound.release(*from, upto);
             self.counters.packets += 1;
             self.show(packet.headers.bytes(), &packet.parts, &[]);
             self.stage(link, packet)
@@ -254,14 +263,15 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         };
         let egress = self.egress;
         let Some(flow) = self.sent(id, &outgoing) else { return Step::Nothing };
-        if let Some(outbound) = &mut flow.outbound {
-            outbound.release(*from, upto);
-        }
-        let path = flow.path;
-        self.counters.packets += 1;
         let payload = &room[..bytes];
         let mut headers = Headers::new();
-        let offload = emit(&mut headers, &egress, &path, &outgoing, || Sum::of_parts([payload]));
+        let path = flow.path;
+        let Some(outbound) = &mut flow.outbound else { return Step::Nothing };
+        let offload = emit(&mut headers, &egress, &path, &outgoing, || {
+            slot_sum(outbound, *from, &outgoing.range, payload)
+        });
+        outbound.release(*from, upto);
+        self.counters.packets += 1;
         self.show(headers.bytes(), &[], payload);
         link.stage_slot(&headers, bytes, offload);
         Step::Left
@@ -308,7 +318,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             // The rest may not leave. Either an earlier read is still on its way, and its bytes go first; or the
             // window has closed since, and frames are not a send buffer.
             if outbound.fetches > 0 {
-                *from += outbound.run(*from, egress.parts_max).map_or(1, |(count, _)| count);
+                *from += egress.run(outbound, *from, mss).map_or(1, |(count, _)| count);
             } else {
                 outbound.release(*from, range.end);
                 counters.surrendered_bytes += range.end - range.start;
@@ -325,7 +335,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let config = if flow.path.source.is_ipv4() { tcp_v4 } else { tcp_v6 };
         let outgoing = flow.tcp.poll_control(config, now)?;
         counters.packets += 1;
-        Some(packet(egress, &flow.path, &outgoing, Parts::new()))
+        Some(packet(egress, &flow.path, &outgoing, |_| Sum::ZERO))
     }
 
     /// Stages a packet; one that is refused by a link just flushed waits here. False when it does.
@@ -360,30 +370,98 @@ fn waits_for_company(outbound: &Outbound, next: usize, run: &Range<u64>, mss: u3
         && !outbound.is_read_at(run.start)
 }
 
-/// The parts of frames that hold `range`, from chunk `from` on.
-fn parts_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Parts {
-    let mut parts = Parts::new();
-    for chunk in outbound.chunks.iter().skip(from) {
-        if chunk.start >= range.end {
-            break;
-        }
+/// What lies of `range` in the chunks from `from` on: chunk by chunk, how many bytes of it are skipped and taken.
+fn pieces<'a>(
+    outbound: &'a Outbound,
+    from: usize,
+    range: &'a Range<u64>,
+) -> impl Iterator<Item = (&'a Held, u32, u32)> {
+    let chunks = outbound.chunks.range(from..).take_while(|chunk| chunk.start < range.end);
+    chunks.filter_map(|chunk| {
         let (start, end) = (chunk.start.max(range.start), chunk.end().min(range.end));
-        if start < end
-            && let Held::Wire { frame, offset } = &chunk.held
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
-            let (skip, len) = ((start - chunk.start) as u32, (end - start) as u32);
-            parts.push(Part { frame: frame.clone(), start: offset + skip, len });
-        }
-    }
-    parts
+        #[expect(clippy::cast_possible_truncation, reason = "inside one chunk")]
+        (start < end).then(|| (&chunk.held, (start - chunk.start) as u32, (end - start) as u32))
+    })
 }
 
-/// Headers around parts. They are built where they will lie: a packet is large to move.
-pub(crate) fn packet(egress: &Egress, path: &Path, outgoing: &Outgoing, parts: Parts) -> Packet {
-    let mut packet = Packet { headers: Headers::new(), parts, offload: Offload::default() };
+/// The parts of frames that hold `range`, from chunk `from` on. Returns their sum, which of memory is known, unless it is
+/// `left_to_link`.
+fn parts_of(
+    outbound: &Outbound,
+    from: usize,
+    range: &Range<u64>,
+    left_to_link: bool,
+    parts: &mut Parts,
+) -> Sum {
+    let mut sum = Sum::ZERO;
+    for (held, skip, len) in pieces(outbound, from, range) {
+        match held {
+            Held::Wire { frame, offset } => {
+                let part = Part { frame: frame.clone(), start: offset + skip, len };
+                if !left_to_link {
+                    sum = sum.then(part.bytes());
+                }
+                parts.push(part);
+            }
+            Held::Memory { memory, offset } => {
+                let range = offset + u64::from(skip)..offset + u64::from(skip + len);
+                memory.parts(range.clone(), &mut |part| parts.push(part));
+                if !left_to_link {
+                    sum = sum.combine(memory.sum(range));
+                }
+            }
+            Held::Plain { .. } => debug_assert!(false, "sealed where it lay, before this"),
+        }
+    }
+    sum
+}
+
+/// The sum of a slot's payload, that of memory without a pass over it.
+fn slot_sum(outbound: &Outbound, from: usize, range: &Range<u64>, mut payload: &[u8]) -> Sum {
+    let mut sum = Sum::ZERO;
+    for (held, skip, len) in pieces(outbound, from, range) {
+        let (piece, behind) = payload.split_at(len as usize);
+        payload = behind;
+        sum = match held {
+            Held::Memory { memory, offset } => {
+                let start = offset + u64::from(skip);
+                sum.combine(memory.sum(start..start + u64::from(len)))
+            }
+            Held::Wire { .. } | Held::Plain { .. } => sum.then(piece),
+        };
+    }
+    sum
+}
+
+/// The same as a train carries it: memory is looked up when a segment of it leaves.
+fn loads_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Loads {
+    let mut loads = Loads::new();
+    for (held, skip, len) in pieces(outbound, from, range) {
+        loads.push(match held {
+            Held::Wire { frame, offset } => {
+                Load::Part(Part { frame: frame.clone(), start: offset + skip, len })
+            }
+            Held::Memory { memory, offset } => {
+                Load::Memory { memory: Rc::clone(memory), start: offset + u64::from(skip), len }
+            }
+            Held::Plain { .. } => unreachable!("sealed where it lay, before this"),
+        });
+    }
+    loads
+}
+
+/// Headers around the parts that `fill` gives, of which it returns the sum, if the link does not sum. Both are built
+/// where they will lie: a packet is large to move.
+pub(crate) fn packet(
+    egress: &Egress,
+    path: &Path,
+    outgoing: &Outgoing,
+    fill: impl FnOnce(&mut Parts) -> Sum,
+) -> Packet {
+    let mut packet = Packet { headers: Headers::new(), parts: Parts::new(), offload: Offload::default() };
     let Packet { headers, parts, offload } = &mut packet;
-    *offload = emit(headers, egress, path, outgoing, || Sum::of_parts(parts.iter().map(Part::bytes)));
+    let sum = fill(parts);
+    *offload = emit(headers, egress, path, outgoing, || sum);
     packet
 }
 

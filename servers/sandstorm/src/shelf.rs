@@ -5,8 +5,10 @@
 //!                              frozen frames: a packet names parts of them, as many packets as like
 //! ```
 //!
-//! An object that was taken off the shelf, for room or because its file changed, lives until its last holder lets go:
-//! the connections it is being sent on, and the packets that have not left. Until then its frames count.
+//! An object that was taken off the shelf, for room or because its file changed, lives until the last connection that it
+//! is being sent on lets go. Until then its frames count. Packets that have not left hold the frames themselves: those of
+//! a connection that was reset may come back to the pool a moment after they ceased to count, and who wants them then is
+//! told [`PutError::Busy`].
 
 use core::cell::Cell;
 use core::fmt;
@@ -15,6 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use dma::{PAYLOAD_BYTES, Pool, PoolLayout, SMALL_BYTES, SharedFrame};
+use platform::Part;
+use turn::Memory;
 use wire::checksum::Sum;
 
 use crate::load::Key;
@@ -106,6 +110,24 @@ impl Object {
     pub fn sum(&self, range: Range<usize>) -> Sum {
         self.sums.sum(range, |edge| Sum::of_parts(self.slices(edge).map(|slice| slice.bytes())))
     }
+}
+
+impl Memory for Object {
+    fn parts(&self, range: Range<u64>, tell: &mut dyn FnMut(Part)) {
+        for Slice { frame, start, len } in self.slices(within(range)) {
+            tell(Part { frame: frame.clone(), start, len });
+        }
+    }
+
+    fn sum(&self, range: Range<u64>) -> Sum {
+        Self::sum(self, within(range))
+    }
+}
+
+/// A range of an object, which is no longer than memory is.
+fn within(range: Range<u64>) -> Range<usize> {
+    let narrow = |at| usize::try_from(at).expect("a range within an object");
+    narrow(range.start)..narrow(range.end)
 }
 
 /// How many frames of each kind something takes.

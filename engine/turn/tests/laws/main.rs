@@ -10,6 +10,7 @@ mod carrier;
 mod credit;
 mod endings;
 mod keys;
+mod memory;
 mod requests;
 mod scarcity;
 mod strangers;

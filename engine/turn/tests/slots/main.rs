@@ -16,6 +16,8 @@ mod credit;
 mod endings;
 #[path = "../laws/keys.rs"]
 mod keys;
+#[path = "../laws/memory.rs"]
+mod memory;
 #[path = "../laws/requests.rs"]
 mod requests;
 #[path = "../laws/scarcity.rs"]

@@ -30,6 +30,23 @@ fn an_object_is_its_bytes_whatever_part_is_asked_for() {
 }
 
 #[test]
+fn an_object_is_lent_in_parts_that_hold_what_was_asked_for() {
+    let (_pool, mut shelf) = shelf();
+    let bytes = bytes(37_000);
+    let object = shelf.put(Key(1), &bytes).unwrap();
+    let memory: &dyn Memory = &*object;
+    for range in [0..1, 16_383..16_385, 100..37_000, 32_768..37_000] {
+        let mut parts = Vec::new();
+        memory.parts(range.clone(), &mut |part| parts.push(part));
+        let lent: Vec<u8> = parts.iter().flat_map(|part| part.bytes().to_vec()).collect();
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        assert_eq!(lent, bytes[range]);
+        let inner = parts.len().saturating_sub(2);
+        assert!(parts.iter().skip(1).take(inner).all(|part| part.len as usize >= SMALL_BYTES));
+    }
+}
+
+#[test]
 fn on_a_full_shelf_what_was_not_used_for_longest_makes_room() {
     let (_pool, mut shelf) = shelf();
     for key in 0..4 {

@@ -26,10 +26,12 @@ use wire::tcp::{Flags, Header};
 use wire::{MacAddr, Packet, parse_frame};
 
 pub(crate) mod client;
+pub(crate) mod lent;
 pub(crate) mod machine;
 pub(crate) mod service;
 
 use client::{Client, Trove};
+use lent::Lendable;
 use machine::{Machine, NarrowLink, Numbers, WorldClock};
 use service::{Lines, ROOT};
 
@@ -211,6 +213,16 @@ impl World {
     /// A file of `len` bytes of this pattern.
     pub(crate) fn file(&mut self, name: &str, number: u64, len: u64) {
         self.engine.disk_mut().insert(ROOT, name, Object::pattern(number, len));
+    }
+
+    /// Memory of `len` bytes of this pattern.
+    pub(crate) fn lend(&mut self, name: &str, number: u64, len: u64) {
+        let lendable = Lendable::new(self.engine.pool(), number, len);
+        self.engine.service_mut().lendables.insert(name.to_owned(), lendable);
+    }
+
+    pub(crate) fn lendable(&self, name: &str) -> Rc<Lendable> {
+        Rc::clone(&self.engine.service().lendables[name])
     }
 
     // ── Clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -520,6 +532,30 @@ impl World {
         }
     }
 
+    /// Lets the engine turn, and nothing of what it says be looked at, until `done`.
+    pub(crate) fn turn_unwatched(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        for _ in 0..1_000 {
+            self.clients_speak();
+            let now = self.now();
+            while self.up.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, frame) = self.up.pop_front().expect("a frame");
+                self.wire.inject(&frame, false).expect("room on the wire");
+            }
+            self.wire.flush();
+            self.engine.turn();
+            if done(self) {
+                return true;
+            }
+            self.clock.0.set(self.now().as_nanos() + 100_000);
+        }
+        false
+    }
+
+    /// What the engine has said meanwhile is taken off the link.
+    pub(crate) fn look_again(&mut self) {
+        self.watch();
+    }
+
     // ── What is asked at the end ─────────────────────────────────────────────────────────────────────────────────────
 
     /// Segments for a client, in order.
@@ -540,6 +576,7 @@ impl World {
         self.link_room = usize::MAX;
         let left = self.run_until(600 * SECOND, |world| world.engine.counters().connections == 0);
         assert!(left, "somebody stays: {:?}", self.engine.connections(8));
+        self.engine.service_mut().lendables.clear();
         self.assert_empty_handed();
     }
 

@@ -5,17 +5,24 @@
 //! framed NAME FROM TO    the same between "<<" and ">>"
 //! twice NAME FROM TO     the same two times over
 //! final NAME FROM TO     these bytes, and then the end
+//! lend NAME FROM TO      these bytes of memory
+//! headed NAME FROM TO    "<<", these bytes of memory, and then the end
+//! between NAME FROM TO   these bytes of memory, the same of the file "film", and those of memory once more
 //! say COUNT              so many bytes of the server's own
 //! wait TICKET            what that ticket brings, once it is called: its number
 //! bye                    the end, in order
 //! abort                  the end, at once
 //! ```
 
+use alloc::rc::Rc;
 use clock::Instant;
 use core::ops::Range;
 use core::time::Duration;
 use platform::{FileMeta, OpenError, RootId};
-use turn::{Actions, End, FileHandle, Now, Peer, Service, Ticket, Transfer};
+use std::collections::BTreeMap;
+use turn::{Actions, End, FileHandle, Lent, Memory, Now, Peer, Service, Ticket, Transfer};
+
+use crate::world::lent::Lendable;
 
 /// How long half a line may stay half.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +42,7 @@ pub(crate) enum Note {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     pub(crate) notes: Vec<Note>,
+    pub(crate) lendables: BTreeMap<String, Rc<Lendable>>,
     pub(crate) offered: u64,
     /// Tickets to be called in the next turn.
     pub(crate) called: Vec<Ticket>,
@@ -51,12 +59,14 @@ pub(crate) struct Session {
     waits_for: Option<Ticket>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Get,
     Framed,
     Twice,
     Final,
+    /// Between memory and memory.
+    Between(Lent),
 }
 
 /// What `say` says.
@@ -92,9 +102,14 @@ impl Lines {
         lines
     }
 
-    fn on_line(session: &mut Session, line: &str, actions: &mut Actions) {
+    fn on_line(&self, session: &mut Session, line: &str, actions: &mut Actions) {
         let mut words = line.split(' ');
         let word = words.next().unwrap_or_default();
+        if ["lend", "headed", "between"].contains(&word) {
+            let name = words.next().expect("a name");
+            let mut number = || words.next().and_then(|word| word.parse().ok()).expect("an offset");
+            return self.lend(session, word, name, number()..number(), actions);
+        }
         let kind = match word {
             "get" => Kind::Get,
             "framed" => Kind::Framed,
@@ -126,6 +141,25 @@ impl Lines {
     }
 }
 
+impl Lines {
+    fn lend(&self, session: &mut Session, word: &str, name: &str, range: Range<u64>, actions: &mut Actions) {
+        let lendable = Rc::clone(&self.lendables[name]);
+        session.busy = true;
+        if word == "headed" {
+            actions.send(b"<<".to_vec());
+        }
+        actions.send_memory(Rc::clone(&lendable) as Rc<dyn Memory>, range.clone());
+        match word {
+            "headed" => actions.finish(),
+            "between" => {
+                session.asked = Some((Kind::Between(Lent(lendable)), range));
+                actions.open(ROOT, b"film");
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Service for Lines {
     type Session = Session;
     type Snapshot = ();
@@ -152,7 +186,7 @@ impl Service for Lines {
         actions.deadline(Instant::NEVER);
         let line = core::str::from_utf8(&bytes[..at]).expect("a line of text");
         self.notes.push(Note::Asked(line.to_owned()));
-        Self::on_line(session, line, actions);
+        self.on_line(session, line, actions);
         at + 1
     }
 
@@ -181,6 +215,10 @@ impl Service for Lines {
             Kind::Twice => {
                 actions.send_file(file, range.clone());
                 actions.send_file(file, range);
+            }
+            Kind::Between(Lent(lendable)) => {
+                actions.send_file(file, range.clone());
+                actions.send_memory(lendable, range);
             }
             Kind::Final => {
                 actions.send_file(file, range);
