@@ -10,16 +10,19 @@
 
 mod build;
 mod compress;
+mod contents;
 mod denial;
 pub mod node;
 
 pub use build::{Built, Warning, build};
+pub use contents::{Cursor, Item, Soa};
 pub use denial::{Nsec3, Nsec3Hash};
 pub use node::{Entry, Node, NodeRef, Variant, flag};
 
 pub(crate) use compress::TO_QUESTION;
 
 use crate::hash::Suffixes;
+use crate::load::Records;
 use core::fmt;
 use dns::Name;
 
@@ -63,6 +66,8 @@ pub struct Zone {
     nsec: Box<[NodeRef]>,
     nsec3: Option<Nsec3>,
     serial: u32,
+    /// Records that no question leads to: they are part of the zone, and of its transfers.
+    hidden: Records,
     weight: Weight,
 }
 

@@ -103,6 +103,14 @@ impl Records {
         Ok(())
     }
 
+    /// The same in no more memory than they take.
+    #[must_use]
+    pub fn shrunk(mut self) -> Self {
+        self.bytes.shrink_to_fit();
+        self.owner = Vec::new();
+        self
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> u64 {

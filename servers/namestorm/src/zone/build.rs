@@ -14,7 +14,7 @@ use super::denial::{self, Nsec3};
 use super::node::{self, NodeRef, flag};
 use super::{Weight, Zone, slot_of, tag};
 use crate::hash::{Form, Key};
-use crate::load::{Loaded, Reason, RecordRef, ZoneError};
+use crate::load::{Loaded, Reason, RecordRef, Records, ZoneError};
 use core::fmt;
 use dns::name::{Presentation, canonical_order};
 use dns::{Name, Rtype};
@@ -96,12 +96,19 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
     sketches.join_nsec3();
     sketches.mark();
     let mut warnings = core::mem::take(&mut sketches.warnings);
-    let mut layer =
-        Layer { arena: Vec::with_capacity(sketches.records.bytes()), nsec: Vec::new(), placed: Vec::new() };
+    let mut layer = Layer {
+        arena: Vec::with_capacity(sketches.records.bytes()),
+        nsec: Vec::new(),
+        placed: Vec::new(),
+        hidden: Records::default(),
+    };
     let mut names = 0;
     for index in 0..sketches.len() {
         names += 1;
         if sketches.flags(index) & flag::OCCLUDED != 0 {
+            for set in answers::gather(&sketches.records, sketches.first(index)) {
+                layer.hide(&sketches.records, sketches.name(index), &set)?;
+            }
             continue;
         }
         layer.lay(&sketches, index, &mut warnings)?;
@@ -121,6 +128,7 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
         nsec: Box::default(),
         nsec3,
         serial,
+        hidden: core::mem::take(&mut layer.hidden).shrunk(),
         weight: Weight { names, records: records_count, text_bytes, bytes: 0 },
     };
     drop(sketches);
@@ -132,13 +140,13 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
 
 impl Zone {
     fn bytes(&self) -> u64 {
-        let Self { apex, arena, slots, negative, nsec, nsec3, .. } = self;
+        let Self { apex, arena, slots, negative, nsec, nsec3, hidden, .. } = self;
         let nsec3 = nsec3.as_ref().map_or(0, |nsec3| size_of_val(&*nsec3.owners) + nsec3.salt.len());
         let negative: usize =
             negative.iter().map(|negative| negative.body.len() + size_of_val(&*negative.moves)).sum();
         let parts =
             apex.len() + arena.len() + size_of_val(&**slots) + negative + size_of_val(&**nsec) + nsec3;
-        (size_of::<Self>() + parts) as u64
+        (size_of::<Self>() + parts + hidden.bytes()) as u64
     }
 }
 
@@ -148,9 +156,32 @@ struct Layer {
     nsec: Vec<NodeRef>,
     /// Sketches that became nodes, and where.
     placed: Vec<(u32, NodeRef)>,
+    hidden: Records,
 }
 
 impl Layer {
+    /// Keeps records that answer nothing.
+    fn hide(&mut self, records: &Records, name: &[u8], set: &answers::Set) -> Result<(), ZoneError> {
+        for at in &set.records {
+            let rdata = records.record(*at).rdata;
+            self.hidden.push(name, set.rtype, set.ttl, |out| out.extend_from_slice(rdata))?;
+        }
+        self.hide_signatures(records, name, set)
+    }
+
+    fn hide_signatures(
+        &mut self,
+        records: &Records,
+        name: &[u8],
+        set: &answers::Set,
+    ) -> Result<(), ZoneError> {
+        for at in &set.signatures {
+            let rdata = records.record(*at).rdata;
+            self.hidden.push(name, Rtype::RRSIG, set.ttl, |out| out.extend_from_slice(rdata))?;
+        }
+        Ok(())
+    }
+
     fn lay(
         &mut self,
         sketches: &Sketches<'_>,
@@ -174,6 +205,12 @@ impl Layer {
             if wanted {
                 answers::lay(sketches, name, flags, set, &sets, &mut self.arena, warnings)?;
                 self.count_entry(at);
+                if flags & flag::CUT != 0 && set.rtype == Rtype::NS {
+                    // A referral is not signed (RFC 4035 §2.2); whoever signs it all the same gets it back.
+                    self.hide_signatures(&sketches.records, name, set)?;
+                }
+            } else {
+                self.hide(&sketches.records, name, set)?;
             }
             if set.rtype == Rtype::NSEC {
                 self.nsec.push(at);
@@ -239,6 +276,7 @@ fn nsec3(
         let of_this = (u16::from_be_bytes([i0, i1]), Box::<[u8]>::from(salt));
         // A chain with other parameters is one that is coming or going (RFC 5155 §10.5): the first is served.
         if algorithm != 1 || parameters.get_or_insert_with(|| of_this.clone()) != &of_this {
+            layer.hide(&sketches.records, name, set)?;
             continue;
         }
         let at = layer.begin(&name[..name.len() - sketches.apex.len()], 0)?;

@@ -139,3 +139,83 @@ fn a_zone_weighs_less_than_three_times_its_text() {
     let weight = built(&text).unwrap().zone.weight();
     assert!(weight.bytes <= 3 * weight.text_bytes, "{weight}");
 }
+
+mod contents {
+    use super::*;
+    use crate::zone::{Cursor, Item};
+    use core::ops::ControlFlow;
+    use std::collections::BTreeSet;
+
+    const EVERYTHING: &str = "a.b.c A 1.1.1.1\na.b.c A 1.1.1.2\nmail MX 10 a.b.c\nmail RRSIG MX 13 2 300 20380101000000 \
+         20200101000000 1 example. c2ln\nsub NS ns.sub\nsub NS elsewhere.test.\nsub DS 1 13 2 aabb\nsub TXT \"hidden\"\n\
+         sub RRSIG NS 13 2 300 20380101000000 20200101000000 1 example. c2ln\nns.sub A 1.1.1.2\nns.sub AAAA 2001:db8::1\n\
+         d DNAME x.\nbelow.d TXT \"occluded\"\n*.w SRV 1 2 3 mail\nq.w CNAME www.Example.test.\n\
+         b4um86eghhds6nea196smvmlo4ors995 NSEC3 1 0 0 - b4um86eghhds6nea196smvmlo4ors995 A\n\
+         b4um86eghhds6nea196smvmlo4ors995 RRSIG NSEC3 13 2 300 20380101000000 20200101000000 1 example. c2ln\n\
+         c4um86eghhds6nea196smvmlo4ors995 NSEC3 1 0 5 aa c4um86eghhds6nea196smvmlo4ors995 A\n";
+
+    type Row = (Vec<u8>, Rtype, u32, Vec<u8>);
+
+    fn row(item: &Item<'_>) -> Row {
+        (item.owner.to_vec(), item.rtype, item.ttl, item.rdata.to_vec())
+    }
+
+    /// What the file says, by the parser.
+    fn said(rest: &str) -> Vec<Row> {
+        let apex = from_text(b"example.").unwrap();
+        let loaded = read_text(Path::new("z"), format!("{HEAD}{rest}").as_bytes(), &apex).unwrap();
+        let mut rows = Vec::new();
+        let (mut next, mut owner) = (loaded.records.first(), Vec::new());
+        while let Some(at) = next {
+            let record = loaded.records.record(at);
+            if let Some(own) = record.owner {
+                owner = own[..own.len() - apex.len()].to_vec();
+            }
+            rows.push((owner.clone(), record.rtype, record.ttl, record.rdata.to_vec()));
+            next = loaded.records.following(at);
+        }
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn everything_that_the_file_says_is_there_once() {
+        let mut rows = Vec::new();
+        let end = zone(EVERYTHING).zone.visit(Cursor::default(), |item| {
+            rows.push(row(item));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(end, None);
+        rows.sort();
+        assert_eq!(rows, said(EVERYTHING));
+    }
+
+    #[test]
+    fn it_goes_on_where_it_stopped() {
+        let built = zone(EVERYTHING);
+        let mut rows = Vec::new();
+        let mut cursor = Some(Cursor::default());
+        let mut stops = BTreeSet::new();
+        while let Some(from) = cursor {
+            let mut left = 1;
+            cursor = built.zone.visit(from, |item| {
+                if left == 0 {
+                    return ControlFlow::Break(());
+                }
+                left -= 1;
+                rows.push(row(item));
+                ControlFlow::Continue(())
+            });
+            assert!(stops.insert(format!("{cursor:?}")), "it moves");
+        }
+        rows.sort();
+        assert_eq!(rows, said(EVERYTHING));
+    }
+
+    #[test]
+    fn the_soa_is_whole() {
+        let soa = zone("").zone.soa();
+        assert_eq!((soa.ttl, soa.numbers()), (300, [7, 3_600, 900, 604_800, 60]));
+        assert!(soa.rdata.starts_with(b"\x02ns\x07example\0\x01h\x07example\0"));
+    }
+}
