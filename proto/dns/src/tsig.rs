@@ -13,7 +13,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::name::{self, NameError};
-use crate::record::Record;
+use crate::record::{FIXED_BYTES, Record};
 use crate::{Class, Rtype};
 
 /// A MAC, in bytes.
@@ -224,6 +224,18 @@ impl Transaction {
         &self.key.name
     }
 
+    /// How many bytes a signature adds to a message, at most.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        record_bytes(&self.key.name)
+    }
+
+    /// Leaves a response of a stream unsigned; the next signature covers it (§5.3.1). At most 99 in a row, and neither the
+    /// first nor the last.
+    pub fn defer(&mut self, message: &[u8]) {
+        self.unsigned.extend_from_slice(message);
+    }
+
     /// Signs `message`, a response that is complete but for this.
     pub fn sign(&mut self, message: &mut Vec<u8>, now: u64) {
         self.sign_with(message, now, 0, &[]);
@@ -339,6 +351,12 @@ pub fn refuse(message: &mut Vec<u8>, request: &Tsig, keys: &[Key], error: TsigEr
         ..request.clone()
     };
     unsigned.append(message);
+}
+
+/// How many bytes a record with a key of that name has, at most: with what [`TsigError::BadTime`] adds.
+#[must_use]
+pub const fn record_bytes(key_name: &[u8]) -> usize {
+    key_name.len() + FIXED_BYTES + HMAC_SHA256.len() + 10 + MAC_BYTES + 6 + 6
 }
 
 fn len_u16(bytes: &[u8]) -> u16 {

@@ -4,6 +4,7 @@
 //! reader lets go.
 
 use crate::hash::{Form, Key, Suffixes};
+use crate::transfer::policy::Policy;
 use crate::zone::Zone;
 use dns::Name;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Catalogue {
     slots: Box<[u64]>,
     /// Which numbers of labels apexes have: other suffixes need not be looked up.
     depths: u128,
+    /// Who may have which of them.
+    policy: Arc<Policy>,
 }
 
 impl Catalogue {
@@ -30,6 +33,7 @@ impl Catalogue {
             slots: vec![0; (zones.len() * 2).next_power_of_two().max(2)].into(),
             zones,
             depths: 0,
+            policy: Arc::default(),
         };
         let mut name = Name::root();
         let mut hashes = Suffixes::new(key, form);
@@ -56,7 +60,21 @@ impl Catalogue {
     #[must_use]
     pub fn with(&self, zone: Arc<Zone>) -> Self {
         let others = self.zones.iter().filter(|other| other.apex() != zone.apex()).cloned();
-        Self::new(self.key, self.form, others.chain([Arc::clone(&zone)]).collect())
+        let zones = others.chain([Arc::clone(&zone)]).collect();
+        Self::new(self.key, self.form, zones).governed(Arc::clone(&self.policy))
+    }
+
+    /// The same under these rules.
+    #[must_use]
+    pub fn governed(mut self, policy: Arc<Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Who may have which of the zones, and the keys.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// What names are hashed with.

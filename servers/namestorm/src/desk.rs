@@ -8,9 +8,11 @@
 
 use crate::catalogue::Catalogue;
 use crate::respond::{Counters as Responses, Request, Responder, Response, Settings, Transport};
+use crate::transfer::outgoing::{Kind, Outgoing};
 use control::{Figure, Figures};
 use core::net::IpAddr;
 use core::time::Duration;
+use dns::Name;
 use std::sync::Arc;
 
 /// What does not change while the server runs.
@@ -52,6 +54,8 @@ pub struct Counters {
     pub streams_refused: u64,
     /// Streams that were silent for too long.
     pub streams_idle: u64,
+    /// Transfers that were begun: of a whole zone, of what changed, of nothing.
+    pub transfers: [u64; 3],
 }
 
 /// Answers for one worker.
@@ -59,6 +63,7 @@ pub struct Counters {
 pub struct Desk {
     catalogue: Arc<Catalogue>,
     responder: Responder,
+    name: Name,
     /// What both ways to it count.
     pub(crate) counters: Counters,
 }
@@ -69,7 +74,7 @@ impl Desk {
     pub fn new(snapshot: &Snapshot) -> Self {
         let catalogue = Arc::clone(&snapshot.catalogue);
         let responder = Responder::new(snapshot.serving.settings.clone(), &catalogue);
-        Self { catalogue, responder, counters: Counters::default() }
+        Self { catalogue, responder, name: Name::root(), counters: Counters::default() }
     }
 
     /// From now on, from these.
@@ -87,6 +92,18 @@ impl Desk {
         self.responder.respond(&self.catalogue, request, message, out)
     }
 
+    /// The transfer that a message in a stream asks for, if it does and may.
+    pub fn transfer(&mut self, request: &Request, message: &[u8]) -> Option<Box<Outgoing>> {
+        let outgoing = Outgoing::open(&self.catalogue, request, message, &mut self.name)?;
+        self.counters.tcp += 1;
+        self.counters.transfers[match outgoing.kind() {
+            Kind::All => 0,
+            Kind::Changes => 1,
+            Kind::Current => 2,
+        }] += 1;
+        Some(Box::new(outgoing))
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -102,7 +119,7 @@ const RCODES: [&str; 16] = [
 
 impl Figures for Counters {
     fn visit(&self, visit: &mut dyn FnMut(Figure)) {
-        let Self { responses, datagrams, unsent, udp, tcp, streams_refused, streams_idle } = *self;
+        let Self { responses, datagrams, unsent, udp, tcp, streams_refused, streams_idle, transfers } = *self;
         // In full, so that nothing is counted and not shown.
         let Responses {
             queries: _,
@@ -115,6 +132,11 @@ impl Figures for Counters {
             limited,
             slipped,
             cookies_accepted,
+            signed,
+            signed_wrong,
+            transfers_refused,
+            notifies,
+            notifies_refused,
         } = responses;
         for (transport, value) in [("udp", udp), ("tcp", tcp)] {
             visit(
@@ -144,7 +166,20 @@ impl Figures for Counters {
         ] {
             visit(Figure::counter("queries_dropped", help, value).labelled("reason", reason));
         }
+        for (what, value) in ["all", "changes", "current", "refused"]
+            .into_iter()
+            .zip(transfers.into_iter().chain([transfers_refused]))
+        {
+            let help = "Transfers that were asked for, by what was sent";
+            visit(Figure::counter("transfers_out", help, value).labelled("sent", what));
+        }
+        for (of, value) in [("primary", notifies), ("other", notifies_refused)] {
+            let help = "Words that a zone has changed, by whose they were";
+            visit(Figure::counter("notifies_in", help, value).labelled("of", of));
+        }
         for (name, help, value) in [
+            ("signatures_accepted", "Questions with a signature of a key of ours", signed),
+            ("signatures_refused", "Questions with a signature that does not count", signed_wrong),
             ("datagrams_answered", "Answers in datagrams", answered),
             ("responses_truncated", "Answers that did not fit", truncated),
             ("responses_slipped", "Answers cut short because of their rate", slipped),

@@ -20,4 +20,5 @@ pub mod respond;
 pub mod rrl;
 pub mod service;
 pub mod show;
+pub mod transfer;
 pub mod zone;

@@ -13,6 +13,7 @@ mod opt;
 mod proof;
 mod resolve;
 pub mod settings;
+mod signed;
 
 use crate::catalogue::Catalogue;
 use crate::hash::Suffixes;
@@ -102,6 +103,16 @@ pub struct Counters {
     pub slipped: u64,
     /// Queries with a cookie of ours.
     pub cookies_accepted: u64,
+    /// Queries with a signature that counts.
+    pub signed: u64,
+    /// Queries with one that does not.
+    pub signed_wrong: u64,
+    /// Transfers that were asked for by whoever may not have them.
+    pub transfers_refused: u64,
+    /// Words of primaries that a zone has changed.
+    pub notifies: u64,
+    /// The same of those who are none.
+    pub notifies_refused: u64,
 }
 
 /// Answers queries. One for each worker: it holds what is written again and again.
@@ -116,6 +127,8 @@ pub struct Responder {
     limiter: Option<Limiter>,
     counters: Counters,
     opt_room: Box<opt::Room>,
+    /// The key that the query was signed with.
+    signer: Option<Box<[u8]>>,
 }
 
 /// How a question was answered, before it is known whether all of it fits.
@@ -140,6 +153,7 @@ impl Responder {
             hashes,
             counters: Counters::default(),
             opt_room: Box::new(opt::EMPTY),
+            signer: None,
         }
     }
 
@@ -162,6 +176,17 @@ impl Responder {
     ) -> Option<Response> {
         assert!(out.len() >= 512, "an answer takes 512 bytes or more");
         self.counters.queries += 1;
+        self.respond_to(catalogue, request, message, out)
+    }
+
+    #[inline]
+    fn respond_to(
+        &mut self,
+        catalogue: &Catalogue,
+        request: &Request,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Option<Response> {
         let query = match query::parse(message, &mut self.name) {
             Ok(query) => query,
             Err(Refusal::TooShort | Refusal::Response) => {
@@ -172,17 +197,16 @@ impl Responder {
                 return self.refuse(request, message, question, rcode, out);
             }
         };
+        if let Some(start) = query.tsig {
+            return self.signed(catalogue, request, message, (&query, start), out);
+        }
         let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
         self.counters.types[type_index(question.qtype)] += 1;
         let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request, &mut self.opt_room));
         if opt.as_ref().is_some_and(Opt::is_trusted) {
             self.counters.cookies_accepted += 1;
         }
-        let limit = match (request.transport, query.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_bytes.min(self.settings.udp_bytes_max)),
-            (Transport::Udp, None) => 512,
-        };
+        let limit = self.limit_of(request, &query);
         let mut reply = Reply::begin(out, message, &query.header, &question, &self.name);
         reply.limit(limit.min(reply.capacity()), opt.as_ref().map_or(0, Opt::bytes));
         if query.edns.is_some_and(|edns| edns.version != 0) {
@@ -194,6 +218,8 @@ impl Responder {
                 Ok(answered) => answered,
                 Err(()) => Answered { rcode: Rcode::REFUSED, authoritative: false, kind: Kind::Error },
             }
+        } else if query.opcode == Opcode::NOTIFY {
+            self.notified(catalogue, request, message, &query, &question)
         } else if query.opcode == Opcode::QUERY && question.qclass == Class::CH {
             let rcode = chaos::answer(&self.settings, &self.name, question.qtype, &mut reply);
             Answered { rcode, authoritative: rcode == Rcode::NOERROR, kind: Kind::Error }
@@ -217,11 +243,26 @@ impl Responder {
         }
         let mut opt = opt;
         if let Some(opt) = &mut opt {
-            let refused = answered.rcode == Rcode::REFUSED;
-            // RFC 8914 §4.21: not authoritative.
-            opt.explain(refused.then_some(20), reply.room(), &mut self.opt_room);
+            let why = match answered.rcode {
+                // RFC 8914 §4.19: prohibited; §4.21: not authoritative; §4.15: not ready.
+                Rcode::REFUSED if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) => Some(18),
+                Rcode::REFUSED => Some(20),
+                Rcode::SERVFAIL => Some(14),
+                _ => None,
+            };
+            opt.explain(why, reply.room(), &mut self.opt_room);
         }
         Some(self.finish(reply, opt, answered.rcode, authoritative))
+    }
+
+    /// How long an answer may be.
+    #[inline]
+    fn limit_of(&self, request: &Request, query: &Query) -> usize {
+        match (request.transport, query.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_bytes.min(self.settings.udp_bytes_max)),
+            (Transport::Udp, None) => 512,
+        }
     }
 
     /// Counts, and completes header and OPT.
@@ -267,11 +308,17 @@ impl Responder {
         request: &Request,
     ) -> Result<Answered, ()> {
         self.hashes.fill(&self.name);
-        let mut zone = catalogue.deepest(&self.name, &self.hashes, 0).ok_or(())?;
         let qtype = question.qtype;
+        if matches!(qtype, Rtype::AXFR | Rtype::IXFR) {
+            return Ok(self.transfer(catalogue, question, reply, request));
+        }
+        let mut zone = catalogue.deepest(&self.name, &self.hashes, 0).ok_or(())?;
         if qtype == Rtype::DS && zone.apex_labels() == self.name.labels() && zone.apex_labels() > 0 {
             // RFC 4035 §3.1.4.1: the parent speaks of it, if it is here too.
             zone = catalogue.deepest(&self.name, &self.hashes, 1).unwrap_or(zone);
+        }
+        if zone.is_withheld() {
+            return Ok(Answered { rcode: Rcode::SERVFAIL, authoritative: false, kind: Kind::Error });
         }
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
         let found = zone.locate(&self.name, &self.hashes);
@@ -284,11 +331,10 @@ impl Responder {
             return Ok(Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive });
         }
         match qtype {
-            Rtype::AXFR | Rtype::MAILA | Rtype::MAILB | Rtype::TKEY | Rtype::TSIG | Rtype::OPT => {
+            Rtype::MAILA | Rtype::MAILB | Rtype::TKEY | Rtype::TSIG | Rtype::OPT => {
                 let rcode = match qtype {
-                    Rtype::AXFR if request.transport == Transport::Tcp => Rcode::REFUSED,
-                    // RFC 5936 §4.2: AXFR over UDP is not defined. RFC 6891 and 8945: OPT and TSIG are no data.
-                    Rtype::AXFR | Rtype::OPT | Rtype::TSIG => Rcode::FORMERR,
+                    // RFC 6891 and 8945: OPT and TSIG are no data.
+                    Rtype::OPT | Rtype::TSIG => Rcode::FORMERR,
                     _ => Rcode::NOTIMP,
                 };
                 return Ok(Answered { rcode, authoritative: false, kind: Kind::Error });

@@ -7,14 +7,18 @@
 //!
 //! Questions may be sent without waiting; answers leave in the order of the questions, which RFC 7766 §7 allows. A
 //! stream is ended when nothing whole came, or nothing left, for the idle time: bytes that trickle in do not prolong it.
-//! A message of more than [`MESSAGE_BYTES_MAX`] ends its stream, because no query is as long and no more is held of a
-//! peer; so does one that gets no answer, as the peer would wait for it.
+//! A message of more than [`MESSAGE_BYTES_MAX`] is answered with FORMERR and ends its stream, because no query is as long
+//! and no more is held of a peer; so does one that gets no answer, as the peer would wait for it.
+//!
+//! A transfer is made as it leaves, [`TRANSFER_BYTES`] at a time; what was asked behind it waits until it is done.
 
 use crate::desk::{Counters, Desk, Snapshot};
 use crate::respond::{Request, Transport};
+use crate::transfer::outgoing::{self, Outgoing};
 use core::cell::{Ref, RefCell};
 use core::net::IpAddr;
 use core::time::Duration;
+use dns::{Flags, Header, Rcode};
 use platform::{FileMeta, OpenError};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +28,8 @@ use turn::{Actions, End, FileHandle, Now, Peer, Service, Transfer};
 pub const MESSAGE_BYTES_MAX: usize = 4_096;
 /// Answers that may wait at once; the one that passes it is the last.
 const WAITING_BYTES: usize = 128 << 10;
+/// Of a transfer that may wait: less, so that a worker with many of them still answers everybody else.
+const TRANSFER_BYTES: usize = 64 << 10;
 const LENGTH_BYTES: usize = 2;
 
 /// Answers questions in streams.
@@ -36,13 +42,15 @@ pub struct StreamService {
 }
 
 /// What is remembered of a stream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Session {
     source: IpAddr,
     /// Answers are on their way to the network.
     sending: bool,
     /// It is to end when they have left.
     ending: bool,
+    /// A zone that is being sent.
+    outgoing: Option<Box<Outgoing>>,
 }
 
 impl StreamService {
@@ -83,7 +91,7 @@ impl Service for StreamService {
 
     fn on_connect(&mut self, now: Now, peer: &Peer, actions: &mut Actions) -> Session {
         actions.deadline(now.instant + self.idle());
-        Session { source: peer.remote.ip(), sending: false, ending: false }
+        Session { source: peer.remote.ip(), sending: false, ending: false, outgoing: None }
     }
 
     fn on_bytes(&mut self, now: Now, session: &mut Session, bytes: &[u8], actions: &mut Actions) -> usize {
@@ -102,19 +110,26 @@ impl Service for StreamService {
         {
             let length = usize::from(u16::from_be_bytes(*length));
             if length > MESSAGE_BYTES_MAX {
+                let Some(header) = Header::parse(rest) else { break };
+                if !header.flags.has(Flags::QR) {
+                    push(&mut answers, &outgoing::bare(&header, Rcode::FORMERR));
+                }
                 session.ending = true;
                 break;
             }
             let Some(message) = rest.get(..length) else { break };
             taken += LENGTH_BYTES + length;
+            if let Some(outgoing) = desk.transfer(&request, message) {
+                session.outgoing = Some(outgoing);
+                break;
+            }
             let Some(response) = desk.respond(&request, message, &mut self.room) else {
                 session.ending = true;
                 break;
             };
-            let length = u16::try_from(response.bytes).expect("the room is no longer");
-            answers.extend_from_slice(&length.to_be_bytes());
-            answers.extend_from_slice(&self.room[..response.bytes]);
+            push(&mut answers, &self.room[..response.bytes]);
         }
+        go_on(now, session, &mut answers);
         desk.counters.streams_refused += u64::from(session.ending);
         drop(desk);
         if !answers.is_empty() {
@@ -139,8 +154,11 @@ impl Service for StreamService {
     }
 
     fn on_sent(&mut self, now: Now, session: &mut Session, actions: &mut Actions) {
-        session.sending = false;
-        if session.ending {
+        let mut messages = Vec::new();
+        go_on(now, session, &mut messages);
+        session.sending = !messages.is_empty();
+        actions.send(messages);
+        if session.ending && session.outgoing.is_none() {
             actions.finish();
         } else {
             actions.deadline(now.instant + self.idle());
@@ -166,6 +184,25 @@ impl Service for StreamService {
             actions.finish();
         }
     }
+}
+
+/// The next messages of a transfer, as many as may wait.
+fn go_on(now: Now, session: &mut Session, out: &mut Vec<u8>) {
+    while out.len() < TRANSFER_BYTES
+        && let Some(outgoing) = &mut session.outgoing
+    {
+        match outgoing.next_message(now.unix.as_secs()) {
+            Some(message) => push(out, &message),
+            None => session.outgoing = None,
+        }
+    }
+}
+
+/// A message behind its length.
+fn push(out: &mut Vec<u8>, message: &[u8]) {
+    let length = u16::try_from(message.len()).expect("a message is no longer");
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(message);
 }
 
 #[cfg(test)]

@@ -19,12 +19,14 @@ pub use contents::{Cursor, Item, Soa};
 pub use denial::{Nsec3, Nsec3Hash};
 pub use node::{Entry, Node, NodeRef, Variant, flag};
 
-pub(crate) use compress::TO_QUESTION;
+pub(crate) use compress::{TO_QUESTION, name_bytes};
 
-use crate::hash::Suffixes;
-use crate::load::Records;
+use crate::hash::{Form, Key, Suffixes};
+use crate::load::{Loaded, Records};
+use crate::transfer::journal::Journal;
+use crate::transfer::serial::is_newer;
 use core::fmt;
-use dns::Name;
+use dns::{Name, Rtype};
 
 /// What a zone weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,9 @@ pub struct Zone {
     serial: u32,
     /// Records that no question leads to: they are part of the zone, and of its transfers.
     hidden: Records,
+    journal: Journal,
+    /// It is known, and nothing of it may be said.
+    withheld: bool,
     weight: Weight,
 }
 
@@ -122,6 +127,44 @@ impl Zone {
     #[must_use]
     pub const fn serial(&self) -> u32 {
         self.serial
+    }
+
+    /// What changed in it lately.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// It is a zone of ours, and we have nothing to say of it: not yet, or not any more (RFC 1035 §4.3.5).
+    #[inline]
+    #[must_use]
+    pub const fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// This zone takes the place of `old`: what changed is remembered, as far as that is little.
+    pub fn succeed(&mut self, old: &Self, key: Key, form: Form) {
+        if !old.withheld && is_newer(self.serial, old.serial) {
+            self.journal = Journal::continued(old, self, key, form);
+            self.weight.bytes += self.journal.bytes() as u64;
+        }
+    }
+
+    /// A zone that stands for one of which nothing is known.
+    ///
+    /// # Panics
+    /// `apex` is not a folded name on the wire.
+    #[must_use]
+    pub fn withheld(apex: &[u8], key: Key, form: Form) -> Self {
+        let mut loaded = Loaded::default();
+        let push = |records: &mut Records, rtype, rdata: &[u8]| {
+            records.push(apex, rtype, 0, |out| out.extend_from_slice(rdata)).expect("there is room for two");
+        };
+        push(&mut loaded.records, Rtype::SOA, &[0; 22]);
+        push(&mut loaded.records, Rtype::NS, &[0]);
+        let mut zone = build(apex, loaded, key, form).expect("a SOA and an NS make a zone").zone;
+        zone.withheld = true;
+        zone
     }
 
     /// What it weighs.

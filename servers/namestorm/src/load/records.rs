@@ -103,6 +103,17 @@ impl Records {
         Ok(())
     }
 
+    /// The next record is written with its owner, whatever stands before it.
+    pub fn forget_owner(&mut self) {
+        self.owner.clear();
+    }
+
+    /// Whether these are the same records in the same order, written the same way.
+    #[must_use]
+    pub fn are_those_of(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+
     /// The same in no more memory than they take.
     #[must_use]
     pub fn shrunk(mut self) -> Self {

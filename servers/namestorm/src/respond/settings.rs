@@ -1,6 +1,7 @@
 //! What an operator decides about answers.
 
 use crate::rrl::Rate;
+use crate::transfer::notice::Notices;
 use dns::cookie::Secret;
 
 /// The settings of a responder.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// How long an idle connection is kept, in units of 100 milliseconds (RFC 7828).
     pub keepalive: u16,
+    /// Where words of primaries are left.
+    pub notices: Option<Notices>,
 }
 
 impl Default for Settings {
@@ -32,6 +35,7 @@ impl Default for Settings {
             version: None,
             rate: None,
             keepalive: 100,
+            notices: None,
         }
     }
 }

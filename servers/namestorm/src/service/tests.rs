@@ -130,7 +130,7 @@ fn a_large_answer_is_whole_and_many_wait_their_turn() {
 
 #[test]
 fn what_is_no_question_ends_the_stream_after_the_answers_before_it() {
-    let long = [0x20, 0, 1, 2, 3].to_vec();
+    let long = [&[0x20, 0, 1, 2, 0x80][..], &[0; 9]].concat();
     let short = [0, 3, 1, 2, 3].to_vec();
     let mut response = question(9, "www.test", dns::Rtype::A);
     response[4] |= 0x80;
@@ -173,4 +173,87 @@ fn new_zones_are_answered_from_at_once() {
     stream.service.on_snapshot(now(1), other);
     let (_, actions) = stream.offer(1, &question(1, "www.test", dns::Rtype::A));
     assert!(answers(&actions)[0].ends_with(&[192, 0, 2, 99]));
+}
+
+mod transfers {
+    use super::*;
+    use crate::transfer::policy::{Policy, Rules};
+    use std::collections::BTreeMap;
+
+    /// A zone of about 400 KiB, for everybody.
+    fn open_to_all() -> Stream {
+        let mut text = "$TTL 60\n@ SOA ns host 1 1 1 1 1\n@ NS ns\nns A 192.0.2.1\n".to_owned();
+        for index in 0..3_000 {
+            text.push_str(&format!("n{index} TXT \"{index:0>100}\"\n"));
+        }
+        let apex = b"\x04test\0";
+        let loaded = load::read_text("zone".as_ref(), text.as_bytes(), apex).unwrap();
+        let key = Key::new([7; 16]);
+        let zone = zone::build(apex, loaded, key, Form::Wire).unwrap().zone;
+        let rules = Rules { transfer: vec!["0.0.0.0/0".parse().unwrap()], primaries: Vec::new() };
+        let policy = Policy::new(Vec::new(), BTreeMap::from([(apex[..].into(), rules)]));
+        let catalogue = Catalogue::new(key, Form::Wire, vec![Arc::new(zone)]).governed(Arc::new(policy));
+        let mut stream = Stream::open();
+        let serving = Arc::clone(&stream.service.snapshot().serving);
+        stream.service.on_snapshot(now(0), Snapshot { catalogue: Arc::new(catalogue), serving });
+        stream
+    }
+
+    #[test]
+    fn a_zone_leaves_a_little_at_a_time_and_what_was_asked_behind_it_waits() {
+        let mut stream = open_to_all();
+        let asked = [question(7, "test", dns::Rtype::AXFR), question(8, "ns.test", dns::Rtype::A)].concat();
+        let (taken, mut actions) = stream.offer(1, &asked);
+        assert!(taken < asked.len());
+        // A reload meanwhile is for whoever asks next.
+        stream.service.on_snapshot(now(1), snapshot("192.0.2.7"));
+        let mut messages = Vec::new();
+        for second in 2.. {
+            let some = answers(&actions);
+            if some.is_empty() {
+                break;
+            }
+            assert!(some.iter().map(Vec::len).sum::<usize>() < TRANSFER_BYTES + (17 << 10));
+            messages.extend(some);
+            stream.service.on_sent(now(second), &mut stream.session, &mut stream.actions);
+            actions = stream.actions.take();
+        }
+        let records: usize =
+            messages.iter().map(|message| usize::from(dns::Header::parse(message).unwrap().ancount)).sum();
+        assert_eq!(records, 3_000 + 4);
+        let (rest, actions) = stream.offer(9, &asked[taken..]);
+        assert_eq!((rest + taken, ids(&actions)), (asked.len(), vec![8]));
+        assert_eq!(stream.service.counters().transfers, [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_drain_lets_a_transfer_end() {
+        let mut stream = open_to_all();
+        let (_, mut actions) = stream.offer(1, &question(7, "test", dns::Rtype::AXFR));
+        stream.service.on_drain(now(1), &mut stream.session, &mut stream.actions);
+        let mut records = 0;
+        while actions.last() != Some(&Action::Finish) {
+            stream.service.on_sent(now(2), &mut stream.session, &mut stream.actions);
+            for message in answers(&actions) {
+                records += usize::from(dns::Header::parse(&message).unwrap().ancount);
+            }
+            actions = stream.actions.take();
+        }
+        for message in answers(&actions) {
+            records += usize::from(dns::Header::parse(&message).unwrap().ancount);
+        }
+        assert_eq!(records, 3_000 + 4);
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_told_so_and_ends_the_stream() {
+    let mut stream = Stream::open();
+    let mut bytes = question(9, "www.test", dns::Rtype::A);
+    bytes[..2].copy_from_slice(&5_000_u16.to_be_bytes());
+    assert_eq!(stream.offer(1, &bytes[..10]), (0, Vec::new()), "its header is not whole");
+    let (_, actions) = stream.offer(1, &bytes);
+    let header = dns::Header::parse(&answers(&actions)[0]).unwrap();
+    assert_eq!((header.id, header.flags.rcode()), (9, dns::Rcode::FORMERR));
+    assert_eq!(actions.last(), Some(&Action::Finish));
 }

@@ -15,6 +15,7 @@ use super::node::{self, NodeRef, flag};
 use super::{Weight, Zone, slot_of, tag};
 use crate::hash::{Form, Key};
 use crate::load::{Loaded, Reason, RecordRef, Records, ZoneError};
+use crate::transfer::journal::Journal;
 use core::fmt;
 use dns::name::{Presentation, canonical_order};
 use dns::{Name, Rtype};
@@ -129,6 +130,8 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
         nsec3,
         serial,
         hidden: core::mem::take(&mut layer.hidden).shrunk(),
+        journal: Journal::default(),
+        withheld: false,
         weight: Weight { names, records: records_count, text_bytes, bytes: 0 },
     };
     drop(sketches);

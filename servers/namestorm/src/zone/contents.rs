@@ -87,11 +87,7 @@ impl Zone {
 
     /// Calls `each` with every record from `from` on, the SOA among them, until it breaks. Returns the place of the record
     /// that it broke at; nothing at the end.
-    pub fn visit(
-        &self,
-        from: Cursor,
-        mut each: impl FnMut(&Item<'_>) -> ControlFlow<()>,
-    ) -> Option<Cursor> {
+    pub fn visit(&self, from: Cursor, mut each: impl FnMut(&Item<'_>) -> ControlFlow<()>) -> Option<Cursor> {
         let mut cursor = from;
         let mut reader = Reader::new(self);
         while cursor.at < self.arena.len() {
@@ -134,8 +130,7 @@ impl Zone {
             }
             cursor.record = at.0 as usize + 1;
             let relative = &owner[..owner.len() - self.apex.len()];
-            let item =
-                Item { owner: relative, rtype: record.rtype, ttl: record.ttl, rdata: record.rdata };
+            let item = Item { owner: relative, rtype: record.rtype, ttl: record.ttl, rdata: record.rdata };
             if each(&item).is_break() {
                 return Some(cursor);
             }
@@ -144,8 +139,22 @@ impl Zone {
         None
     }
 
-    /// Every record of a name that is no NSEC3's, in the order in which they lie.
-    pub(super) fn visit_node(&self, node: Node<'_>, mut each: impl FnMut(&Item<'_>)) {
+    /// Whether what answers nothing is the same in both, and in the same order.
+    pub(crate) fn hidden_is_that_of(&self, other: &Self) -> bool {
+        self.hidden.are_those_of(&other.hidden)
+    }
+
+    /// Every record that answers nothing.
+    pub(crate) fn visit_hidden(&self, mut each: impl FnMut(&Item<'_>)) {
+        let behind = Cursor { at: self.arena.len(), entry: 0, record: 0 };
+        let _ = self.visit(behind, |item| {
+            each(item);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Every record of a node, in the order in which they lie.
+    pub(crate) fn visit_node(&self, node: Node<'_>, mut each: impl FnMut(&Item<'_>)) {
         let mut reader = Reader::new(self);
         reader.place(node);
         for entry in node.entries() {
@@ -156,8 +165,8 @@ impl Zone {
         }
     }
 
-    /// The place of a name, to be looked up in another version of this zone.
-    pub(super) fn whole_name(&self, relative: &[u8], room: &mut Name) {
+    /// The name of a node with the apex, to be looked up in another version of this zone.
+    pub(crate) fn whole_name(&self, relative: &[u8], room: &mut Name) {
         let mut wire = Vec::with_capacity(relative.len() + self.apex.len());
         wire.extend_from_slice(relative);
         wire.extend_from_slice(&self.apex);

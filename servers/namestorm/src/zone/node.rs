@@ -111,6 +111,12 @@ impl<'z> Node<'z> {
         self.bytes.len() - entries.bytes.len()
     }
 
+    /// All of it, as it lies there.
+    #[must_use]
+    pub(crate) fn whole(&self) -> &'z [u8] {
+        &self.bytes[..self.extent()]
+    }
+
     /// The answers of one type.
     #[inline]
     #[must_use]

@@ -1,0 +1,15 @@
+//! Zones from server to server: all of one (RFC 5936), what changed in it (RFC 1995), and the word that it did (RFC 1996).
+//!
+//! ```text
+//! journal   what changed from version to version
+//! policy    who may have what, with which keys
+//! notice    a primary's word, from a worker to whoever fetches zones
+//! outgoing  a zone as messages, a few at a time, each signed            ◀── service
+//! serial    which of two versions is the newer one (RFC 1982)
+//! ```
+
+pub mod journal;
+pub mod notice;
+pub mod outgoing;
+pub mod policy;
+pub mod serial;
