@@ -34,7 +34,7 @@ fn now(seconds: u64) -> Now {
 
 /// A question as it goes into a stream.
 fn question(id: u16, name: &str, rtype: dns::Rtype) -> Vec<u8> {
-    let header = dns::Header { id, qdcount: 1, ..dns::Header::default() };
+    let header = Header { id, qdcount: 1, ..Header::default() };
     let mut message = header.emit().to_vec();
     message.extend(dns::name::from_text(name.as_bytes()).unwrap());
     message.extend(rtype.0.to_be_bytes());
@@ -219,7 +219,7 @@ mod transfers {
             actions = stream.actions.take();
         }
         let records: usize =
-            messages.iter().map(|message| usize::from(dns::Header::parse(message).unwrap().ancount)).sum();
+            messages.iter().map(|message| usize::from(Header::parse(message).unwrap().ancount)).sum();
         assert_eq!(records, 3_000 + 4);
         let (rest, actions) = stream.offer(9, &asked[taken..]);
         assert_eq!((rest + taken, ids(&actions)), (asked.len(), vec![8]));
@@ -235,12 +235,12 @@ mod transfers {
         while actions.last() != Some(&Action::Finish) {
             stream.service.on_sent(now(2), &mut stream.session, &mut stream.actions);
             for message in answers(&actions) {
-                records += usize::from(dns::Header::parse(&message).unwrap().ancount);
+                records += usize::from(Header::parse(&message).unwrap().ancount);
             }
             actions = stream.actions.take();
         }
         for message in answers(&actions) {
-            records += usize::from(dns::Header::parse(&message).unwrap().ancount);
+            records += usize::from(Header::parse(&message).unwrap().ancount);
         }
         assert_eq!(records, 3_000 + 4);
     }
@@ -253,7 +253,7 @@ fn a_message_that_is_too_long_is_told_so_and_ends_the_stream() {
     bytes[..2].copy_from_slice(&5_000_u16.to_be_bytes());
     assert_eq!(stream.offer(1, &bytes[..10]), (0, Vec::new()), "its header is not whole");
     let (_, actions) = stream.offer(1, &bytes);
-    let header = dns::Header::parse(&answers(&actions)[0]).unwrap();
-    assert_eq!((header.id, header.flags.rcode()), (9, dns::Rcode::FORMERR));
+    let header = Header::parse(&answers(&actions)[0]).unwrap();
+    assert_eq!((header.id, header.flags.rcode()), (9, Rcode::FORMERR));
     assert_eq!(actions.last(), Some(&Action::Finish));
 }

@@ -235,7 +235,7 @@ mod tests {
 
     fn set(zone: &Zone) -> BTreeSet<Row> {
         let mut rows = BTreeSet::new();
-        let end = zone.visit(crate::zone::Cursor::default(), |item| {
+        let end = zone.visit(zone::Cursor::default(), |item| {
             if item.rtype != Rtype::SOA {
                 rows.insert(row(item));
             }

@@ -102,7 +102,9 @@ impl FromStr for Rule {
                 Some(name) if rule.key.is_none() => rule.key = Some(name?),
                 None if rule.network.is_none() => rule.network = Some(word.parse()?),
                 _ => {
-                    return Err(BadRule(format!("'{text}' is not one network and one key: NETWORK key:NAME")));
+                    return Err(BadRule(format!(
+                        "'{text}' is not one network and one key: NETWORK key:NAME"
+                    )));
                 }
             }
         }
