@@ -188,7 +188,7 @@ fn measure(namespace: &Namespace, job: Job, server: IpAddr, effort: Effort) -> R
     };
     let mut drain = Drain::connect(&load, expected)?;
     drain.run(Duration::from_secs_f64(effort.seconds / 4.0))?;
-    let busy = Busy::read(SERVER_CORE);
+    let busy = Busy::read();
     let drained = drain.run(Duration::from_secs_f64(effort.seconds))?;
     let spent = busy.spent(SERVER_CORE);
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

@@ -6,12 +6,14 @@ use std::time::Instant;
 /// Clock ticks of `/proc/stat` per second (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Busy time of one core, softirq included, and of the whole machine.
-#[derive(Clone, Copy, Debug)]
+/// What one core has done so far, softirq included, and the whole machine.
+///
+/// Busy is what is not idle: the kernel measures how long a core sleeps, and only guesses, at each tick, what it does
+/// otherwise. Work that comes and goes between two ticks would be missed.
+#[derive(Clone, Debug)]
 pub struct Busy {
     at: Instant,
-    core: f64,
-    machine: f64,
+    stat: String,
 }
 
 /// What passed between two readings.
@@ -19,35 +21,60 @@ pub struct Busy {
 pub struct Spent {
     /// Share of the time that the core was busy, 0 to 1.
     pub core_fraction: f64,
+    /// Of it, what went to processes that were made nicer: somebody else's work, when nothing measured was.
+    pub core_niced_fraction: f64,
     /// CPU seconds of all cores.
     pub machine_seconds: f64,
+    /// Of them, those of processes that were made nicer.
+    pub machine_niced_seconds: f64,
 }
 
 impl Busy {
     /// Now.
-    pub fn read(core: usize) -> Self {
-        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let busy = |name: &str| {
-            stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map_or(0.0, busy_ticks)
-                / TICKS_PER_SECOND
-        };
-        Self { at: Instant::now(), core: busy(&format!("cpu{core}")), machine: busy("cpu") }
+    #[must_use]
+    pub fn read() -> Self {
+        Self { at: Instant::now(), stat: fs::read_to_string("/proc/stat").unwrap_or_default() }
     }
 
-    /// Since then.
+    /// Since then, by `core` and by all.
+    #[must_use]
     pub fn spent(&self, core: usize) -> Spent {
-        let now = Self::read(core);
-        Spent {
-            core_fraction: (now.core - self.core) / now.at.duration_since(self.at).as_secs_f64(),
-            machine_seconds: now.machine - self.machine,
-        }
+        let now = Self::read();
+        between(&self.stat, &now.stat, now.at.duration_since(self.at).as_secs_f64(), core)
     }
 }
 
-/// user, nice, system, irq, softirq; not idle, iowait, steal and guest.
-fn busy_ticks(fields: &str) -> f64 {
-    let fields: Vec<f64> = fields.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    [0, 1, 2, 5, 6].into_iter().filter_map(|index| fields.get(index)).sum()
+fn between(before: &str, after: &str, wall: f64, core: usize) -> Spent {
+    let passed = |name: &str, ticks: fn(&[f64]) -> f64| {
+        let [before, after] = [before, after].map(|stat| ticks(&fields(stat, name)));
+        (after - before) / TICKS_PER_SECOND
+    };
+    let cores = after.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+    let core = format!("cpu{core}");
+    #[expect(clippy::cast_precision_loss, reason = "a count of cores")]
+    let all = wall * cores as f64;
+    Spent {
+        core_fraction: 1.0 - passed(&core, away) / wall,
+        core_niced_fraction: passed(&core, niced) / wall,
+        machine_seconds: all - passed("cpu", away),
+        machine_niced_seconds: passed("cpu", niced),
+    }
+}
+
+/// Ticks of a core, or of all (`cpu`), by what they went to: user, nice, system, idle, iowait, irq, softirq, steal, …
+fn fields(stat: &str, name: &str) -> Vec<f64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_default();
+    line.split_whitespace().filter_map(|field| field.parse().ok()).collect()
+}
+
+/// idle, iowait and steal.
+fn away(fields: &[f64]) -> f64 {
+    [3, 4, 7].into_iter().filter_map(|index| fields.get(index)).sum()
+}
+
+/// Of processes that were made nicer, in user mode; the kernel's on their behalf cannot be told apart.
+fn niced(fields: &[f64]) -> f64 {
+    fields.get(1).copied().unwrap_or(0.0)
 }
 
 /// Keeps this thread on one core.
@@ -63,7 +90,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_and_waiting_are_not_busy() {
-        assert!((busy_ticks("  1 2 3 1000 2000 4 5 6 7 8") - 15.0).abs() < f64::EPSILON);
+    fn busy_is_what_is_neither_idle_nor_waiting_nor_stolen() {
+        let before =
+            "cpu  10 0 0 100 0 0 0 0 0 0\ncpu0 5 0 0 50 0 0 0 0 0 0\ncpu1 5 0 0 50 0 0 0 0 0 0\nintr 1\n";
+        let after =
+            "cpu  11 40 0 250 10 0 0 20 0 0\ncpu0 6 40 0 90 10 0 0 10 0 0\ncpu1 5 0 0 160 0 0 0 10 0 0\n";
+        let Spent { core_fraction, core_niced_fraction, machine_seconds, machine_niced_seconds } =
+            between(before, after, 1.2, 0);
+        let is = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        is(core_fraction, 0.5);
+        is(core_niced_fraction, 0.4 / 1.2);
+        is(machine_seconds, 0.6);
+        is(machine_niced_seconds, 0.4);
     }
 }

@@ -63,6 +63,40 @@ pub fn steer(namespace: &Namespace, device: &str, core: usize) -> Result<(), Tes
     namespace.write(&format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"), &core_mask(core))
 }
 
+/// A device that has queues of its own to poll (a veth with an XDP program does) polls them in threads of the kernel's on one
+/// core, whoever sends: what [`steer`] does for one that has none. To be called once the program is there.
+///
+/// # Errors
+/// What the kernel says, or no thread appears.
+pub fn poll_on(namespace: &Namespace, device: &str, core: usize) -> Result<(), TestbedError> {
+    let before = polling_threads(device);
+    namespace.write(&format!("/sys/class/net/{device}/threaded"), "1")?;
+    let mut pinned = 0;
+    for thread in polling_threads(device).iter().filter(|thread| !before.contains(thread)) {
+        run("taskset", &["-pc", &core.to_string(), thread])?;
+        pinned += 1;
+    }
+    if pinned == 0 {
+        return Err(TestbedError::Refused {
+            command: format!("threaded polling of {device}"),
+            said: "the kernel started no thread: it takes Linux 5.12 and a device that polls".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Process ids of the kernel's threads that poll a device of this name, in whatever namespace.
+fn polling_threads(device: &str) -> Vec<String> {
+    let name = format!("napi/{device}-");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.starts_with(&name))
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
 /// A core as the kernel writes masks: groups of 32 bits.
 fn core_mask(core: usize) -> String {
     let mut mask = format!("{:x}", 1_u32 << (core % 32));
