@@ -24,6 +24,7 @@ mod namestorm;
 mod nginx;
 mod report;
 mod served;
+mod web;
 mod world;
 
 use drain::Complaint;
@@ -59,7 +60,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 19] = [
+const BENCHES: [(&str, &str, Bench); 20] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -105,6 +106,11 @@ const BENCHES: [(&str, &str, Bench); 19] = [
         "packet-nginx",
         "over a packet socket's rings on veth, beside nginx over veth in the same run (needs root)",
         beside::packet,
+    ),
+    (
+        "web-nginx",
+        "short connections, TAP and AF_XDP on veth, beside nginx and a loop without a stack in the same run (needs root)",
+        web::beside_nginx,
     ),
     (
         "levers-tap",

@@ -19,6 +19,9 @@ pub(crate) enum Reading {
     Direct,
 }
 
+/// Connections that may wait to be accepted, in [`short_configuration`] and in the kernel's own limits.
+pub(crate) const BACKLOG: u32 = 16_384;
+
 /// A chroot with a Debian 13 and its nginx.
 pub(crate) fn chroot() -> Result<PathBuf, Complaint> {
     let root = PathBuf::from("target/peers/debian13");
@@ -52,7 +55,19 @@ impl Nginx {
         fs::create_dir_all(&etc)?;
         fs::write(etc.join("cert.pem"), certificate)?;
         fs::write(etc.join("key.pem"), key)?;
-        fs::write(etc.join("nginx.conf"), configuration(core, reading))?;
+        Self::start_with(root, namespace, core, &configuration(core, reading))
+    }
+
+    /// Starts it in `namespace`, on `core`, as `configuration` says.
+    pub(crate) fn start_with(
+        root: &Path,
+        namespace: &Namespace,
+        core: usize,
+        configuration: &str,
+    ) -> Result<Self, Complaint> {
+        let etc = root.join("etc/bench");
+        fs::create_dir_all(&etc)?;
+        fs::write(etc.join("nginx.conf"), configuration)?;
         let child = Command::new("ip")
             .args(["netns", "exec", namespace.name(), "taskset", "-c", &core.to_string(), "chroot"])
             .arg(root)
@@ -95,7 +110,7 @@ pub(crate) fn configuration(core: usize, reading: Reading) -> String {
             "sendfile off; aio threads=disk; directio 4k; directio_alignment 4k; output_buffers 2 256k;"
         }
     };
-    let mask: String = (0..=core).rev().map(|bit| if bit == core { '1' } else { '0' }).collect();
+    let mask = mask(core);
     format!(
         "worker_processes 1; worker_cpu_affinity {mask}; pid /run/bench-nginx.pid; error_log stderr crit;
 thread_pool disk threads=16;
@@ -107,6 +122,28 @@ http {{
   ssl_certificate /etc/bench/cert.pem; ssl_certificate_key /etc/bench/key.pem;
   ssl_protocols TLSv1.3 TLSv1.2; ssl_buffer_size 16k; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
   server {{ listen 80 reuseport; listen 443 ssl reuseport; root /bench; }}
+}}
+"
+    )
+}
+
+/// The core, as nginx writes a set of them.
+fn mask(core: usize) -> String {
+    (0..=core).rev().map(|bit| if bit == core { '1' } else { '0' }).collect()
+}
+
+/// For short connections to `directory` of the chroot: the kernel gives it a connection with its request, files are open and
+/// cached, and head and content leave together.
+pub(crate) fn short_configuration(core: usize, directory: &str) -> String {
+    let mask = mask(core);
+    format!(
+        "worker_processes 1; worker_cpu_affinity {mask}; pid /run/bench-nginx.pid; error_log stderr crit;
+events {{ worker_connections 16384; use epoll; multi_accept on; }}
+http {{
+  access_log off; server_tokens off; etag on; default_type application/octet-stream;
+  open_file_cache max=4096 inactive=3600s; open_file_cache_valid 3600s;
+  sendfile on; sendfile_max_chunk 512k; tcp_nopush on;
+  server {{ listen 80 reuseport deferred backlog={BACKLOG}; root {directory}; }}
 }}
 "
     )

@@ -48,6 +48,11 @@ impl Report {
         self.only.as_ref().is_none_or(|part| bench.contains(part))
     }
 
+    /// No result was asked for by name.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.only.is_none()
+    }
+
     /// One result.
     pub(crate) fn result(&self, bench: &str, value: f64, unit: &str, detail: &Value) {
         if self.json {

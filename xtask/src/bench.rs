@@ -23,15 +23,17 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// The bench that starts a program, which must lie beside it.
-const MIDDLEBOX: &str = "middlebox";
+/// Benches that start a program, which must lie beside them: the bench, and the package with the program.
+const PROGRAMS: [(&str, &str); 2] = [("middlebox", "middlebox"), ("web-nginx", "atlas")];
 
 /// Runs benches in the foreground.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
-    if options.names.is_empty() || options.names.iter().any(|name| name == MIDDLEBOX) {
-        let built = foreground(middlebox(workspace));
-        if built != ExitCode::SUCCESS {
-            return built;
+    for (bench, package) in PROGRAMS {
+        if options.names.is_empty() || options.names.iter().any(|name| name == bench) {
+            let built = foreground(program(workspace, package));
+            if built != ExitCode::SUCCESS {
+                return built;
+            }
         }
     }
     let mut command = benches(workspace);
@@ -49,7 +51,7 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
     }
     if !report.command(
         "build the benches",
-        workspace.cargo(&["build", "--release", "-p", "bench", "-p", MIDDLEBOX, "--locked"]),
+        with_programs(workspace.cargo(&["build", "--release", "--locked", "-p", "bench"])),
     ) {
         return;
     }
@@ -97,8 +99,13 @@ fn is_result(line: &str) -> bool {
         && object.contains_key("detail")
 }
 
-fn middlebox(workspace: &Workspace) -> Command {
-    workspace.cargo(&["build", "--quiet", "--release", "--locked", "-p", MIDDLEBOX, "--bins"])
+fn program(workspace: &Workspace, package: &str) -> Command {
+    workspace.cargo(&["build", "--quiet", "--release", "--locked", "-p", package, "--bins"])
+}
+
+fn with_programs(mut build: Command) -> Command {
+    build.args(PROGRAMS.iter().flat_map(|(_, package)| ["-p", package]));
+    build
 }
 
 fn benches(workspace: &Workspace) -> Command {

@@ -1,0 +1,228 @@
+//! Who serves, over what, and the ground for it: made for one run, and gone after it.
+
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use testbed::{Namespace, path};
+
+use crate::Effort;
+use crate::drain::Complaint;
+use crate::nginx::{BACKLOG, Nginx, short_configuration};
+
+use super::bare;
+use super::client::{Load, Score, Target, measured};
+
+pub(super) const SERVER_CORE: usize = 0;
+pub(super) const CLIENT_CORE: usize = 1;
+/// The program, which lies beside this one.
+const PROGRAM: &str = "atlas";
+const TAP: &str = "tap";
+/// Our own address on the TAP device, on the veth pair, and the kernel's there.
+const ON_TAP: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const ON_VETH: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 3);
+const KERNEL: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
+
+/// What carries our packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Tap,
+    Afxdp,
+}
+
+impl Over {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tap => "tap",
+            Self::Afxdp => "afxdp",
+        }
+    }
+
+    /// As the program takes it.
+    fn link(self) -> String {
+        match self {
+            Self::Tap => format!("tap:{TAP}"),
+            Self::Afxdp => "afxdp:far".to_owned(),
+        }
+    }
+
+    fn address(self) -> Ipv4Addr {
+        match self {
+            Self::Tap => ON_TAP,
+            Self::Afxdp => ON_VETH,
+        }
+    }
+}
+
+/// Who serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Ours(Over),
+    Bare(Over),
+    Nginx,
+}
+
+/// One run of one server.
+pub(super) fn run(
+    whose: Whose,
+    root: &Path,
+    directory: &Path,
+    load: &Load,
+    effort: Effort,
+) -> Result<Score, Complaint> {
+    match whose {
+        Whose::Ours(over) => {
+            let ground = Ground::new(over)?;
+            let _server = Ours::start(over, &ground.server, directory)?;
+            ground.steer(over)?;
+            measured(ground.target(over, Some(directory)), load, effort)
+        }
+        Whose::Bare(over) => run_bare(over, load, effort),
+        Whose::Nginx => {
+            let ground = Ground::new(Over::Afxdp)?;
+            path::steer(&ground.server, "far", SERVER_CORE)?;
+            let inside = Path::new("/web").join(directory.file_name().ok_or("a directory without a name")?);
+            let configuration =
+                short_configuration(SERVER_CORE, inside.to_str().ok_or("a directory of ours")?);
+            let _nginx = Nginx::start_with(root, &ground.server, SERVER_CORE, &configuration)?;
+            let target = ground.target(Over::Afxdp, Some(directory));
+            measured(Target { server: KERNEL, ..target }, load, effort)
+        }
+    }
+}
+
+/// The loop that has no stack, in a thread here.
+fn run_bare(over: Over, load: &Load, effort: Effort) -> Result<Score, Complaint> {
+    let ground = Ground::new(over)?;
+    let stop = AtomicBool::new(false);
+    let bytes = usize::try_from(*load.sizes.first().ok_or("no objects")?)?;
+    thread::scope(|scope| {
+        let (ready, is_ready) = mpsc::channel();
+        let (server, stop_server) = (&ground.server, &stop);
+        let serving = scope.spawn(move || {
+            server.enter()?;
+            testbed::cpu::pin(SERVER_CORE);
+            match over {
+                Over::Tap => bare::on_tap(TAP, over.address(), bytes, stop_server, &ready),
+                Over::Afxdp => bare::on_afxdp("far", over.address(), bytes, stop_server, &ready),
+            }
+        });
+        // An error of the loop's is told when it is joined.
+        let outcome = is_ready.recv().map_err(Complaint::from).and_then(|()| {
+            ground.steer(over)?;
+            measured(ground.target(over, None), load, effort)
+        });
+        stop.store(true, Ordering::Relaxed);
+        serving.join().unwrap_or_else(|_| Err("the bare loop died".into()))?;
+        outcome
+    })
+}
+
+/// Namespaces and what is between them.
+#[derive(Debug)]
+struct Ground {
+    server: Namespace,
+    /// The same as the server's with a TAP device, whose kernel is the client's.
+    client: Option<Namespace>,
+}
+
+impl Ground {
+    fn new(over: Over) -> Result<Self, Complaint> {
+        let server = Namespace::new("web-server")?;
+        let client = match over {
+            Over::Tap => None,
+            Over::Afxdp => {
+                let client = Namespace::new("web-client")?;
+                path::veth((&client, "198.18.1.1/24"), (&server, "198.18.1.2/24"))?;
+                path::steer(&client, "near", CLIENT_CORE)?;
+                Some(client)
+            }
+        };
+        path::congestion_control(&server, "reno")?;
+        for limit in ["/proc/sys/net/core/somaxconn", "/proc/sys/net/ipv4/tcp_max_syn_backlog"] {
+            server.write(limit, &BACKLOG.to_string())?;
+        }
+        Ok(Self { server, client })
+    }
+
+    /// Once our server has opened its link.
+    fn steer(&self, over: Over) -> Result<(), Complaint> {
+        match over {
+            Over::Tap => path::steer(&self.server, TAP, CLIENT_CORE)?,
+            Over::Afxdp => path::poll_on(&self.server, "far", SERVER_CORE)?,
+        }
+        Ok(())
+    }
+
+    fn target<'a>(&'a self, over: Over, truth: Option<&'a Path>) -> Target<'a> {
+        let (namespace, device) = match &self.client {
+            Some(client) => (client, "near"),
+            None => (&self.server, TAP),
+        };
+        Target { namespace, device, server: over.address(), truth }
+    }
+}
+
+fn arguments(over: Over, directory: &Path) -> Vec<String> {
+    let directory = directory.display();
+    let text = format!(
+        "serve {directory} --link {} --addr {}/24 --https off --workers 1 --congestion newreno --admin off \
+         --rescan-seconds 0 --drain-seconds 1 --log-level warn",
+        over.link(),
+        over.address(),
+    );
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// How our program is started, for whoever wants to object.
+pub(super) fn command_line(over: Over, directory: &Path) -> String {
+    format!("taskset -c {SERVER_CORE} {PROGRAM} {}", arguments(over, directory).join(" "))
+}
+
+/// Our program, ended when dropped.
+#[derive(Debug)]
+struct Ours(Child);
+
+impl Ours {
+    /// Returns when it listens.
+    fn start(over: Over, namespace: &Namespace, directory: &Path) -> Result<Self, Complaint> {
+        let program: PathBuf = std::env::current_exe()?.with_file_name(PROGRAM);
+        if !program.exists() {
+            return Err(format!("the program is not built: cargo build --release -p {PROGRAM}").into());
+        }
+        let mut command = namespace.command("taskset");
+        command.args(["-c", &SERVER_CORE.to_string()]).arg(program).args(arguments(over, directory));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut ours = Self(child);
+        let output = ours.0.stdout.take().ok_or("a program without output")?;
+        let errors = ours.0.stderr.take().ok_or("a program without errors")?;
+        // What it says must not fill the pipes; the last of it is why it ended.
+        let last = thread::spawn(move || BufReader::new(errors).lines().map_while(Result::ok).last());
+        let mut lines = BufReader::new(output).lines();
+        let listens = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening http:"));
+        if !listens {
+            let why = last.join().ok().flatten().unwrap_or_default();
+            return Err(format!("{} did not start: {why}", command_line(over, directory)).into());
+        }
+        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Ok(ours)
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) && matches!(self.0.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
