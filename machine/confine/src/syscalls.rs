@@ -1,14 +1,14 @@
 //! seccomp: the system calls that a thread keeps, by kind of thread.
 //!
 //! ```text
-//!                      every thread    worker    control    forwarder    writer    monitor
+//!                      every thread    worker    control    forwarder    writer    caller    monitor
 //!   memory, exit       x
 //!   read, write, poll  x
 //!   io_uring_enter                     x
-//!   packet sockets                     x                                           x
-//!   open, stat, list                             x                                 x
+//!   packet sockets                     x                                                     x
+//!   open, stat, list                             x                                           x
 //!   accept                                       x          x
-//!   socket, connect                                         TCP                    x
+//!   socket, connect                                         TCP                    streams   x
 //!   execve, ptrace, clone, mount, bpf: nobody, but for bpf the monitor
 //! ```
 //!
@@ -38,13 +38,16 @@ pub enum Kind {
     Forwarder,
     /// Writes to a file that is open.
     Writer,
+    /// Connects to others: asks them how they are, or tells them what happens here.
+    Caller,
     /// Opens what the others may not.
     Monitor,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Worker, Self::Control, Self::Forwarder, Self::Writer, Self::Monitor];
+    pub const ALL: [Self; 6] =
+        [Self::Worker, Self::Control, Self::Forwarder, Self::Writer, Self::Caller, Self::Monitor];
 }
 
 /// What becomes of a system call outside of its thread's list.
@@ -268,6 +271,25 @@ const FORWARDER: &[Allowed] = &[
     any(libc::SYS_epoll_wait),
 ];
 
+/// Streams to others, of TCP or on this machine. Which ports, Landlock says; which paths, their permissions.
+const CALLER: &[Allowed] = &[
+    only(
+        libc::SYS_socket,
+        &[
+            Condition::Is { argument: 0, value: bits(libc::AF_INET) },
+            Condition::Is { argument: 0, value: bits(libc::AF_INET6) },
+            Condition::Is { argument: 0, value: bits(libc::AF_UNIX) },
+        ],
+    ),
+    any(libc::SYS_connect),
+    any(libc::SYS_shutdown),
+    any(libc::SYS_getsockopt),
+    any(libc::SYS_setsockopt),
+    any(libc::SYS_recvfrom),
+    any(libc::SYS_sendmsg),
+    only(libc::SYS_ioctl, NONBLOCKING_AND_TERMINAL),
+];
+
 /// Nothing but what everybody has, and what a disk needs to have it for good.
 const WRITER: &[Allowed] = &[
     // A capture says on what it was made.
@@ -340,6 +362,7 @@ const fn own(kind: Kind) -> &'static [Allowed] {
         Kind::Control => CONTROL,
         Kind::Forwarder => FORWARDER,
         Kind::Writer => WRITER,
+        Kind::Caller => CALLER,
         Kind::Monitor => MONITOR,
     }
 }

@@ -4,6 +4,7 @@
 //! reader lets go.
 
 use crate::hash::{Form, Key, Suffixes};
+use crate::steer::Steering;
 use crate::transfer::policy::Policy;
 use crate::zone::Zone;
 use dns::Name;
@@ -21,6 +22,8 @@ pub struct Catalogue {
     depths: u128,
     /// Who may have which of them.
     policy: Arc<Policy>,
+    /// What depends on who asks.
+    steering: Option<Arc<Steering>>,
 }
 
 impl Catalogue {
@@ -34,6 +37,7 @@ impl Catalogue {
             zones,
             depths: 0,
             policy: Arc::default(),
+            steering: None,
         };
         let mut name = Name::root();
         let mut hashes = Suffixes::new(key, form);
@@ -75,6 +79,19 @@ impl Catalogue {
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// The same zones, with some of their addresses steered by this, which was made for them.
+    #[must_use]
+    pub fn steered(&self, steering: Option<Arc<Steering>>) -> Self {
+        Self { steering, ..self.clone() }
+    }
+
+    /// What depends on who asks.
+    #[inline]
+    #[must_use]
+    pub fn steering(&self) -> Option<&Steering> {
+        self.steering.as_deref()
     }
 
     /// What names are hashed with.

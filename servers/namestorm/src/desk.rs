@@ -126,6 +126,7 @@ impl Figures for Counters {
             types,
             prebuilt,
             composed,
+            steered,
             dropped,
             rcodes,
             truncated,
@@ -150,8 +151,8 @@ impl Figures for Counters {
         for (rcode, value) in RCODES.iter().zip(rcodes) {
             visit(Figure::counter("responses", "Answers, by response code", value).labelled("rcode", rcode));
         }
-        for (how, value) in [("prebuilt", prebuilt), ("composed", composed)] {
-            let help = "Answers from one ready body, or put together from several";
+        for (how, value) in [("prebuilt", prebuilt), ("composed", composed), ("steered", steered)] {
+            let help = "Answers from one ready body, put together from several, or chosen by who asked";
             visit(Figure::counter("answers", help, value).labelled("body", how));
         }
         let help = "Messages that were not answered, by reason";

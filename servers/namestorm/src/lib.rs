@@ -20,5 +20,6 @@ pub mod respond;
 pub mod rrl;
 pub mod service;
 pub mod show;
+pub mod steer;
 pub mod transfer;
 pub mod zone;

@@ -91,6 +91,8 @@ pub struct Counters {
     pub prebuilt: u64,
     /// Put together from several.
     pub composed: u64,
+    /// Chosen by who asked.
+    pub steered: u64,
     /// Responses, and messages shorter than a header: dropped.
     pub dropped: u64,
     /// Answers by response code, 0 to 15; what is above counts as 15.
@@ -129,6 +131,8 @@ pub struct Responder {
     opt_room: Box<opt::Room>,
     /// The key that the query was signed with.
     signer: Option<Box<[u8]>>,
+    /// How much of the client's network the answer depended on.
+    scope: u8,
 }
 
 /// How a question was answered, before it is known whether all of it fits.
@@ -154,6 +158,7 @@ impl Responder {
             counters: Counters::default(),
             opt_room: Box::new(opt::EMPTY),
             signer: None,
+            scope: 0,
         }
     }
 
@@ -187,6 +192,7 @@ impl Responder {
         message: &[u8],
         out: &mut [u8],
     ) -> Option<Response> {
+        self.scope = 0;
         let query = match query::parse(message, &mut self.name) {
             Ok(query) => query,
             Err(Refusal::TooShort | Refusal::Response) => {
@@ -202,7 +208,13 @@ impl Responder {
         }
         let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
         self.counters.types[type_index(question.qtype)] += 1;
-        let opt = query.edns.map(|edns| Opt::new(&self.settings, &edns, request, &mut self.opt_room));
+        let opt = query.edns.map(|mut edns| {
+            // RFC 7871 §7.2.1: who does not take a resolver's word does not send the option back.
+            if catalogue.steering().is_some_and(|steering| !steering.heeds(request.source)) {
+                edns.ecs = None;
+            }
+            Opt::new(&self.settings, &edns, request, &mut self.opt_room)
+        });
         if opt.as_ref().is_some_and(Opt::is_trusted) {
             self.counters.cookies_accepted += 1;
         }
@@ -243,6 +255,7 @@ impl Responder {
         }
         let mut opt = opt;
         if let Some(opt) = &mut opt {
+            opt.set_scope(self.scope, &mut self.opt_room);
             let why = match answered.rcode {
                 // RFC 8914 §4.19: prohibited; §4.21: not authoritative; §4.15: not ready.
                 Rcode::REFUSED if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) => Some(18),
@@ -322,6 +335,21 @@ impl Responder {
         }
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec);
         let found = zone.locate(&self.name, &self.hashes);
+        let steered =
+            catalogue.steering().filter(|_| matches!(qtype, Rtype::A | Rtype::AAAA)).map(|steering| {
+                let subnet = query.edns.as_ref().and_then(|edns| edns.ecs.as_ref());
+                (steering, steering.client(request.source, subnet))
+            });
+        if let (Found::Exact(..), Some((steering, client))) = (found, steered)
+            && let Some(steered) = steering.answer(&self.name, &self.hashes, qtype, client)
+        {
+            self.scope = steered.scope;
+            if let Some(variant) = steered.variant {
+                self.counters.steered += 1;
+                reply.prebuilt(&variant);
+                return Ok(Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive });
+            }
+        }
         if let Found::Exact(_, node) = found
             && !qtype.is_meta()
             && let Some(entry) = node.entry(qtype)
@@ -355,7 +383,7 @@ impl Responder {
         self.counters.composed += 1;
         let any_is_minimal = self.settings.any_is_minimal;
         Ok(resolve::Resolve {
-            say: resolve::Say { zone, qtype, dnssec, any_is_minimal, reply },
+            say: resolve::Say { zone, qtype, dnssec, any_is_minimal, steered, scope: &mut self.scope, reply },
             question: &self.name,
             hashes: &self.hashes,
             chain: &mut self.chain,

@@ -20,13 +20,20 @@ pub(super) struct Opt {
     udp_bytes: u16,
     dnssec: bool,
     trusted: bool,
+    /// Where SCOPE PREFIX-LENGTH stands in the room; 0 when there is none.
+    scope_at: u16,
 }
 
 impl Opt {
     #[inline]
     pub(super) fn new(settings: &Settings, edns: &Edns, request: &Request, room: &mut Room) -> Self {
-        let mut opt =
-            Self { len: OPT_BYTES, udp_bytes: settings.udp_bytes_max, dnssec: edns.dnssec, trusted: false };
+        let mut opt = Self {
+            len: OPT_BYTES,
+            udp_bytes: settings.udp_bytes_max,
+            dnssec: edns.dnssec,
+            trusted: false,
+            scope_at: 0,
+        };
         if edns.nsid || edns.keepalive || edns.cookie.is_some() || edns.ecs.is_some() {
             opt.answer_options(settings, edns, request, room);
         }
@@ -51,6 +58,7 @@ impl Opt {
         if let Some(ecs) = edns.ecs {
             // RFC 7871 §7.2.1: scope 0 unless the answer depends on the network.
             if let Some(bytes) = ecs.emit(0, &mut room[self.len..]) {
+                self.scope_at = u16::try_from(self.len + 7).expect("a few hundred at most");
                 self.len += bytes;
             }
         }
@@ -62,6 +70,13 @@ impl Opt {
     fn option(&mut self, code: u16, parts: &[&[u8]], room: &mut Room) {
         if let Some(bytes) = edns::emit_option(code, parts, &mut room[self.len..]) {
             self.len += bytes;
+        }
+    }
+
+    /// The answer depends on so much of the client's network (RFC 7871 §7.2.1).
+    pub(super) fn set_scope(&self, scope: u8, room: &mut Room) {
+        if self.scope_at > 0 {
+            room[usize::from(self.scope_at)] = scope;
         }
     }
 
@@ -85,6 +100,7 @@ impl Opt {
     /// The same without options.
     pub(super) fn bare(mut self) -> Self {
         self.len = OPT_BYTES;
+        self.scope_at = 0;
         self
     }
 

@@ -13,6 +13,7 @@ use super::compose::{NoRoom, Owner, Reply, Section, is_reachable};
 use super::proof::{Proof, Proven};
 use crate::hash::Suffixes;
 use crate::rrl::Kind;
+use crate::steer::{Client, Steering};
 use crate::zone::{Entry, Found, Node, NodeRef, Zone, flag};
 use arrayvec::ArrayVec;
 use dns::name::NAME_BYTES_MAX;
@@ -36,6 +37,10 @@ pub(super) struct Say<'a, 'o> {
     pub(super) qtype: Rtype,
     pub(super) dnssec: bool,
     pub(super) any_is_minimal: bool,
+    /// What depends on who asks, and who does.
+    pub(super) steered: Option<(&'a Steering, Client)>,
+    /// How much of the client's network mattered.
+    pub(super) scope: &'a mut u8,
     pub(super) reply: &'a mut Reply<'o>,
 }
 
@@ -79,6 +84,9 @@ impl Resolve<'_, '_> {
             };
             let found = zone.locate(name, hashes);
             let next = match found {
+                Found::Exact(..) if self.say.steered(name, hashes, owner, apex_at)? => {
+                    Next::Done(Rcode::NOERROR)
+                }
                 Found::Exact(at, node) => {
                     // A CNAME that was met before is not said twice: a loop ends here.
                     if node.is(flag::CNAME) && met.contains(&at) {
@@ -166,6 +174,22 @@ impl Say<'_, '_> {
             Rtype::RRSIG => self.signed_entry(node).is_some(),
             qtype => node.entry(qtype).is_some() || node.entry(Rtype::CNAME).is_some(),
         }
+    }
+
+    /// Says the addresses of a steered name, to which a chain has led.
+    fn steered(
+        &mut self,
+        name: &Name,
+        hashes: &Suffixes,
+        owner: Owner<'_>,
+        apex_at: usize,
+    ) -> Result<bool, NoRoom> {
+        let Some((steering, client)) = self.steered else { return Ok(false) };
+        let Some(steered) = steering.answer(name, hashes, self.qtype, client) else { return Ok(false) };
+        *self.scope = (*self.scope).max(steered.scope);
+        let Some(variant) = steered.variant else { return Ok(false) };
+        self.reply.records(Section::Answer, &variant, None, owner, apex_at, u32::MAX)?;
+        Ok(true)
     }
 
     fn signed_entry<'n>(&self, node: Node<'n>) -> Option<Entry<'n>> {
