@@ -1,12 +1,16 @@
 //! The command line, and its manual.
 
 use clap::{Args, Parser, Subcommand};
-use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
+use program::DoctorArgs;
+use program::ss::SsArgs;
+use program::top::{TopArgs, duration};
 use std::path::PathBuf;
 
-use crate::config::{ADMIN_PORT, AddressMode, AdminChoice, InterfaceName, LinkChoice, Options};
-use crate::look::AdminPort;
+use crate::own::Own;
+
+/// What `serve` and `check` take.
+pub(crate) type ServeArgs = program::ServeArgs<Own>;
 
 const ABOUT: &str = "Video from disk, clocked by TCP";
 
@@ -161,84 +165,6 @@ signature is good for everything beside and below PATH, which is what the segmen
     Top(TopArgs),
 }
 
-/// Which running server is meant.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct AdminArgs {
-    /// Where its admin port is: PORT (on 127.0.0.1) or ADDRESS:PORT [default: 9464]
-    #[arg(long, value_name = "WHERE", value_parser = admin_port)]
-    admin: Option<SocketAddr>,
-}
-
-impl AdminArgs {
-    pub(crate) fn port(self) -> AdminPort {
-        AdminPort(self.admin.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT))))
-    }
-}
-
-/// What `ss` takes.
-#[derive(Args, Debug)]
-pub(crate) struct SsArgs {
-    #[command(flatten)]
-    pub(crate) admin: AdminArgs,
-    /// Write one JSON array instead
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// One line for each connection
-    #[arg(long, short = 'O')]
-    pub(crate) oneline: bool,
-    /// Only those: state ESTAB, src or dst ADDRESS[:PORT], sport or dport PORT, object PART; all of it must hold
-    #[arg(value_name = "FILTER")]
-    pub(crate) filter: Vec<String>,
-}
-
-/// What `top` takes.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct TopArgs {
-    #[command(flatten)]
-    pub(crate) admin: AdminArgs,
-    /// Look so often [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s", hide_default_value = true)]
-    pub(crate) interval: Duration,
-}
-
-fn admin_port(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<AdminChoice>() {
-        Ok(AdminChoice::At(address)) if address.port() > 0 => Ok(address),
-        Ok(_) => Err("a server without an admin port cannot be asked".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// What `serve` and `check` take.
-#[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    /// Read options from this TOML file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) options: Options,
-}
-
-/// What `doctor` takes.
-#[derive(Args, Debug)]
-pub(crate) struct DoctorArgs {
-    /// The interface to look at: eth1
-    #[arg(long, value_name = "INTERFACE")]
-    pub(crate) dev: Option<InterfaceName>,
-    /// The link to be had, as for `serve` [default: auto with --dev, else tap]
-    #[arg(long, value_name = "LINK")]
-    pub(crate) link: Option<LinkChoice>,
-    /// Whose the addresses are to be: own or shared [default: shared on an interface, else own]
-    #[arg(long, value_name = "WHOSE")]
-    pub(crate) address_mode: Option<AddressMode>,
-    /// Worker threads, as for `serve`
-    #[arg(long, value_name = "N")]
-    pub(crate) workers: Option<u16>,
-    /// As a document for programs
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// What `sign` takes.
 #[derive(Args, Debug)]
 pub(crate) struct SignArgs {
@@ -264,24 +190,6 @@ pub(crate) struct SignArgs {
     pub(crate) base: String,
 }
 
-/// `90`, `90s`, `15m`, `6h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = match text.char_indices().next_back() {
-        Some((at, 's')) => (&text[..at], 1),
-        Some((at, 'm')) => (&text[..at], 60),
-        Some((at, 'h')) => (&text[..at], 3_600),
-        Some((at, 'd')) => (&text[..at], 86_400),
-        _ => (text, 1),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("'{text}' is not a time such as 90s, 15m, 6h or 7d"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,16 +198,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_time_has_a_unit_or_is_in_seconds() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for text in ["", "h", "-1", "1w", "0", "99999999999999999d", "1é"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `atlas ss`: the connections of a running server, as `ss -ti` would list them if the kernel knew of them.
+//! `ss`: the connections of a running server, as `ss -ti` would list them if the kernel knew of them.
 //!
 //! ```text
 //! State      In-Flight   Unsent  Local Address:Port     Peer Address:Port
@@ -6,18 +6,35 @@
 //!          TLS1.3 AES-128-GCM rtt:20.1/2.4 minrtt:19.8 rto:220 mss:1448 cwnd:86880 sent:4.8M object:/film.mp4
 //! ```
 
+use clap::Args;
 use control::Connection;
 use core::fmt::{self, Write as _};
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use std::io::{self, BufWriter, Write as _};
 
-use crate::cli::SsArgs;
-use crate::look::{AdminPort, LookError};
+use crate::look::{AdminArgs, LookError};
+
+/// What `ss` takes.
+#[derive(Args, Debug)]
+pub struct SsArgs {
+    /// The server
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Write one JSON array instead
+    #[arg(long)]
+    pub json: bool,
+    /// One line for each connection
+    #[arg(long, short = 'O')]
+    pub oneline: bool,
+    /// Only those: state ESTAB, src or dst ADDRESS[:PORT], sport or dport PORT, object PART; all of it must hold
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+}
 
 /// Which connections are listed: those for which all of this holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
+struct Filter {
     state: Option<String>,
     source: Option<End>,
     destination: Option<End>,
@@ -68,7 +85,7 @@ const STATES: &[&str] = &[
 
 impl Filter {
     /// Reads `state ESTAB dst 192.0.2.7:443 and object /film`.
-    pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
+    fn parse(words: &[String]) -> Result<Self, String> {
         const KNOWN: &str = "state, src, dst, sport, dport, object";
         let mut filter = Self::default();
         let mut words = words.iter().flat_map(|word| word.split_whitespace()).peekable();
@@ -131,8 +148,10 @@ impl Filter {
 
 /// What went wrong.
 #[derive(Debug)]
-pub(crate) enum SsError {
+pub enum SsError {
+    /// The filter means nothing.
     Filter(String),
+    /// There is no server.
     Look(LookError),
     /// Standard output is gone: nobody reads on.
     Unread,
@@ -149,7 +168,10 @@ impl fmt::Display for SsError {
 }
 
 /// Lists connections on standard output as they come.
-pub(crate) fn ss(arguments: &SsArgs) -> Result<(), SsError> {
+///
+/// # Errors
+/// The filter means nothing, nobody answers, or nobody reads.
+pub fn ss(arguments: &SsArgs, default_port: u16) -> Result<(), SsError> {
     let filter = Filter::parse(&arguments.filter).map_err(SsError::Filter)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut broken = false;
@@ -167,7 +189,7 @@ pub(crate) fn ss(arguments: &SsArgs) -> Result<(), SsError> {
             broken |= written.is_err();
         }
     };
-    arguments.port().connections(&mut on_page).map_err(SsError::Look)?;
+    arguments.admin.port(default_port).connections(&mut on_page).map_err(SsError::Look)?;
     let end = match (arguments.json, is_first) {
         (true, true) => "[]\n".to_owned(),
         (true, false) => "\n]\n".to_owned(),
@@ -271,12 +293,6 @@ impl fmt::Display for Millis {
         let Self(micros) = *self;
         let text = format!("{}.{:03}", micros / 1_000, micros % 1_000);
         f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
-    }
-}
-
-impl SsArgs {
-    fn port(&self) -> AdminPort {
-        self.admin.port()
     }
 }
 

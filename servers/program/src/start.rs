@@ -9,9 +9,6 @@
 //!
 //! Nothing is said until everything is ready: what goes wrong is one line, and what was made so far goes with us.
 
-pub(crate) mod content;
-pub(crate) mod secure;
-
 use confine::{ConfineError, Files, Kind};
 use control::{
     AccessLog, Admin, AdminError, Capture, CaptureError, CapturePlan, ControlPort, Destination, Directly,
@@ -20,9 +17,10 @@ use control::{
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use host::start::{describe_workers, list, monitor_arguments, open_admin};
+use host::values::{AddressMode, Bytes, Congestion, LinkChoice, LogChoice, Namespace, PortChoice};
 use host::{
     Asked, Choice, Choices, Facts, Forwarder, Keep, Keeper, Machine, Monitor, MonitorError, NamespaceError,
-    Network, NetworkError, Policy, Report, Route, TooLittle, Transport, Wanted, namespace,
+    Network, NetworkError, Policy, Route, Transport, Wanted, namespace,
 };
 use std::io;
 use std::net::TcpListener;
@@ -31,34 +29,27 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use survey::{Survey, Tree};
 
-use crate::cli::DoctorArgs;
-use crate::config::{
-    ADMIN_PORT, AddressMode, CaptureChoice, Config, ConfigError, Congestion, LinkChoice, LogChoice,
-    Namespace, PortChoice,
-};
-use crate::server::{Atlas, Counters, Snapshot};
-use content::{Content, ContentError};
-use secure::{Secure, SecureError};
+use crate::options::{CaptureChoice, Config, ConfigError, Loaded};
+use crate::particular::{Complaint, Given, Program, Seating};
+use crate::secure::{Secure, SecureError};
 
 /// Reports of a worker that may wait: a tick of control's at 100,000 requests a second.
 const REPORTS: usize = 4_096;
 /// The loopback ports that are forwarded, unless chosen otherwise.
 const FORWARD_HTTP: u16 = 8_080;
 const FORWARD_HTTPS: u16 = 8_443;
-/// What the monitor is called in a list of processes.
-const MONITOR_NAME: &str = "atlas-monitor";
 
 /// Why the server could not start: one line that says why and what to do.
 #[derive(Debug)]
 pub(crate) enum StartError {
     Config(ConfigError),
-    Content(ContentError),
+    /// What only this program has.
+    Program(Complaint),
     Secure(SecureError),
     Admin(AdminError),
     Network(NetworkError),
     Namespace(NamespaceError),
     Signals(SignalError),
-    Memory(TooLittle),
     Capture(CaptureError),
     Monitor(MonitorError),
     Confine(ConfineError),
@@ -87,13 +78,12 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Content(error) => error.fmt(f),
+            Self::Program(error) => error.fmt(f),
             Self::Secure(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
             Self::Network(error) => error.fmt(f),
             Self::Namespace(error) => error.fmt(f),
             Self::Signals(error) => error.fmt(f),
-            Self::Memory(error) => error.fmt(f),
             Self::Capture(error) => error.fmt(f),
             Self::Monitor(error) => error.fmt(f),
             Self::Confine(error) => error.fmt(f),
@@ -118,17 +108,22 @@ impl fmt::Display for StartError {
     }
 }
 
+impl From<Complaint> for StartError {
+    fn from(error: Complaint) -> Self {
+        Self::Program(error)
+    }
+}
+
 impl core::error::Error for StartError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Config(error) => Some(error),
-            Self::Content(error) => Some(error),
+            Self::Program(error) => Some(&**error),
             Self::Secure(error) => Some(error),
             Self::Admin(error) => Some(error),
             Self::Network(error) => Some(error),
             Self::Namespace(error) => Some(error),
             Self::Signals(error) => Some(error),
-            Self::Memory(error) => Some(error),
             Self::Capture(error) => Some(error),
             Self::Monitor(error) => Some(error),
             Self::Confine(error) => Some(error),
@@ -156,34 +151,34 @@ macro_rules! from_error {
 
 from_error!(
     Config(ConfigError),
-    Content(ContentError),
     Secure(SecureError),
     Admin(AdminError),
     Network(NetworkError),
     Namespace(NamespaceError),
     Signals(SignalError),
-    Memory(TooLittle),
     Capture(CaptureError),
     Monitor(MonitorError),
     Confine(ConfineError),
 );
 
 /// Control's end of a worker's mailbox.
-pub(crate) type Port = ControlPort<Snapshot, Counters, atlas::AccessRecord>;
+pub(crate) type Port<P> = ControlPort<Snapshot<P>, Counters<P>, web::AccessRecord>;
+/// What control hands to a worker.
+pub(crate) type Snapshot<P> = host::Snapshot<Given<P>>;
+/// What a worker tells of itself.
+pub(crate) type Counters<P> = host::Counters<web::Counters<<P as Program>::Tally>>;
 
 /// A server whose workers are starting.
-#[derive(Debug)]
-pub(crate) struct Started {
+pub(crate) struct Started<P: Program> {
     pub(crate) signals: Signals,
     pub(crate) bell: Wake,
     pub(crate) admin: Option<Admin>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) capture: Option<Capture>,
-    pub(crate) ports: Vec<Port>,
+    pub(crate) ports: Vec<Port<P>>,
     pub(crate) workers: Vec<JoinHandle<()>>,
-    pub(crate) content: Content,
+    pub(crate) program: P,
     pub(crate) secure: Option<Secure>,
-    pub(crate) site: atlas::Snapshot,
     pub(crate) forwarder: Option<Forwarder>,
     /// The device, the program and the ports: as long as anything is served.
     pub(crate) keep: Keep,
@@ -200,26 +195,20 @@ pub(crate) struct Started {
 }
 
 /// Sets everything up and starts the workers.
-pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
+pub(crate) fn start<P: Program>(loaded: &Loaded<P>) -> Result<Started<P>, StartError> {
+    let Loaded { config, choices: own } = loaded;
     let machine = Machine::look();
     host::raise_file_limit();
     let policy = config.policy;
-    let content = policy.with_what_is_left(|| Content::open(&config.dir))??;
+    let mut program = policy.with_what_is_left(|| P::open(&config.dir, config, own, &Directly))??;
     // With addresses that are known, or a certificate that names its own, everything about TLS is checked before
     // anything is changed; a certificate of our own needs the addresses first.
     let given = match (&config.certificate, config.https) {
         (Some(files), Some(_)) => Some(Secure::new(Some(files), &[], config.key_log.as_deref())?),
         _ => None,
     };
-    let settings = content::settings(
-        &config.service,
-        &config.signing_keys,
-        config.access_log != LogChoice::Off,
-        &Directly,
-    )?;
-    let site = content.site(settings)?;
     let inside = needs_namespace(config, &machine)?;
-    let admin = open_admin(config.admin, ADMIN_PORT)?;
+    let admin = open_admin(config.admin, P::ADMIN_PORT)?;
     let outside = if inside { open_outside(config)? } else { Outside::default() };
     let access_log = open_access_log(&config.access_log)?;
     let signals = Signals::catch()?;
@@ -241,9 +230,9 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     // Last of what needs privileges, and before the first thread that has none.
     let monitor = policy
         .confine
-        .then(|| Monitor::start(MONITOR_NAME, &monitor_arguments(), &network.device, workers))
+        .then(|| Monitor::start(P::MONITOR, &monitor_arguments(), &network.device, workers))
         .transpose()?;
-    let (pool, pool_note) = machine.pool(config.pool, workers)?;
+    let (pool, pool_notes) = program.pool(own, &machine, workers)?;
     let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
     let mut secure = match (given, config.https) {
         (Some(secure), _) => Some(secure),
@@ -255,12 +244,15 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         (None, None) => None,
     };
     secure.iter_mut().try_for_each(|secure| secure.write_secrets(policy))?;
-    let snapshot = Snapshot { service: site, secure: secure.as_ref().map(Secure::settings).transpose()? };
+    let snapshot = Snapshot::<P> {
+        service: program.snapshot(),
+        secure: secure.as_ref().map(Secure::settings).transpose()?,
+    };
 
     let system = |attempt| move |source| StartError::System { attempt, source };
     let bell = Wake::new().map_err(system("make an eventfd"))?;
     let mut report = vec![
-        ("directory", content.description()),
+        ("directory", program.description()),
         ("network", network.description.clone()),
         ("addresses", list(&network.addresses)),
         ("workers", describe_workers(&network.choice, &machine)),
@@ -270,11 +262,11 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
                 "{} frames of 16 KiB and {} small ones for each worker, {}",
                 pool.large_count,
                 pool.small_count,
-                crate::config::Bytes(pool.bytes() as u64)
+                Bytes(pool.bytes() as u64)
             ),
         ),
     ];
-    report.extend(pool_note.map(|note| ("", note)));
+    report.extend(pool_notes.into_iter().map(|note| ("", note)));
     // Why the link is not a better one.
     let at = report.iter().position(|(heading, _)| *heading == "addresses").unwrap_or(0);
     let caution = network.choice.caution(&survey).map(|caution| caution.to_string());
@@ -295,7 +287,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     }
     report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
     report.extend(access_log.as_ref().map(|log| ("access log", log.destination().to_string())));
-    let capture = open_capture(config.capture.as_ref(), &network.interface, workers, policy)?;
+    let program_name = format!("{} {}", P::NAME, P::VERSION);
+    let capture = open_capture(config.capture.as_ref(), program_name, &network.interface, workers, policy)?;
     report.extend(config.capture.as_ref().map(|choice| ("capture", choice.to_string())));
 
     let choices = Choices {
@@ -320,15 +313,16 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
     let mut threads = Vec::new();
     for (index, queue) in (0_u16..).zip(network.queues) {
         let (mine, its) = mailbox(REPORTS, bell.clone()).map_err(system("make a mailbox"))?;
-        let plan = host::Plan::<Atlas> {
+        let seating = Seating { index, pool, bell: &mine.bell(), policy };
+        let plan = host::Plan::<P> {
             index,
             queue,
-            roots: vec![content.root().map_err(system("share the directory"))?],
+            roots: program.roots().map_err(system("share the directory"))?,
             pool,
             core: cores.get(usize::from(index) % cores.len().max(1)).copied(),
             choices: choices.clone(),
             snapshot: snapshot.clone(),
-            seat: (),
+            seat: program.seat(&seating).map_err(system("start a worker's helper"))?,
             port: its,
             orders: keeper.post(mine.bell()),
             policy,
@@ -345,9 +339,8 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
         capture,
         ports,
         workers: threads,
-        content,
+        program,
         secure,
-        site: snapshot.service,
         keep: network.keep,
         forwarder: forwarder.map(|(forwarder, _)| forwarder),
         keeper,
@@ -359,12 +352,11 @@ pub(crate) fn start(config: &Config) -> Result<Started, StartError> {
 }
 
 /// Checks everything that can be checked without changing anything. Returns what would be served, for people.
-pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, StartError> {
+pub(crate) fn check<P: Program>(loaded: &Loaded<P>) -> Result<Vec<(&'static str, String)>, StartError> {
+    let Loaded { config, choices: own } = loaded;
     let machine = Machine::look();
-    let content = Content::open(&config.dir)?;
-    let settings = content::settings(&config.service, &config.signing_keys, false, &Directly)?;
-    content.site(settings)?;
-    let mut report = vec![("directory", content.description())];
+    let program = P::open(&config.dir, config, own, &Directly)?;
+    let mut report = vec![("directory", program.description())];
     let addresses: Vec<IpAddr> = config.addr.iter().map(|cidr| cidr.address).collect();
     if config.https.is_some() {
         let secure = Secure::new(config.certificate.as_ref(), &addresses, None)?;
@@ -373,7 +365,7 @@ pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, Star
     let inside = needs_namespace(config, &machine)?;
     let survey = Survey::take(&Tree::host(), config.link.interface()).map_err(NetworkError::Netlink)?;
     let choice = Choice::of(&survey, &asked(config, inside));
-    let (pool, note) = machine.pool(config.pool, choice.workers)?;
+    let (pool, notes) = program.pool(own, &machine, choice.workers)?;
     report.push(("link", config.link.to_string()));
     report.extend(choice.lines().into_iter().map(|line| ("", line)));
     if !config.addr.is_empty() {
@@ -382,30 +374,16 @@ pub(crate) fn check(config: &Config) -> Result<Vec<(&'static str, String)>, Star
     }
     report.push(("workers", describe_workers(&choice, &machine)));
     report.push(("memory", format!("{} frames of 16 KiB for each worker", pool.large_count)));
-    report.extend(note.map(|note| ("", note)));
+    report.extend(notes.into_iter().map(|note| ("", note)));
     if inside {
         report.push(("privilege", "would run inside a user and network namespace".to_owned()));
     }
-    report.extend(content.catalogue().problems.iter().map(|problem| ("unreadable", problem.to_string())));
+    report.extend(program.problems().into_iter().map(|problem| ("unreadable", problem)));
     Ok(report)
 }
 
-/// What `doctor` has to say.
-pub(crate) fn doctor(arguments: DoctorArgs) -> Result<Report, StartError> {
-    let DoctorArgs { dev, link, address_mode, workers, json: _ } = arguments;
-    let link = LinkChoice::of(link, dev)
-        .map_err(|error| StartError::Config(ConfigError::Contradiction(error.to_string())))?;
-    let interface = link.interface();
-    let shared = if interface.is_some() { AddressMode::Shared } else { AddressMode::Own };
-    let survey = Survey::take(&Tree::host(), interface).map_err(NetworkError::Netlink)?;
-    // As `serve` would: a TAP device is made in a namespace by whoever may not make one outside.
-    let inside = interface.is_none() && !Machine::look().net_admin && survey.privileges.user_namespaces;
-    let asked = Asked { link: &link, mode: address_mode.unwrap_or(shared), workers, inside };
-    Ok(Report::new(survey, &asked).with_trial(host::trial()))
-}
-
 /// What is asked of the machine.
-pub(crate) fn asked(config: &Config, inside: bool) -> Asked<'_> {
+fn asked(config: &Config, inside: bool) -> Asked<'_> {
     Asked { link: &config.link, mode: config.address_mode, workers: config.workers, inside }
 }
 
@@ -442,6 +420,7 @@ fn open_access_log(choice: &LogChoice) -> Result<Option<AccessLog>, StartError> 
 /// After the namespace was entered: there is a thread in it.
 fn open_capture(
     choice: Option<&CaptureChoice>,
+    program: String,
     interface: &str,
     workers: u16,
     policy: Policy,
@@ -453,7 +432,7 @@ fn open_capture(
         snap: *snap,
         filter: *filter,
         at_start: *at_start,
-        program: format!("atlas {}", env!("CARGO_PKG_VERSION")),
+        program,
         links: vec![interface.to_owned(); usize::from(workers)],
     };
     let prepare =
@@ -529,12 +508,12 @@ fn urls(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Options;
+    use crate::options::Common;
 
-    fn config(change: impl FnOnce(&mut Options)) -> Config {
-        let mut options = Options { dir: Some(".".into()), ..Options::default() };
+    fn config(change: impl FnOnce(&mut Common)) -> Config {
+        let mut options = Common { dir: Some(".".into()), ..Common::default() };
         change(&mut options);
-        Config::load(options, None, &Directly).unwrap()
+        Config::resolve(options, "", 10).unwrap()
     }
 
     fn machine(net_admin: bool) -> Machine {

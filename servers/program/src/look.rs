@@ -1,12 +1,14 @@
-//! The other end of the admin port: what `atlas ss` and `atlas top` ask a running server.
+//! The other end of the admin port: what `ss` and `top` ask a running server.
 //!
 //! One request a connection, a few seconds of patience, and answers of a bounded size: whoever listens there may be
 //! somebody else.
 
+use clap::Args;
 use control::{Connection, Page};
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
+use host::values::AdminChoice;
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,17 +21,56 @@ const WORKERS_MAX: u32 = 1_024;
 
 /// A server's admin port.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AdminPort(pub(crate) SocketAddr);
+pub struct AdminPort(pub SocketAddr);
+
+/// Which running server is meant.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct AdminArgs {
+    /// Where its admin port is: PORT (on 127.0.0.1) or ADDRESS:PORT [default: where `serve` puts it]
+    #[arg(long, value_name = "WHERE", value_parser = admin_port)]
+    admin: Option<SocketAddr>,
+}
+
+impl AdminArgs {
+    /// The port, which is `default` of the loopback interface unless it was given.
+    #[must_use]
+    pub fn port(self, default: u16) -> AdminPort {
+        AdminPort(self.admin.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, default))))
+    }
+}
+
+fn admin_port(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<AdminChoice>() {
+        Ok(AdminChoice::At(address)) if address.port() > 0 => Ok(address),
+        Ok(_) => Err("a server without an admin port cannot be asked".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// Why there is no answer. One line, for the operator.
 #[derive(Debug)]
-pub(crate) enum LookError {
+pub enum LookError {
     /// Nobody listens, or nobody answers.
-    Unreachable { address: SocketAddr, source: io::Error },
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Somebody else listens there.
-    Stranger { address: SocketAddr },
+    Stranger {
+        /// Where.
+        address: SocketAddr,
+    },
     /// The server says no.
-    Refused { address: SocketAddr, status: u16, line: String },
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// How.
+        status: u16,
+        /// In which words.
+        line: String,
+    },
 }
 
 impl fmt::Display for LookError {
@@ -68,7 +109,10 @@ impl core::error::Error for LookError {
 
 impl AdminPort {
     /// All figures, as `/stats` has them.
-    pub(crate) fn stats(self) -> Result<Value, LookError> {
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn stats(self) -> Result<Value, LookError> {
         let body = self.get("/stats")?;
         serde_json::from_slice::<Value>(&body)
             .ok()
@@ -77,7 +121,10 @@ impl AdminPort {
     }
 
     /// Every connection of every worker, page by page.
-    pub(crate) fn connections(self, on_page: &mut dyn FnMut(Vec<Connection>)) -> Result<(), LookError> {
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn connections(self, on_page: &mut dyn FnMut(Vec<Connection>)) -> Result<(), LookError> {
         let stranger = || LookError::Stranger { address: self.0 };
         let (mut worker, mut from) = (0, 0);
         loop {

@@ -4,7 +4,7 @@ use control::{CAPTURE_BYTES_MIN, CAPTURE_SNAP_MAX, CAPTURE_SNAP_MIN, CaptureFilt
 use core::fmt;
 use std::path::PathBuf;
 
-use super::{Bytes, ConfigError, Options, PacketFilter};
+use super::{Bytes, Common, ConfigError, PacketFilter};
 
 /// Unless chosen otherwise: room for some minutes of headers at a gigabit a second.
 const BYTES: Bytes = Bytes(256 << 20);
@@ -13,17 +13,17 @@ const SNAP: u32 = 128;
 
 /// What `--pcap` and its like amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CaptureChoice {
+pub struct CaptureChoice {
     /// The first of the two files.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Which packets.
-    pub(crate) filter: CaptureFilter,
+    pub filter: CaptureFilter,
     /// The size of both files.
-    pub(crate) bytes_max: u64,
+    pub bytes_max: u64,
     /// What is kept of a packet.
-    pub(crate) snap: u32,
+    pub snap: u32,
     /// From the first packet on.
-    pub(crate) at_start: bool,
+    pub at_start: bool,
 }
 
 impl fmt::Display for CaptureChoice {
@@ -37,9 +37,9 @@ impl fmt::Display for CaptureChoice {
     }
 }
 
-pub(super) fn resolve(options: &Options) -> Result<Option<CaptureChoice>, ConfigError> {
+pub(super) fn resolve(options: &Common) -> Result<Option<CaptureChoice>, ConfigError> {
     let wrong = |line: String| Err(ConfigError::Contradiction(line));
-    let Options { pcap, pcap_filter, pcap_size, pcap_snap, pcap_start, .. } = options;
+    let Common { pcap, pcap_filter, pcap_size, pcap_snap, pcap_start, .. } = options;
     let Some(file) = pcap else {
         let given = [
             (pcap_filter.is_some(), "--pcap-filter"),

@@ -73,7 +73,8 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Instant) {
         frame.render_widget(Paragraph::new(line).style(style), area);
         return;
     }
-    let mut spans = vec![Span::styled(" atlas", BOLD), Span::raw(format!(" at {address}"))];
+    let mut spans =
+        vec![Span::styled(format!(" {}", model.program), BOLD), Span::raw(format!(" at {address}"))];
     match &model.now {
         Some(sample) => {
             let style = if sample.stats.status == "running" { GOOD } else { BAD };
@@ -398,7 +399,7 @@ mod tests {
     #[test]
     fn a_server_that_was_never_seen_is_an_empty_screen_with_the_reason() {
         let now = Instant::now();
-        let mut model = Model::new("127.0.0.1:9464".parse().unwrap(), Duration::from_secs(1));
+        let mut model = Model::new("atlas", "127.0.0.1:9464".parse().unwrap(), Duration::from_secs(1));
         shows(&screen(&model, now, 80, 24), 0, &["atlas at 127.0.0.1:9464  …"]);
         model.on_problem("no server".to_owned(), now);
         shows(&screen(&model, now, 80, 24), 0, &["0 s, trying again: no server"]);

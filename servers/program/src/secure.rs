@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
-use crate::config::CertificateFiles;
+use crate::options::CertificateFiles;
 
 /// Lines of secrets that may wait for the file.
 const KEY_LOG_LINES: usize = 4_096;
@@ -30,7 +30,12 @@ pub(crate) enum SecureError {
     /// The settings: ours, or the machine's without randomness.
     Settings(SettingsError),
     /// The file for secrets.
-    KeyLog { path: PathBuf, source: io::Error },
+    KeyLog {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for SecureError {

@@ -1,4 +1,4 @@
-//! `atlas top`: a running server, live in a terminal.
+//! `top`: a running server, live in a terminal.
 //!
 //! ```text
 //!   thread "look": admin port ── /stats, /connections ──▶ Sample ─┐
@@ -12,6 +12,7 @@
 mod model;
 mod view;
 
+use clap::Args;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -22,8 +23,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-use crate::cli::TopArgs;
-use crate::look::{AdminPort, LookError};
+use crate::look::{AdminArgs, AdminPort, LookError};
 use model::{Model, Sample, Sort, Stats};
 
 /// A key is answered within this.
@@ -33,7 +33,7 @@ const INTERVALS_MS: [u64; 8] = [200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 6
 
 /// Why there is nothing to see. One line.
 #[derive(Debug)]
-pub(crate) enum TopError {
+pub enum TopError {
     /// Standard output is a file or a pipe.
     NoTerminal,
     /// The terminal does not do what it is told.
@@ -45,7 +45,7 @@ impl fmt::Display for TopError {
         match self {
             Self::NoTerminal => f.write_str(
                 "top draws on a terminal, and standard output is none; for programs there are /stats on the admin port \
-                 and `atlas ss --json`",
+                 and `ss --json`",
             ),
             Self::Terminal(error) => write!(f, "the terminal fails: {error}"),
         }
@@ -54,13 +54,48 @@ impl fmt::Display for TopError {
 
 impl core::error::Error for TopError {}
 
-/// Watches until `q` is pressed.
-pub(crate) fn top(arguments: TopArgs) -> Result<(), TopError> {
+/// What `top` takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TopArgs {
+    /// The server
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Look so often [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s", hide_default_value = true)]
+    pub interval: Duration,
+}
+
+/// `90`, `90s`, `15m`, `6h`, `7d`.
+///
+/// # Errors
+/// It is no time, or none at all.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3_600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        _ => (text, 1),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("'{text}' is not a time such as 90s, 15m, 6h or 7d"))
+}
+
+/// Watches the server of this name until `q` is pressed.
+///
+/// # Errors
+/// There is no terminal, or it fails.
+pub fn top(arguments: TopArgs, program: &'static str, default_port: u16) -> Result<(), TopError> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(TopError::NoTerminal);
     }
     let TopArgs { admin, interval } = arguments;
-    let port = admin.port();
+    let port = admin.port(default_port);
     let interval_ms = Arc::new(AtomicU64::new(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)));
     let (tell, looks) = channel();
     let (wake, woken) = channel();
@@ -70,7 +105,7 @@ pub(crate) fn top(arguments: TopArgs) -> Result<(), TopError> {
         .spawn(move || look(port, &its_interval, &tell, &woken))
         .map_err(TopError::Terminal)?;
     let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
-    let mut model = Model::new(port.0, interval);
+    let mut model = Model::new(program, port.0, interval);
     let ended = run(&mut terminal, &mut model, &looks, &interval_ms, &wake);
     ratatui::restore();
     ended.map_err(TopError::Terminal)
@@ -158,6 +193,16 @@ fn sample(port: AdminPort) -> Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_seconds() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for text in ["", "h", "-1", "1w", "0", "99999999999999999d", "1é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn intervals_go_up_and_down_and_stop_at_their_ends() {

@@ -2,50 +2,71 @@
 //!
 //! ```text
 //!   command line ─▶ Options ─┐
-//!                            ├─ over ─▶ Options ── resolve ──▶ Config, complete and consistent
+//!                            ├─ over ─▶ Options ── resolve ──▶ Loaded, complete and consistent
 //!   FILE (TOML)  ─▶ Options ─┘
 //! ```
 //!
-//! [`Options`] is both: a flag is a key of the file, by construction.
+//! [`Options`] is both: a flag is a key of the file, by construction. Half of them, [`Common`], every server of the web
+//! has; the other half is its own.
 
 mod capture;
 mod file;
 
-use atlas::Settings;
 use clap::Args;
 use control::Opener;
 use core::fmt;
 use core::time::Duration;
-use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
+use host::{Named, Policy, Seccomp};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-pub(crate) use host::values::{
+use crate::particular::Program;
+
+use host::values::{
     AddressMode, AdminChoice, BadValue, Bytes, Cidr, Congestion, InterfaceName, LinkChoice, LogChoice,
     LogFormat, LogLevel, Namespace, PacketFilter, PortChoice,
 };
 
-pub(crate) use capture::CaptureChoice;
+pub use capture::CaptureChoice;
 
-/// The admin port unless chosen otherwise: Prometheus's range, taken by nobody well known.
-pub(crate) const ADMIN_PORT: u16 = 9_464;
-const FRAMES_MAX: u32 = 4 << 20;
 const WORKERS_MAX: u16 = 256;
 
-/// Every option, as far as it was given.
+/// What `serve` and `check` take.
+#[derive(Args, Debug)]
+pub struct ServeArgs<T: Args> {
+    /// Read options from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The options themselves
+    #[command(flatten)]
+    pub options: Options<T>,
+}
+
+/// Every option of a server, as far as it was given.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options<T: Args> {
+    /// Those that all have
+    #[command(flatten)]
+    pub common: Common,
+    /// Its own
+    #[command(flatten)]
+    pub own: T,
+}
+
+/// The options that every server of the web has.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Options {
+#[serde(default, rename_all = "kebab-case")]
+pub struct Common {
     /// The directory to serve
     #[arg(value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
+    pub dir: Option<PathBuf>,
 
     /// An address of ours with the prefix length of its network; may be given twice, for IPv4 and IPv6
     ///
     /// On a TAP device the kernel gets another address of the same network. [default: 10.77.0.2/24 and
     /// fd61:746c:6173::2/64, or the next ones that no route of this machine covers]
     #[arg(long, value_name = "IP/PREFIX", help_heading = "Network")]
-    pub(crate) addr: Vec<Cidr>,
+    pub addr: Vec<Cidr>,
     /// What carries packets: auto, tap, tap:NAME, packet:INTERFACE or afxdp:INTERFACE [default: auto with --dev, else tap]
     ///
     /// `tap` creates a TAP device with one queue for each worker, which vanishes with the server. `packet` and `afxdp`
@@ -53,74 +74,68 @@ pub(crate) struct Options {
     /// to the device; `afxdp` past the kernel's stack. `auto` takes the best of them that the interface (--dev) allows
     /// and says why not a better one; `atlas doctor` says the same without serving.
     #[arg(long, value_name = "LINK", help_heading = "Network")]
-    pub(crate) link: Option<LinkChoice>,
+    pub link: Option<LinkChoice>,
     /// The interface for --link auto: eth1
     #[arg(long, value_name = "INTERFACE", help_heading = "Network")]
-    pub(crate) dev: Option<InterfaceName>,
+    pub dev: Option<InterfaceName>,
     /// Whose the addresses are: own or shared [default: shared on an interface without --addr, else own]
     ///
     /// Of an own address (--addr) everything is ours, and the kernel must not have it. A shared address is the
     /// kernel's: we take our ports, and it keeps the rest, ARP, ping and SSH among it.
     #[arg(long, value_name = "WHOSE", help_heading = "Network")]
-    pub(crate) address_mode: Option<AddressMode>,
+    pub address_mode: Option<AddressMode>,
     /// The port for HTTP, or off [default: 80]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
-    pub(crate) http: Option<PortChoice>,
+    pub http: Option<PortChoice>,
     /// The port for HTTPS, or off [default: 443]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
-    pub(crate) https: Option<PortChoice>,
+    pub https: Option<PortChoice>,
     /// Congestion control: cubic or newreno [default: cubic]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
-    pub(crate) congestion: Option<Congestion>,
+    pub congestion: Option<Congestion>,
     /// The most connections of a worker at once [default: 65536]
     #[arg(long, value_name = "N", help_heading = "Network")]
-    pub(crate) connections: Option<u32>,
+    pub connections: Option<u32>,
     /// The most connections of one client address at once, 0 for no limit [default: 0]
     #[arg(long, value_name = "N", help_heading = "Network")]
-    pub(crate) connections_per_client: Option<u32>,
+    pub connections_per_client: Option<u32>,
 
     /// The certificate chain, PEM, leaf first [default: one of our own, signed by itself]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
-    pub(crate) cert: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
-    pub(crate) key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// Write connection secrets to this file, for Wireshark (as SSLKEYLOGFILE does)
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
-    pub(crate) key_log: Option<PathBuf>,
+    pub key_log: Option<PathBuf>,
 
     /// Worker threads, one for each core [default: the cores there are, less one]
     #[arg(long, value_name = "N", help_heading = "Cores and memory")]
-    pub(crate) workers: Option<u16>,
+    pub workers: Option<u16>,
     /// Keep each worker on a core of its own: on or off [default: off]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
           value_parser = switch, help_heading = "Cores and memory")]
     #[serde(deserialize_with = "file::switch")]
-    pub(crate) pin: Option<bool>,
-    /// Frames of 16 KiB for each worker: what may be on its way from disk to wire [default: 4096]
-    #[arg(long, value_name = "N", conflicts_with = "memory", help_heading = "Cores and memory")]
-    pub(crate) frames: Option<u32>,
-    /// Memory for the frames of all workers, instead of --frames: 512M, 2G
-    #[arg(long, value_name = "SIZE", help_heading = "Cores and memory")]
-    pub(crate) memory: Option<Bytes>,
+    pub pin: Option<bool>,
 
     /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9464, or a free one]
     #[arg(long, value_name = "WHERE", help_heading = "Logs and numbers")]
-    pub(crate) admin: Option<AdminChoice>,
+    pub admin: Option<AdminChoice>,
     /// Where the access log goes: a file, - for standard output, or off [default: off]
     #[arg(long, value_name = "FILE", help_heading = "Logs and numbers")]
-    pub(crate) access_log: Option<LogChoice>,
+    pub access_log: Option<LogChoice>,
     /// How a line of it is written: combined or json [default: combined]
     #[arg(long, value_name = "FORMAT", help_heading = "Logs and numbers")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
     /// What the event log on standard error tells: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", help_heading = "Logs and numbers")]
-    pub(crate) log_level: Option<LogLevel>,
+    pub log_level: Option<LogLevel>,
     /// Print a line of numbers each second: on or off [default: off]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
           value_parser = switch, help_heading = "Logs and numbers")]
     #[serde(deserialize_with = "file::switch")]
-    pub(crate) stats: Option<bool>,
+    pub stats: Option<bool>,
 
     /// Capture packets to FILE, and FILE.1 when that is full: pcapng, for Wireshark
     ///
@@ -128,64 +143,61 @@ pub(crate) struct Options {
     /// are filled in. Both files are for their owner alone. POST /capture/start and /capture/stop on the admin port
     /// switch it while the server runs.
     #[arg(long, value_name = "FILE", help_heading = "Packets")]
-    pub(crate) pcap: Option<PathBuf>,
+    pub pcap: Option<PathBuf>,
     /// Which packets: 'host ADDRESS', 'port NUMBER' or 'host ADDRESS and port NUMBER' [default: all]
     #[arg(long, value_name = "FILTER", help_heading = "Packets")]
-    pub(crate) pcap_filter: Option<PacketFilter>,
+    pub pcap_filter: Option<PacketFilter>,
     /// The size of both files together; the older half goes when it is reached [default: 256M]
     #[arg(long, value_name = "SIZE", help_heading = "Packets")]
-    pub(crate) pcap_size: Option<Bytes>,
+    pub pcap_size: Option<Bytes>,
     /// How much of each packet to keep, 74 to 262144: headers fit into 128 [default: 128]
     #[arg(long, value_name = "BYTES", help_heading = "Packets")]
-    pub(crate) pcap_snap: Option<u32>,
+    pub pcap_snap: Option<u32>,
     /// Begin with the first packet, or not before it is asked for: on or off [default: on]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
           value_parser = switch, help_heading = "Packets")]
     #[serde(deserialize_with = "file::switch")]
-    pub(crate) pcap_start: Option<bool>,
+    pub pcap_start: Option<bool>,
 
     /// How long connections may take to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
-    pub(crate) drain_seconds: Option<u32>,
-    /// How often to look for new content and a new certificate, 0 for only on SIGHUP [default: 10]
+    pub drain_seconds: Option<u32>,
+    /// How often to look for new content and a new certificate, 0 for only on SIGHUP [default: 10, Sandstorm: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
-    pub(crate) rescan_seconds: Option<u32>,
-    /// A file that holds a key for signed URLs; may be given four times, the newest first [default: none is needed]
-    #[arg(long, value_name = "FILE", help_heading = "Operation")]
-    pub(crate) signing_key: Vec<PathBuf>,
+    pub rescan_seconds: Option<u32>,
 
     /// Give up privileges once everything is open, and leave opening to a small monitor: on or off [default: on]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, require_equals = true, default_missing_value = "on",
           value_parser = switch, help_heading = "Privileges")]
     #[serde(deserialize_with = "file::switch")]
-    pub(crate) confine: Option<bool>,
+    pub confine: Option<bool>,
     /// What becomes of a system call that a thread has no use for: enforce (it ends the process), log or off
     /// [default: enforce]
     #[arg(long, value_name = "MODE", help_heading = "Privileges")]
-    pub(crate) seccomp: Option<Seccomp>,
+    pub seccomp: Option<Seccomp>,
 
     /// Run inside a user and network namespace: auto, always or never [default: auto, when not root]
     ///
     /// Needs no privilege. Ports of the loopback interface outside are forwarded to the server inside.
     #[arg(long, value_name = "WHEN", help_heading = "Without root")]
-    pub(crate) namespace: Option<Namespace>,
+    pub namespace: Option<Namespace>,
     /// The loopback port that is forwarded to HTTP, or off [default: 8080, or a free one]
     #[arg(long, value_name = "PORT", help_heading = "Without root")]
-    pub(crate) forward_http: Option<PortChoice>,
+    pub forward_http: Option<PortChoice>,
     /// The loopback port that is forwarded to HTTPS, or off [default: 8443, or a free one]
     #[arg(long, value_name = "PORT", help_heading = "Without root")]
-    pub(crate) forward_https: Option<PortChoice>,
-
-    /// What concerns responses; only in the file.
-    #[arg(skip)]
-    pub(crate) service: Option<Settings>,
+    pub forward_https: Option<PortChoice>,
 }
 
-fn switch(text: &str) -> Result<bool, BadValue> {
+/// A switch of the command line: on or off.
+///
+/// # Errors
+/// It is neither.
+pub fn switch(text: &str) -> Result<bool, BadValue> {
     file::on_or_off(text)
 }
 
-impl Options {
+impl Common {
     /// These, and those of `below` where these say nothing.
     fn over(self, below: Self) -> Self {
         // In full: a new option must not be forgotten here.
@@ -205,8 +217,6 @@ impl Options {
             key_log,
             workers,
             pin,
-            frames,
-            memory,
             admin,
             access_log,
             log_format,
@@ -219,16 +229,12 @@ impl Options {
             pcap_start,
             drain_seconds,
             rescan_seconds,
-            signing_key,
             confine,
             seccomp,
             namespace,
             forward_http,
             forward_https,
-            service,
         } = self;
-        // One of these two given here means that neither of them is taken from below.
-        let sized = frames.is_some() || memory.is_some();
         // A certificate without its key is a mistake, not half of a mixture.
         let certified = cert.is_some() || key.is_some();
         // A link and its device are one choice.
@@ -249,8 +255,6 @@ impl Options {
             key_log: key_log.or(below.key_log),
             workers: workers.or(below.workers),
             pin: pin.or(below.pin),
-            frames: if sized { frames } else { below.frames },
-            memory: if sized { memory } else { below.memory },
             admin: admin.or(below.admin),
             access_log: access_log.or(below.access_log),
             log_format: log_format.or(below.log_format),
@@ -263,98 +267,114 @@ impl Options {
             pcap_start: pcap_start.or(below.pcap_start),
             drain_seconds: drain_seconds.or(below.drain_seconds),
             rescan_seconds: rescan_seconds.or(below.rescan_seconds),
-            signing_key: if signing_key.is_empty() { below.signing_key } else { signing_key },
             confine: confine.or(below.confine),
             seccomp: seccomp.or(below.seccomp),
             namespace: namespace.or(below.namespace),
             forward_http: forward_http.or(below.forward_http),
             forward_https: forward_https.or(below.forward_https),
-            service: service.or(below.service),
         }
     }
 }
 
 /// Everything decided that the operator decides; what depends on the machine is decided at start.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// The served directory.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// Our addresses: none, or at most one of each family.
-    pub(crate) addr: Vec<Cidr>,
+    pub addr: Vec<Cidr>,
     /// What carries packets.
-    pub(crate) link: LinkChoice,
+    pub link: LinkChoice,
     /// Whose the addresses are.
-    pub(crate) address_mode: AddressMode,
+    pub address_mode: AddressMode,
     /// The port for HTTP.
-    pub(crate) http: Option<u16>,
+    pub http: Option<u16>,
     /// The port for HTTPS.
-    pub(crate) https: Option<u16>,
+    pub https: Option<u16>,
     /// Congestion control.
-    pub(crate) congestion: Congestion,
+    pub congestion: Congestion,
     /// Connections of a worker at once.
-    pub(crate) connections: u32,
+    pub connections: u32,
     /// Connections of one client address at once; 0 for no limit.
-    pub(crate) connections_per_client: u32,
+    pub connections_per_client: u32,
     /// Where the certificate is.
-    pub(crate) certificate: Option<CertificateFiles>,
+    pub certificate: Option<CertificateFiles>,
     /// Where connection secrets are written to.
-    pub(crate) key_log: Option<PathBuf>,
+    pub key_log: Option<PathBuf>,
     /// Worker threads, when chosen.
-    pub(crate) workers: Option<u16>,
+    pub workers: Option<u16>,
     /// Each worker stays on a core.
-    pub(crate) pin: bool,
-    /// How large the pools are.
-    pub(crate) pool: PoolChoice,
+    pub pin: bool,
     /// Where the admin port is; `None`: where it is by default.
-    pub(crate) admin: Option<AdminChoice>,
+    pub admin: Option<AdminChoice>,
     /// Where the access log goes.
-    pub(crate) access_log: LogChoice,
+    pub access_log: LogChoice,
     /// How its lines look.
-    pub(crate) log_format: LogFormat,
+    pub log_format: LogFormat,
     /// What the event log tells.
-    pub(crate) log_level: LogLevel,
+    pub log_level: LogLevel,
     /// A line a second.
-    pub(crate) stats: bool,
+    pub stats: bool,
     /// Where packets may be captured to.
-    pub(crate) capture: Option<CaptureChoice>,
+    pub capture: Option<CaptureChoice>,
     /// How long draining may take.
-    pub(crate) drain: Duration,
+    pub drain: Duration,
     /// How often to look for changes.
-    pub(crate) rescan: Option<Duration>,
-    /// Keys for signed URLs.
-    pub(crate) signing_keys: Vec<PathBuf>,
+    pub rescan: Option<Duration>,
     /// What is given up once everything is open.
-    pub(crate) policy: Policy,
+    pub policy: Policy,
     /// Whether to run inside a namespace.
-    pub(crate) namespace: Namespace,
+    pub namespace: Namespace,
     /// The loopback port for HTTP; `None`: the default, or a free one.
-    pub(crate) forward_http: Option<PortChoice>,
+    pub forward_http: Option<PortChoice>,
     /// The loopback port for HTTPS; `None`: the default, or a free one.
-    pub(crate) forward_https: Option<PortChoice>,
-    /// What concerns responses.
-    pub(crate) service: Settings,
+    pub forward_https: Option<PortChoice>,
 }
 
 /// The two files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CertificateFiles {
+pub struct CertificateFiles {
     /// The chain.
-    pub(crate) chain: PathBuf,
+    pub chain: PathBuf,
     /// The key.
-    pub(crate) key: PathBuf,
+    pub key: PathBuf,
 }
 
 /// A choice that cannot be followed: the operator's, in one line.
 #[derive(Debug)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
     /// The file cannot be read.
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The file is not what it should be.
-    Syntax { path: PathBuf, line: usize, why: String },
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// The file has a key that means nothing.
-    UnknownKey { path: PathBuf, line: usize, key: String, nearest: Option<String> },
+    UnknownKey {
+        /// Which.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
     /// There is no directory to serve.
-    NoDirectory,
+    NoDirectory {
+        /// How one is given.
+        example: &'static str,
+    },
     /// Two options that do not go together, or a number out of its range.
     Contradiction(String),
 }
@@ -368,8 +388,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "{}:{line}: there is no option '{key}'", path.display())?;
                 nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; did you mean '{nearest}'?"))
             }
-            Self::NoDirectory => {
-                f.write_str("no directory to serve: give one, as in `atlas serve examples/video`")
+            Self::NoDirectory { example } => {
+                write!(f, "no directory to serve: give one, as in `{example}`")
             }
             Self::Contradiction(line) => f.write_str(line),
         }
@@ -385,21 +405,53 @@ impl core::error::Error for ConfigError {
     }
 }
 
-impl Config {
+/// Everything decided: what all decide, and what is this program's own.
+#[derive(Debug)]
+pub struct Loaded<P: Program> {
+    /// As every server has it.
+    pub config: Config,
+    /// The program's.
+    pub choices: P::Choices,
+}
+
+impl<P: Program> Loaded<P> {
     /// What the command line and the file, if there is one, amount to.
-    pub(crate) fn load(
-        options: Options,
+    ///
+    /// # Errors
+    /// The file cannot be read, or options contradict each other.
+    pub fn new(
+        options: Options<P::Own>,
         file: Option<&Path>,
         opener: &dyn Opener,
     ) -> Result<Self, ConfigError> {
-        let options = match file {
-            Some(path) => options.over(file::read(path, opener)?),
-            None => options,
+        let Options { common, own } = options;
+        let (common, own) = match file {
+            Some(path) => {
+                let below = file::read(path, opener, P::TABLES, P::paths)?;
+                (common.over(below.common), P::over(own, below.own))
+            }
+            None => (common, own),
         };
-        Self::resolve(options)
+        Ok(Self {
+            config: Config::resolve(common, P::EXAMPLE, P::RESCAN_SECONDS)?,
+            choices: P::resolve(own)?,
+        })
     }
 
-    fn resolve(options: Options) -> Result<Self, ConfigError> {
+    /// The files that these options name, beside the configuration file itself.
+    pub(crate) fn named(&self) -> Named {
+        let Config { certificate, access_log, .. } = &self.config;
+        let certificate = certificate.iter().flat_map(|files| [&files.chain, &files.key]).cloned();
+        let append = match access_log {
+            LogChoice::File(path) => vec![path.clone()],
+            LogChoice::Off | LogChoice::Stdout => Vec::new(),
+        };
+        Named { read: certificate.chain(P::named(&self.choices)).collect(), append }
+    }
+}
+
+impl Config {
+    pub(crate) fn resolve(options: Common, example: &'static str, rescan: u32) -> Result<Self, ConfigError> {
         let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
         let port =
             |choice: Option<PortChoice>, default| choice.map_or(Some(default), |PortChoice(port)| port);
@@ -445,17 +497,6 @@ impl Config {
             }
             _ => {}
         }
-        let pool = match (options.frames, options.memory) {
-            (Some(_), Some(_)) => return wrong("frames and memory say the same thing: give one of them"),
-            (Some(frames), None) if !(FRAMES_MIN..=FRAMES_MAX).contains(&frames) => {
-                return Err(ConfigError::Contradiction(format!(
-                    "--frames {frames} is not from {FRAMES_MIN} to {FRAMES_MAX}"
-                )));
-            }
-            (Some(frames), None) => PoolChoice::Frames(frames),
-            (None, Some(memory)) => PoolChoice::Memory(memory),
-            (None, None) => PoolChoice::Default,
-        };
         if let Some(workers) = options.workers
             && !(1..=WORKERS_MAX).contains(&workers)
         {
@@ -464,11 +505,8 @@ impl Config {
         if options.connections == Some(0) {
             return wrong("--connections 0: nobody could connect");
         }
-        if options.signing_key.len() > http::signature::KEY_COUNT_MAX {
-            return wrong("--signing-key may be given four times: the newest first, the oldest can go");
-        }
         Ok(Self {
-            dir: options.dir.ok_or(ConfigError::NoDirectory)?,
+            dir: options.dir.ok_or(ConfigError::NoDirectory { example })?,
             addr: options.addr,
             link,
             address_mode,
@@ -481,7 +519,6 @@ impl Config {
             key_log: options.key_log,
             workers: options.workers,
             pin: options.pin.unwrap_or(false),
-            pool,
             admin: options.admin,
             access_log: options.access_log.unwrap_or(LogChoice::Off),
             log_format: options.log_format.unwrap_or(LogFormat::Combined),
@@ -489,11 +526,10 @@ impl Config {
             stats: options.stats.unwrap_or(false),
             capture,
             drain: Duration::from_secs(options.drain_seconds.unwrap_or(30).into()),
-            rescan: match options.rescan_seconds.unwrap_or(10) {
+            rescan: match options.rescan_seconds.unwrap_or(rescan) {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
-            signing_keys: options.signing_key,
             policy: Policy {
                 confine: options.confine.unwrap_or(true),
                 seccomp: options.seccomp.unwrap_or_default(),
@@ -501,18 +537,7 @@ impl Config {
             namespace: options.namespace.unwrap_or(Namespace::Auto),
             forward_http: options.forward_http,
             forward_https: options.forward_https,
-            service: options.service.unwrap_or_default(),
         })
-    }
-
-    /// The files that these options name, beside the configuration file itself.
-    pub(crate) fn named(&self) -> Named {
-        let certificate = self.certificate.iter().flat_map(|files| [&files.chain, &files.key]);
-        let append = match &self.access_log {
-            LogChoice::File(path) => vec![path.clone()],
-            LogChoice::Off | LogChoice::Stdout => Vec::new(),
-        };
-        Named { read: certificate.chain(&self.signing_keys).cloned().collect(), append }
     }
 
     /// The options in which `new` differs and which only a restart changes.
@@ -534,7 +559,6 @@ impl Config {
         compare("key-log", self.key_log == new.key_log);
         compare("workers", self.workers == new.workers);
         compare("pin", self.pin == new.pin);
-        compare("frames or memory", self.pool == new.pool);
         compare("admin", self.admin == new.admin);
         compare("access-log", self.access_log == new.access_log);
         compare("pcap", self.capture == new.capture);

@@ -10,27 +10,27 @@ use core::fmt::Write as _;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::server::Counters;
+type Counters<T> = host::Counters<web::Counters<T>>;
 
 /// The heading is repeated after so many lines, about a screen.
 const LINES_PER_HEADING: u32 = 20;
 
 /// Remembers the last second.
 #[derive(Debug)]
-pub(crate) struct Stats {
+pub(crate) struct Stats<T> {
     at: Instant,
-    before: Vec<Option<Box<Counters>>>,
+    before: Vec<Option<Box<Counters<T>>>>,
     lines: u32,
 }
 
-impl Stats {
+impl<T: Copy + Default> Stats<T> {
     /// Begins now.
     pub(crate) fn new(now: Instant) -> Self {
         Self { at: now, before: Vec::new(), lines: 0 }
     }
 
     /// What to print of what the workers have counted by now.
-    pub(crate) fn line(&mut self, now: Instant, workers: &[Option<&Counters>]) -> String {
+    pub(crate) fn line(&mut self, now: Instant, workers: &[Option<&Counters<T>>]) -> String {
         let mut text = String::new();
         if self.lines.is_multiple_of(LINES_PER_HEADING) {
             let _ = writeln!(
@@ -86,8 +86,8 @@ struct Second {
 }
 
 impl Second {
-    fn between(before: &Counters, after: &Counters) -> Self {
-        let grown = |of: fn(&Counters) -> u64| of(after).saturating_sub(of(before));
+    fn between<T>(before: &Counters<T>, after: &Counters<T>) -> Self {
+        let grown = |of: fn(&Counters<T>) -> u64| of(after).saturating_sub(of(before));
         Self {
             sent: grown(|counters| counters.engine.sent_bytes),
             resent: grown(|counters| counters.engine.resent_bytes),
@@ -145,7 +145,7 @@ fn percent(part: u64, whole: u64) -> String {
 mod tests {
     use super::*;
 
-    fn counters(sent: u64) -> Counters {
+    fn counters(sent: u64) -> Counters<()> {
         let mut counters = Counters::default();
         counters.engine.sent_bytes = sent;
         counters.engine.resent_bytes = sent / 100;

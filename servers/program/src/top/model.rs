@@ -78,6 +78,7 @@ pub(super) struct Row {
 
 #[derive(Debug)]
 pub(super) struct Model {
+    pub(super) program: &'static str,
     pub(super) address: SocketAddr,
     pub(super) interval: Duration,
     pub(super) sort: Sort,
@@ -93,8 +94,9 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(address: SocketAddr, interval: Duration) -> Self {
+    pub(super) fn new(program: &'static str, address: SocketAddr, interval: Duration) -> Self {
         Self {
+            program,
             address,
             interval,
             sort: Sort::Rate,
@@ -251,7 +253,7 @@ pub(super) mod tests {
 
     pub(crate) fn model() -> (Model, Instant) {
         let begun = Instant::now();
-        let mut model = Model::new("127.0.0.1:9464".parse().unwrap(), Duration::from_secs(1));
+        let mut model = Model::new("atlas", "127.0.0.1:9464".parse().unwrap(), Duration::from_secs(1));
         for second in 0..30 {
             model.on_sample(sample(begun, second, 1_250_000_000 * u64::from(second)));
         }

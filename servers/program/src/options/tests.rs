@@ -1,22 +1,28 @@
+//! What all servers of the web decide alike.
+
 use super::*;
 use clap::Parser;
 
 #[derive(Parser)]
 struct CommandLine {
     #[command(flatten)]
-    options: Options,
+    options: Common,
 }
 
-fn cli(line: &str) -> Options {
+fn cli(line: &str) -> Common {
     CommandLine::try_parse_from(format!("atlas {line}").split_whitespace()).unwrap().options
 }
 
+fn resolve(line: &str, text: &str) -> Result<Config, ConfigError> {
+    Config::resolve(cli(line).over(toml::from_str(text).unwrap()), "atlas serve examples/video", 10)
+}
+
 fn over(line: &str, text: &str) -> Config {
-    Config::resolve(cli(line).over(file::parse(text).unwrap())).unwrap()
+    resolve(line, text).unwrap()
 }
 
 fn refused(line: &str, text: &str) -> String {
-    let line = Config::resolve(cli(line).over(file::parse(text).unwrap())).unwrap_err().to_string();
+    let line = resolve(line, text).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");
     line
 }
@@ -69,13 +75,6 @@ fn packets_are_captured_to_a_file_within_bounds() {
 }
 
 #[test]
-fn the_size_of_the_pools_comes_from_one_place_too() {
-    assert_eq!(over("video --frames 100", "memory = \"1G\"").pool, PoolChoice::Frames(100));
-    assert_eq!(over("video", "memory = \"1G\"").pool, PoolChoice::Memory(Bytes(1 << 30)));
-    assert!(refused("video", "memory = \"1G\"\nframes = 100").contains("give one of them"));
-}
-
-#[test]
 fn what_does_not_go_together_is_told_in_one_line() {
     for (line, text, told) in [
         ("", "", "no directory"),
@@ -85,15 +84,9 @@ fn what_does_not_go_together_is_told_in_one_line() {
         ("video --link packet:eth0 --address-mode own", "", "needs --addr"),
         ("video --address-mode shared", "", "needs an interface"),
         ("video --link tap --dev eth0", "", "names its own device"),
-        ("video --frames 1", "", "--frames 1 is not from"),
         ("video", "workers = 0", "--workers"),
         ("video", "connections = 0", "nobody could connect"),
         ("video --key k.pem", "", "--key without --cert"),
-        (
-            "video --signing-key a --signing-key b --signing-key c --signing-key d --signing-key e",
-            "",
-            "four times",
-        ),
     ] {
         let refusal = refused(line, text);
         assert!(refusal.contains(told), "{line}: {refusal}");
@@ -124,13 +117,6 @@ fn a_link_and_its_device_come_from_one_place() {
     assert_eq!(config.link, LinkChoice::Auto(Some("eth2".to_owned())));
     let config = over("video --link tap", "dev = \"eth1\"");
     assert_eq!(config.link, LinkChoice::Tap(None));
-}
-
-#[test]
-fn a_missing_file_is_named() {
-    let error = Config::load(cli("video"), Some(Path::new("/nonexistent/atlas.toml")), &control::Directly)
-        .unwrap_err();
-    assert!(error.to_string().starts_with("cannot read /nonexistent/atlas.toml: "), "{error}");
 }
 
 #[test]
