@@ -116,6 +116,7 @@ impl World {
                     assert_eq!(root, RootId(3));
                     assert!(self.waiting_open.replace(path.into_vec()).is_none(), "one open at a time");
                 }
+                Action::SendMemory(..) => panic!("nothing here lies in memory"),
                 Action::Wait(ticket) => panic!("{ticket:?} is nobody's"),
                 Action::Finish => self.finished = true,
                 Action::Abort => panic!("aborted"),
