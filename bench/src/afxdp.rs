@@ -195,16 +195,17 @@ fn send_link(bed: &Bed, shape: Shape, seconds: f64) -> Result<Work, Complaint> {
     let mut headers = Headers::new();
     headers.room_mut()[..header_bytes].copy_from_slice(&ready.bytes()[LEAD..][..header_bytes]);
     headers.set_len(header_bytes);
+    let mut packet = Packet { headers, parts: Parts::new(), offload: Offload::default() };
     let mut next = segments.iter().cycle();
     let mut work = Work::default();
     let begun = thread_seconds();
     while work.seconds < seconds {
         for _ in 0..BATCH {
-            let mut packet = Packet { headers, parts: Parts::new(), offload: Offload::default() };
+            packet.parts.clear();
             if matches!(shape, Shape::Full) {
                 packet.parts.extend(next.next().cloned());
             }
-            if link.stage(packet).is_err() {
+            if link.stage(&mut packet).is_err() {
                 break;
             }
         }

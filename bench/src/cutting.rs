@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use dma::Pool;
 use link_memory::{MemoryLink, MemoryLinkConfig, pair};
-use platform::{Link as _, Part, Parts};
+use platform::{Link as _, Packet, Part, Parts};
 use serde_json::json;
 use turn::Train;
 use wire::tcp::{Flags, Header, Options, SeqNum};
@@ -31,6 +31,7 @@ struct Runs {
     /// Where the segments go, and where they come out.
     link: MemoryLink,
     peer: MemoryLink,
+    packet: Packet,
 }
 
 impl Runs {
@@ -54,18 +55,18 @@ impl Runs {
             urgent: 0,
             options: Options::NONE,
         };
-        Ok(Self { parts, path, header, link, peer })
+        Ok(Self { parts, path, header, link, peer, packet: Packet::new() })
     }
 
     /// Cuts one run; its segments go to the link, or nowhere.
     fn cut(&mut self, checksum: bool, staged: bool) -> Result<(), Complaint> {
         let mut train = Train::new(self.path, self.header, MSS, self.parts.clone(), checksum);
         while !train.is_empty() {
-            let packet = train.next_packet();
+            train.next_into(&mut self.packet);
             if staged {
-                self.link.stage(packet).map_err(|_| "there is room for a run")?;
+                self.link.stage(&mut self.packet).map_err(|_| "there is room for a run")?;
             } else {
-                drop(black_box(packet));
+                black_box(&mut self.packet).parts.clear();
             }
         }
         self.link.flush();

@@ -39,12 +39,20 @@ impl Link for HostLink {
         each!(self, link => link.receive())
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
         each!(self, link => link.stage(packet))
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         each!(self, link => link.stage_bytes(bytes))
+    }
+
+    fn room(&mut self) -> Option<&mut [u8]> {
+        each!(self, link => link.room())
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        each!(self, link => link.stage_room(bytes, offload));
     }
 
     fn slot(&mut self) -> Option<&mut [u8]> {

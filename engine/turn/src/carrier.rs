@@ -127,7 +127,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             // What the old one refused, or had no room for, was made for it. TCP counts it as sent, and will ask for it
             // again.
             let rest = self.train.take().map_or(0, |(_, train)| train.segments_left());
-            self.counters.link_loss_drops += u64::from(self.refused.take().is_some()) + u64::from(rest);
+            self.counters.link_loss_drops += u64::from(core::mem::take(&mut self.refused)) + u64::from(rest);
+            self.packet.parts.clear();
         }
     }
 

@@ -49,7 +49,7 @@ impl Load {
 /// In order; no more of them than a packet has parts.
 pub(crate) type Loads = ArrayVec<Load, PARTS_MAX>;
 
-/// Segments on their way out: made by [`new`](Self::new), taken from [`next_packet`](Self::next_packet) until it
+/// Segments on their way out: made by [`new`](Self::new), taken from [`next_into`](Self::next_into) until it
 /// [`is_empty`](Self::is_empty). The frames of all parts are held until then.
 #[derive(Debug)]
 pub struct Train {
@@ -104,12 +104,11 @@ impl Train {
         self.left == 0
     }
 
-    /// The next segment, complete but for what is left to the link. It is built where it is returned to: a packet is
-    /// large to move.
+    /// Builds the next segment, complete but for what is left to the link, in a packet without parts.
     ///
     /// # Panics
     /// Nothing is left.
-    pub fn next_packet(&mut self) -> Packet {
+    pub fn next_into(&mut self, packet: &mut Packet) {
         assert!(self.left > 0, "the run has left");
         let payload_bytes = self.left.min(u32::from(self.mss));
         let is_last = payload_bytes == self.left;
@@ -124,11 +123,8 @@ impl Train {
             debug_assert_eq!(layout, self.layout, "only numbers differ");
         }
         let checksum = ChecksumOffload { start: self.layout.l4, field: self.layout.checksum_field };
-        let mut packet = Packet {
-            headers: self.headers,
-            parts: Parts::new(),
-            offload: Offload { checksum: self.offload.then_some(checksum), segmentation: None },
-        };
+        packet.headers.set(self.headers.bytes());
+        packet.offload = Offload { checksum: self.offload.then_some(checksum), segmentation: None };
         let payload = self.take(payload_bytes, &mut packet.parts);
         if !self.offload {
             self.layout.finish_checksum(packet.headers.room_mut(), payload);
@@ -141,7 +137,6 @@ impl Train {
             self.header.seq += payload_bytes;
             self.path.identification = self.path.identification.wrapping_add(1);
         }
-        packet
     }
 
     /// Moves the next `count` bytes on. Returns their sum, unless it is left to the link.

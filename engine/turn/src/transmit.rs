@@ -8,8 +8,7 @@
 use alloc::rc::Rc;
 use core::ops::Range;
 use platform::{
-    ChecksumOffload, Full, Headers, Link, LinkCapabilities, Offload, PARTS_MAX, Packet, Part, Parts,
-    Segmentation,
+    ChecksumOffload, Headers, Link, LinkCapabilities, Offload, PARTS_MAX, Packet, Part, Parts, Segmentation,
 };
 use stack::FlowId;
 use tcp::Outgoing;
@@ -132,11 +131,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// What the link refused last time, and short replies. False when the link is still full.
     fn transmit_waiting<L: Link>(&mut self, link: &mut L) -> bool {
-        if let Some(packet) = self.refused.take() {
-            self.stage(link, packet);
-            if self.refused.is_some() {
-                return false;
-            }
+        if self.refused && !self.stage(link) {
+            return false;
         }
         if !self.send_train(link) {
             return false;
@@ -176,20 +172,23 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 Step::LinkFull => return Sent::LinkFull,
             }
         }
-        while let Some(packet) = self.next_control(id) {
-            self.show(packet.headers.bytes(), &[], &[]);
-            if !self.stage(link, packet) {
+        while self.next_control(id) {
+            if !self.leave(link) {
                 return Sent::LinkFull;
             }
         }
         Sent::All
     }
 
-    /// Lets the tap see a packet of ours.
-    fn show(&mut self, headers: &[u8], parts: &[Part], slot: &[u8]) {
+    /// Sends the packet that was built. False when the link is full, and it waits.
+    fn leave<L: Link>(&mut self, link: &mut L) -> bool {
+        self.counters.packets += 1;
         if let Some(tap) = &mut self.tap {
-            tap.on_packet(&Passing { at: self.tap_at, direction: Direction::Out, headers, parts, slot });
+            let Packet { headers, parts, .. } = &self.packet;
+            let (at, direction, headers) = (self.tap_at, Direction::Out, headers.bytes());
+            tap.on_packet(&Passing { at, direction, headers, parts, slot: &[] });
         }
+        self.stage(link)
     }
 
     /// One superframe of what is at hand, as parts of frames that stay where they are.
@@ -199,23 +198,22 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             self.abort(id, end_of(error));
             return Step::Nothing;
         }
-        let egress = self.egress;
-        let Some(flow) = self.sent(id, &outgoing) else { return Step::Nothing };
-        let Some(outbound) = flow.outbound.as_mut() else { return Step::Nothing };
+        self.sent(id, &outgoing);
+        let Self { flows, packet, egress, .. } = self;
+        let Some(Flow { path, outbound: Some(outbound), .. }) = flows.get_mut(id) else {
+            return Step::Nothing;
+        };
         let left = if egress.cuts && outgoing.payload_bytes() > u32::from(outgoing.mss) {
             let loads = loads_of(outbound, *from, &outgoing.range);
             outbound.release(*from, upto);
-            let train = Train::of(flow.path, outgoing.header, outgoing.mss, loads, egress.checksum);
+            let train = Train::of(*path, outgoing.header, outgoing.mss, loads, egress.checksum);
             self.train = Some((id, train));
             self.send_train(link)
         } else {
-            let packet = packet(&egress, &flow.path, &outgoing, |parts| {
-                parts_of(outbound, *from, &outgoing.range, egress.checksum, parts)
-            });
+            let sum = parts_of(outbound, *from, &outgoing.range, egress.checksum, &mut packet.parts);
             outbound.release(*from, upto);
-            self.counters.packets += 1;
-            self.show(packet.headers.bytes(), &packet.parts, &[]);
-            self.stage(link, packet)
+            packet.offload = emit(&mut packet.headers, egress, path, &outgoing, || sum);
+            self.leave(link)
         };
         if left { Step::Left } else { Step::LinkFull }
     }
@@ -227,10 +225,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 self.train = None;
                 break;
             }
-            let packet = train.next_packet();
-            self.counters.packets += 1;
-            self.show(packet.headers.bytes(), &packet.parts, &[]);
-            if !self.stage(link, packet) {
+            train.next_into(&mut self.packet);
+            if !self.leave(link) {
                 return false;
             }
         }
@@ -272,7 +268,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         });
         outbound.release(*from, upto);
         self.counters.packets += 1;
-        self.show(headers.bytes(), &[], payload);
+        if let Some(tap) = &mut self.tap {
+            let (at, direction) = (self.tap_at, Direction::Out);
+            tap.on_packet(&Passing { at, direction, headers: headers.bytes(), parts: &[], slot: payload });
+        }
         link.stage_slot(&headers, bytes, offload);
         Step::Left
     }
@@ -327,26 +326,27 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
     }
 
-    /// The next segment without data that TCP wants sent.
-    fn next_control(&mut self, id: FlowId) -> Option<Packet> {
+    /// Builds the next segment without data that TCP wants sent. False when there is none.
+    fn next_control(&mut self, id: FlowId) -> bool {
         let now = self.now.instant;
-        let Self { flows, tcp_v4, tcp_v6, counters, egress, .. } = self;
-        let flow = flows.get_mut(id)?;
+        let Self { flows, tcp_v4, tcp_v6, egress, packet, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return false };
         let config = if flow.path.source.is_ipv4() { tcp_v4 } else { tcp_v6 };
-        let outgoing = flow.tcp.poll_control(config, now)?;
-        counters.packets += 1;
-        Some(packet(egress, &flow.path, &outgoing, |_| Sum::ZERO))
+        let Some(outgoing) = flow.tcp.poll_control(config, now) else { return false };
+        packet.offload = emit(&mut packet.headers, egress, &flow.path, &outgoing, || Sum::ZERO);
+        true
     }
 
-    /// Stages a packet; one that is refused by a link just flushed waits here. False when it does.
-    fn stage<L: Link>(&mut self, link: &mut L, packet: Packet) -> bool {
-        let Err(Full(packet)) = link.stage(packet) else { return true };
-        link.flush();
-        link.reclaim();
-        let Err(Full(packet)) = link.stage(packet) else { return true };
-        self.counters.link_waits += 1;
-        self.refused = Some(packet);
-        false
+    /// Stages the packet that was built; one that is refused by a link just flushed waits. False when it does.
+    fn stage<L: Link>(&mut self, link: &mut L) -> bool {
+        self.refused = link.stage(&mut self.packet).is_err();
+        if self.refused {
+            link.flush();
+            link.reclaim();
+            self.refused = link.stage(&mut self.packet).is_err();
+            self.counters.link_waits += u64::from(self.refused);
+        }
+        !self.refused
     }
 }
 
@@ -448,21 +448,6 @@ fn loads_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Loads {
         });
     }
     loads
-}
-
-/// Headers around the parts that `fill` gives, of which it returns the sum, if the link does not sum. Both are built
-/// where they will lie: a packet is large to move.
-pub(crate) fn packet(
-    egress: &Egress,
-    path: &Path,
-    outgoing: &Outgoing,
-    fill: impl FnOnce(&mut Parts) -> Sum,
-) -> Packet {
-    let mut packet = Packet { headers: Headers::new(), parts: Parts::new(), offload: Offload::default() };
-    let Packet { headers, parts, offload } = &mut packet;
-    let sum = fill(parts);
-    *offload = emit(headers, egress, path, outgoing, || sum);
-    packet
 }
 
 /// Builds the headers before a payload. Returns what is left to the link. `sum` is asked for when that does not sum.

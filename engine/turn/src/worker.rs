@@ -102,8 +102,10 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) shed_at: Instant,
     pub(crate) touched: VecDeque<FlowId>,
     pub(crate) shaking: VecDeque<FlowId>,
-    /// A packet that the link would not take; it goes first.
-    pub(crate) refused: Option<Packet>,
+    /// Where packets are built that carry parts of frames, or nothing: one is large to move.
+    pub(crate) packet: Packet,
+    /// The link would not take it; it goes first, and no other is built meanwhile.
+    pub(crate) refused: bool,
     /// The rest of a run that is cut here, and whose it is; it goes second, and nothing else goes before it.
     pub(crate) train: Option<(FlowId, Train)>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
@@ -177,7 +179,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             shed_at: Instant::EPOCH,
             touched: VecDeque::with_capacity(1_024),
             shaking: VecDeque::new(),
-            refused: None,
+            packet: Packet::new(),
+            refused: false,
             train: None,
             spare: Vec::with_capacity(SPARE_OUTBOUND_MAX),
             counters: Counters::default(),
@@ -353,7 +356,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let is_busy = !self.touched.is_empty() || !self.shaking.is_empty() || !self.found.is_empty();
         // What the link refused waits for one that carries something.
-        let refused = (self.refused.is_some() || self.train.is_some()) && self.carrier == Carrier::Up;
+        let refused = (self.refused || self.train.is_some()) && self.carrier == Carrier::Up;
         if is_busy || refused || self.replies.len() > 0 {
             return Some(self.now.instant);
         }

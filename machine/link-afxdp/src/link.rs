@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use arrayvec::ArrayVec;
 use dma::{CHUNK_BYTES, Frame, Pool, SharedFrame};
-use platform::{ChecksumOffload, Full, Link, LinkCapabilities, LinkCounters, PARTS_MAX, Packet, Received};
+use platform::{
+    ChecksumOffload, Full, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet, ROOM_BYTES,
+    Received,
+};
 use xdp::{
     BusyPoll, CopyMode, Descriptor, METADATA_BYTES, Piece, Socket, SocketConfig, SocketFacts, SocketState,
     XdpError,
@@ -29,6 +32,12 @@ const HEAD_BYTES: usize = CHUNK_BYTES - HEAD_START;
 const COLOURS: usize = 16;
 const COLOUR_BYTES: usize = 128;
 const COLOURED_BYTES_MAX: usize = HEAD_BYTES - (COLOURS - 1) * COLOUR_BYTES;
+const _: () = assert!(ROOM_BYTES <= COLOURED_BYTES_MAX);
+
+/// Where a short packet begins in the chunk of this slot.
+fn colour_of(slot: usize) -> usize {
+    slot % COLOURS * COLOUR_BYTES
+}
 
 /// The largest MTU that we take: Ethernet's jumbo frames, and some more.
 const MTU_MAX: usize = HEADS_MAX * HEAD_BYTES - ETHERNET_BYTES_MAX;
@@ -362,19 +371,19 @@ impl AfxdpLink {
     }
 
     /// Descriptors that can be staged now.
-    fn room(&self) -> u32 {
+    fn descriptors_free(&self) -> u32 {
         self.socket.as_ref().map_or(0, Socket::room)
     }
 
     /// Queues the packet as one copy in one chunk. Returns whether there was room.
     fn stage_gathered(&mut self, packet: &mut Packet, bytes: usize) -> bool {
-        if self.room() == 0 {
+        if self.descriptors_free() == 0 {
             return false;
         }
         let Some(index) = self.free.pop() else { return false };
         let index_in_slots = usize::from(index);
         let slot = &mut self.slots[index_in_slots];
-        let colour = if bytes <= COLOURED_BYTES_MAX { index_in_slots % COLOURS * COLOUR_BYTES } else { 0 };
+        let colour = if bytes <= COLOURED_BYTES_MAX { colour_of(index_in_slots) } else { 0 };
         let room = &mut slot.chunk.bytes_mut()[colour..];
         let options = write_metadata(room, packet.offload.checksum);
         let headers = packet.headers.bytes();
@@ -399,7 +408,7 @@ impl AfxdpLink {
     /// Queues the headers in a chunk and the parts where they lie. Returns whether there was room, and the packet was not
     /// in too many pieces.
     fn stage_in_pieces(&mut self, packet: &mut Packet, bytes: usize) -> bool {
-        let room = self.room();
+        let room = self.descriptors_free();
         let Some(index) = self.free.last().copied() else { return false };
         let slot = &mut self.slots[usize::from(index)];
         let mut pieces: ArrayVec<Descriptor, PIECES_MAX_COPIED> = ArrayVec::new();
@@ -527,22 +536,22 @@ impl Link for AfxdpLink {
         None
     }
 
-    fn stage(&mut self, mut packet: Packet) -> Result<(), Full<Packet>> {
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
         debug_assert!(packet.offload.segmentation.is_none(), "this link does not cut");
         debug_assert!(
             packet.offload.checksum.is_none() || self.capabilities.checksum,
             "this link does not sum"
         );
         let bytes = packet.bytes();
-        let staged = bytes > self.gather_bytes_max && self.stage_in_pieces(&mut packet, bytes)
-            || bytes <= HEAD_BYTES && self.stage_gathered(&mut packet, bytes);
-        if staged { Ok(()) } else { Err(Full(packet)) }
+        let staged = bytes > self.gather_bytes_max && self.stage_in_pieces(packet, bytes)
+            || bytes <= HEAD_BYTES && self.stage_gathered(packet, bytes);
+        if staged { Ok(()) } else { Err(Full(())) }
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         let longest = usize::from(self.capabilities.mtu) + ETHERNET_BYTES_MAX;
         let count = bytes.len().div_ceil(HEAD_BYTES);
-        let room = usize::try_from(self.room()).expect("32 bits fit");
+        let room = usize::try_from(self.descriptors_free()).expect("32 bits fit");
         if bytes.is_empty() || bytes.len() > longest || room < count || self.free.len() < count {
             return Err(Full(()));
         }
@@ -562,6 +571,34 @@ impl Link for AfxdpLink {
         }
         self.packets += 1;
         Ok(())
+    }
+
+    fn room(&mut self) -> Option<&mut [u8]> {
+        if self.descriptors_free() == 0 {
+            return None;
+        }
+        let index = usize::from(*self.free.last()?);
+        let start = HEAD_START + colour_of(index);
+        Some(&mut self.slots[index].chunk.bytes_mut()[start..start + COLOURED_BYTES_MAX])
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        debug_assert!(offload.segmentation.is_none(), "this link does not cut");
+        assert!(
+            bytes <= COLOURED_BYTES_MAX && self.descriptors_free() > 0,
+            "room for {bytes} bytes was given"
+        );
+        let index = self.free.pop().expect("room was given");
+        let colour = colour_of(usize::from(index));
+        let slot = &mut self.slots[usize::from(index)];
+        let options = write_metadata(&mut slot.chunk.bytes_mut()[colour..], offload.checksum);
+        slot.descriptors = 1;
+        slot.packet_bytes = bytes;
+        let len = u32::try_from(bytes).expect("a chunk is short");
+        let descriptor = Descriptor { addr: slot.address + colour as u64, len, options };
+        self.stage_descriptor(descriptor);
+        self.staged.push_back(index);
+        self.packets += 1;
     }
 
     fn flush(&mut self) {

@@ -6,8 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use platform::{
-    Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
-    Parts, Received,
+    Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet, Part, Parts, Received,
 };
 use rings::{Reader, RingSize, Writer, queue};
 
@@ -72,92 +71,138 @@ pub fn pair(capacity: u32, config: MemoryLinkConfig) -> (MemoryLink, MemoryLink)
     (first, MemoryLink::new(config, capacity, config.macs[1], second_out, second_in, spare))
 }
 
-/// Buffers of copied packets on their way back to be used again.
-type Spare = Rc<RefCell<Vec<Vec<u8>>>>;
+/// Places of packets on their way back to be used again, the one that came back last on top: it is still in the cache.
+type Spare = Rc<RefCell<Vec<Box<Place>>>>;
 
-/// A packet as the other end staged it.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "boxing the packet would allocate on the data path")]
-pub enum Delivery {
-    /// From [`Link::stage`]: headers, and payload still in the sender's frames, which it holds until dropped.
-    Packet(Packet),
-    /// From a link with slots: headers, and payload in the slot, which goes back when dropped.
-    Slot {
-        /// Ethernet, IP and TCP; or all of a short packet.
-        headers: Headers,
-        /// The payload.
-        payload: SlotBytes,
-        /// What is left to the device.
-        offload: Offload,
-    },
-    /// From [`Link::stage_bytes`] or [`MemoryLink::inject`].
-    Bytes {
-        /// From the Ethernet header on.
-        bytes: Vec<u8>,
-        /// The transport checksum is vouched for.
-        verified: bool,
-    },
+/// A packet in a queue, and the memory it is built in. The queue moves it by its address.
+struct Place {
+    /// Headers; or all of a short packet. Memory for what the MTU allows at least, of which `head_bytes` are used.
+    head: Vec<u8>,
+    head_bytes: usize,
+    /// Payload still in the sender's frames, which are held meanwhile.
+    parts: Parts,
+    /// Payload in a slot.
+    slot: Option<SlotBytes>,
+    /// What is left to the device.
+    offload: Offload,
+    /// The transport checksum is vouched for.
+    verified: bool,
+    /// How long the packet is.
+    bytes: usize,
+}
+
+impl Place {
+    fn new(room: usize) -> Self {
+        Self {
+            head: vec![0; room],
+            head_bytes: 0,
+            parts: Parts::new(),
+            slot: None,
+            offload: Offload::default(),
+            verified: false,
+            bytes: 0,
+        }
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.head[..self.head_bytes]
+    }
+
+    fn set_head(&mut self, bytes: &[u8]) {
+        if self.head.len() < bytes.len() {
+            self.head.resize(bytes.len(), 0);
+        }
+        self.head[..bytes.len()].copy_from_slice(bytes);
+        self.head_bytes = bytes.len();
+    }
+
+    /// Lets go of the payload.
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.slot = None;
+    }
+}
+
+/// A packet as the other end staged it. Its frames, its slot and its place go back when it is dropped.
+pub struct Delivery {
+    /// `None` only while it is dropped.
+    place: Option<Box<Place>>,
+    home: Spare,
 }
 
 impl Delivery {
-    /// The headers of a packet in parts or in a slot; all of any other.
+    fn place(&self) -> &Place {
+        self.place.as_deref().expect("a delivery has its place until it is dropped")
+    }
+
+    /// The headers of a packet with payload behind them; all of any other.
     #[must_use]
     pub fn headers(&self) -> &[u8] {
-        match self {
-            Self::Packet(packet) => packet.headers.bytes(),
-            Self::Slot { headers, .. } => headers.bytes(),
-            Self::Bytes { bytes, .. } => bytes,
-        }
+        self.place().head()
+    }
+
+    /// Payload that is still in the sender's frames.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.place().parts
     }
 
     /// The payload behind the headers, piece by piece.
     pub fn payload(&self) -> impl Iterator<Item = &[u8]> {
-        let (parts, slot): (&[platform::Part], &[u8]) = match self {
-            Self::Packet(packet) => (&packet.parts, &[]),
-            Self::Slot { payload, .. } => (&[], payload),
-            Self::Bytes { .. } => (&[], &[]),
-        };
-        parts.iter().map(platform::Part::bytes).chain((!slot.is_empty()).then_some(slot))
+        let Place { parts, slot, .. } = self.place();
+        parts.iter().map(Part::bytes).chain(slot.as_deref().filter(|slot| !slot.is_empty()))
     }
 
     /// What was left to the device.
     #[must_use]
     pub fn offload(&self) -> Offload {
-        match self {
-            Self::Packet(packet) => packet.offload,
-            Self::Slot { offload, .. } => *offload,
-            Self::Bytes { .. } => Offload::default(),
-        }
+        self.place().offload
     }
 
     /// How long the packet is.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        match self {
-            Self::Packet(packet) => packet.bytes(),
-            Self::Slot { headers, payload, .. } => headers.bytes().len() + payload.len(),
-            Self::Bytes { bytes, .. } => bytes.len(),
-        }
+        self.place().bytes
     }
 
     /// The transport checksum needs no checking: it was left to the device, or vouched for.
     #[must_use]
     pub fn verified(&self) -> bool {
-        match self {
-            Self::Packet(packet) => packet.offload.checksum.is_some(),
-            Self::Slot { offload, .. } => offload.checksum.is_some(),
-            Self::Bytes { verified, .. } => *verified,
-        }
+        self.place().verified
     }
 
     /// Writes all of the packet into `out`, in place of what was there.
     pub fn gather_into(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.extend_from_slice(self.headers());
-        for piece in self.payload() {
-            out.extend_from_slice(piece);
+        gather(self.place(), out);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(mut place) = self.place.take() {
+            place.clear();
+            self.home.borrow_mut().push(place);
         }
     }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("bytes", &self.bytes())
+            .field("headers", &self.headers().len())
+            .field("offload", &self.offload())
+            .finish_non_exhaustive()
+    }
+}
+
+fn gather(place: &Place, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(place.head());
+    for part in &place.parts {
+        out.extend_from_slice(part.bytes());
+    }
+    out.extend_from_slice(place.slot.as_deref().unwrap_or_default());
 }
 
 /// The payload of a packet, in a slot of its sender's.
@@ -197,18 +242,20 @@ pub struct MemoryLink {
     /// The largest MTU that there ever was: a sender may not have noticed yet that it shrank.
     mtu_max: u16,
     mac: [u8; 6],
-    out: Writer<Delivery>,
-    incoming: Reader<Delivery>,
+    out: Writer<Box<Place>>,
+    incoming: Reader<Box<Place>>,
     counters: LinkCounters,
     /// Bytes staged since the last flush.
     staged_bytes: u64,
     /// The device is gone.
     lost: bool,
     /// What `receive` lent last, when it is contiguous as it stands.
-    current: Option<Delivery>,
+    current: Option<Box<Place>>,
     /// What `receive` gathered last.
     scratch: Vec<u8>,
     spare: Spare,
+    /// The place that the next packet is built in.
+    building: Option<Box<Place>>,
     slots: SlotHome,
     /// The slot that is being filled.
     filling: Option<Box<[u8]>>,
@@ -219,8 +266,8 @@ impl MemoryLink {
         config: MemoryLinkConfig,
         capacity: u32,
         mac: [u8; 6],
-        out: Writer<Delivery>,
-        incoming: Reader<Delivery>,
+        out: Writer<Box<Place>>,
+        incoming: Reader<Box<Place>>,
         spare: Spare,
     ) -> Self {
         let slot_bytes = config.superframe_bytes_max.max(u32::from(config.mtu)) as usize + ETHERNET_BYTES_MAX;
@@ -228,6 +275,7 @@ impl MemoryLink {
         Self {
             slots: Rc::new(RefCell::new(slots)),
             filling: None,
+            building: None,
             config,
             capacity,
             mtu_max: config.mtu,
@@ -247,11 +295,16 @@ impl MemoryLink {
     /// the sender's pool when the delivery is dropped.
     #[must_use]
     pub fn receive_packet(&mut self) -> Option<Delivery> {
+        let place = self.take()?;
+        Some(Delivery { place: Some(place), home: Rc::clone(&self.spare) })
+    }
+
+    fn take(&mut self) -> Option<Box<Place>> {
         self.recycle();
-        let delivery = self.incoming.take()?;
+        let place = self.incoming.take()?;
         self.counters.received += 1;
-        self.counters.received_bytes += delivery.bytes() as u64;
-        Some(delivery)
+        self.counters.received_bytes += place.bytes as u64;
+        Some(place)
     }
 
     /// Packets that have arrived and were not received yet.
@@ -264,15 +317,56 @@ impl MemoryLink {
     /// # Errors
     /// The queue is full.
     pub fn inject(&mut self, bytes: &[u8], verified: bool) -> Result<(), Full<()>> {
-        if !self.out.has_room() {
-            return Err(Full(()));
-        }
-        let mut buffer = self.spare.borrow_mut().pop().unwrap_or_default();
-        buffer.extend_from_slice(bytes);
-        self.staged_bytes += bytes.len() as u64;
-        let staged = self.out.stage(Delivery::Bytes { bytes: buffer, verified });
-        staged.expect("there was room");
+        let mut place = self.take_place().ok_or(Full(()))?;
+        place.set_head(bytes);
+        place.verified = verified;
+        self.send(place, bytes.len(), Offload::default());
         Ok(())
+    }
+
+    /// A place for the next packet, without payload; `None` when the queue is full.
+    fn take_place(&mut self) -> Option<Box<Place>> {
+        if !self.out.has_room() {
+            return None;
+        }
+        let place = self.building.take().or_else(|| self.spare.borrow_mut().pop());
+        let room = usize::from(self.config.mtu) + ETHERNET_BYTES_MAX;
+        let mut place = place.unwrap_or_else(|| Box::new(Place::new(room)));
+        if place.head.len() < room {
+            place.head.resize(room, 0);
+        }
+        Some(place)
+    }
+
+    /// Queues a packet that is built, and for which the queue has room.
+    fn send(&mut self, mut place: Box<Place>, bytes: usize, offload: Offload) {
+        place.bytes = bytes;
+        place.offload = offload;
+        self.staged_bytes += bytes as u64;
+        let staged = self.out.stage(place);
+        debug_assert!(staged.is_ok(), "there was room");
+    }
+
+    /// The slot that was given, with so much payload.
+    fn take_slot(&mut self, payload_bytes: usize) -> SlotBytes {
+        let memory = self.filling.take().expect("a slot was given");
+        assert!(payload_bytes <= memory.len(), "{payload_bytes} bytes in a slot of {}", memory.len());
+        SlotBytes { memory: Some(memory), len: payload_bytes, home: Rc::clone(&self.slots) }
+    }
+
+    /// Queues headers and the payload in a slot; there was room when the slot was given.
+    fn send_slot(&mut self, headers: &[u8], payload: SlotBytes, offload: Offload) {
+        self.check(headers.len(), payload.len(), offload);
+        let bytes = headers.len() + payload.len();
+        if self.drops(headers.len(), bytes, offload) {
+            self.counters.send_errors += 1;
+            return;
+        }
+        let mut place = self.take_place().expect("there was room when the slot was given");
+        place.set_head(headers);
+        place.slot = Some(payload);
+        place.verified = offload.checksum.is_some();
+        self.send(place, bytes, offload);
     }
 
     /// Changes the MTU of this end, as an operator may. Packets that fit the old one only are dropped and
@@ -296,11 +390,11 @@ impl MemoryLink {
         self.lost = true;
     }
 
-    /// Lets go of what `receive` lent, and keeps its buffer for the next copy.
+    /// Lets go of what `receive` lent, and keeps its place for the next packet.
     fn recycle(&mut self) {
-        if let Some(Delivery::Bytes { mut bytes, .. }) = self.current.take() {
-            bytes.clear();
-            self.spare.borrow_mut().push(bytes);
+        if let Some(mut place) = self.current.take() {
+            place.clear();
+            self.spare.borrow_mut().push(place);
         }
     }
 
@@ -353,21 +447,20 @@ impl Link for MemoryLink {
         if self.lost {
             return None;
         }
-        let delivery = self.receive_packet()?;
-        let verified = delivery.verified();
-        if delivery.payload().next().is_some() && self.config.gather == Gather::Copy {
-            delivery.gather_into(&mut self.scratch);
-            return Some(Received { bytes: &self.scratch, verified });
-        }
-        let delivery = match delivery {
-            // The frames go back now, not when the next packet is asked for.
-            Delivery::Packet(packet) => Delivery::Packet(Packet { parts: Parts::new(), ..packet }),
-            Delivery::Slot { headers, payload: _, offload } => {
-                Delivery::Packet(Packet { headers, parts: Parts::new(), offload })
+        let mut place = self.take()?;
+        let verified = place.verified;
+        if place.head_bytes < place.bytes {
+            if self.config.gather == Gather::Copy {
+                gather(&place, &mut self.scratch);
             }
-            bytes @ Delivery::Bytes { .. } => bytes,
-        };
-        Some(Received { bytes: self.current.insert(delivery).headers(), verified })
+            // The frames go back now, not when the next packet is asked for.
+            place.clear();
+            if self.config.gather == Gather::Copy {
+                self.current = Some(place);
+                return Some(Received { bytes: &self.scratch, verified });
+            }
+        }
+        Some(Received { bytes: self.current.insert(place).head(), verified })
     }
 
     fn slot(&mut self) -> Option<&mut [u8]> {
@@ -381,69 +474,74 @@ impl Link for MemoryLink {
     }
 
     fn stage_slot(&mut self, headers: &Headers, payload_bytes: usize, offload: Offload) {
-        let memory = self.filling.take().expect("a slot was given");
-        assert!(payload_bytes <= memory.len(), "{payload_bytes} bytes in a slot of {}", memory.len());
-        let payload = SlotBytes { memory: Some(memory), len: payload_bytes, home: Rc::clone(&self.slots) };
-        let headers = *headers;
-        self.check(headers.bytes().len(), payload_bytes, offload);
-        let bytes = headers.bytes().len() + payload_bytes;
-        if self.drops(headers.bytes().len(), bytes, offload) {
-            self.counters.send_errors += 1;
-            return;
-        }
-        self.staged_bytes += bytes as u64;
-        let staged = self.out.stage(Delivery::Slot { headers, payload, offload });
-        staged.expect("there was room when the slot was given");
+        let payload = self.take_slot(payload_bytes);
+        self.send_slot(headers.bytes(), payload, offload);
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        let headers = packet.headers.bytes().len();
-        assert!(packet.parts.len() <= usize::from(self.config.parts_max), "{} parts", packet.parts.len());
-        self.check(headers, packet.bytes() - headers, packet.offload);
-        if self.drops(headers, packet.bytes(), packet.offload) {
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
+        let Packet { headers, parts, offload } = packet;
+        assert!(parts.len() <= usize::from(self.config.parts_max), "{} parts", parts.len());
+        let head_bytes = headers.bytes().len();
+        let payload = parts.iter().map(|part| part.len as usize).sum::<usize>();
+        self.check(head_bytes, payload, *offload);
+        if self.drops(head_bytes, head_bytes + payload, *offload) {
             self.counters.send_errors += 1;
+            parts.clear();
             return Ok(());
         }
         if self.config.slots > 0 {
-            let Some(mut room) = self.slot() else { return Err(Full(packet)) };
-            for part in &packet.parts {
+            let mut room = self.slot().ok_or(Full(()))?;
+            for part in parts.drain(..) {
                 let (here, rest) = room.split_at_mut(part.len as usize);
                 here.copy_from_slice(part.bytes());
                 room = rest;
             }
-            self.stage_slot(&packet.headers, packet.bytes() - headers, packet.offload);
+            self.stage_slot(headers, payload, *offload);
             return Ok(());
         }
-        let bytes = packet.bytes() as u64;
-        match self.out.stage(Delivery::Packet(packet)) {
-            Ok(()) => {
-                self.staged_bytes += bytes;
-                Ok(())
-            }
-            Err(Delivery::Packet(packet)) => Err(Full(packet)),
-            Err(Delivery::Bytes { .. } | Delivery::Slot { .. }) => {
-                unreachable!("what comes back is what was offered")
-            }
-        }
+        let mut place = self.take_place().ok_or(Full(()))?;
+        place.set_head(headers.bytes());
+        place.parts.extend(parts.drain(..));
+        place.verified = offload.checksum.is_some();
+        self.send(place, head_bytes + payload, *offload);
+        Ok(())
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         if bytes.len() > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
             return Err(Full(()));
         }
-        if bytes.len() > HEADERS_BYTES_MAX {
-            if self.config.slots > 0 {
-                let room = self.slot().ok_or(Full(()))?;
-                room[..bytes.len()].copy_from_slice(bytes);
-                self.stage_slot(&Headers::new(), bytes.len(), Offload::default());
-                return Ok(());
-            }
-            return self.inject(bytes, false);
+        self.room().ok_or(Full(()))?[..bytes.len()].copy_from_slice(bytes);
+        self.stage_room(bytes.len(), Offload::default());
+        Ok(())
+    }
+
+    /// With slots a short packet takes one as well, as in a ring.
+    fn room(&mut self) -> Option<&mut [u8]> {
+        if self.config.slots > 0 {
+            self.slot()?;
         }
-        let mut headers = Headers::new();
-        headers.room_mut()[..bytes.len()].copy_from_slice(bytes);
-        headers.set_len(bytes.len());
-        self.stage(Packet { headers, parts: Parts::new(), offload: Offload::default() }).map_err(|_| Full(()))
+        if self.building.is_none() || !self.out.has_room() {
+            self.building = Some(self.take_place()?);
+        }
+        self.building.as_deref_mut().map(|place| &mut place.head[..])
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        let mut place = self.building.take().expect("room was given");
+        assert!(bytes <= place.head.len(), "{bytes} bytes in room for {}", place.head.len());
+        self.check(bytes, 0, offload);
+        if self.drops(bytes, bytes, offload) {
+            self.counters.send_errors += 1;
+            self.building = Some(place);
+            return;
+        }
+        if self.config.slots > 0 {
+            place.slot = Some(self.take_slot(0));
+        }
+        place.head_bytes = bytes;
+        place.verified = offload.checksum.is_some();
+        self.send(place, bytes, offload);
     }
 
     fn flush(&mut self) {

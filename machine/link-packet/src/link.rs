@@ -8,7 +8,7 @@ use dma::Pool;
 use netlink::Generic;
 use platform::{
     Full, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet,
-    Received,
+    ROOM_BYTES, Received,
 };
 use vnet::VnetHeader;
 use xdp::{CopyMode, Socket};
@@ -258,6 +258,7 @@ impl PacketQueue {
             rings,
             mac,
             mtu,
+            whole: vec![0; ROOM_BYTES].into(),
             counters: LinkCounters::default(),
         })
     }
@@ -308,6 +309,8 @@ pub struct PacketLink {
     rings: Rings,
     mac: [u8; 6],
     mtu: u16,
+    /// A packet that is written in one piece.
+    whole: Box<[u8]>,
     counters: LinkCounters,
 }
 
@@ -375,6 +378,15 @@ fn vnet_header(offload: Offload, headers_bytes: usize) -> [u8; vnet::HEADER_BYTE
     VnetHeader::of(offload, headers_bytes).copying(headers_bytes).emit()
 }
 
+/// Stages a packet of headers and payload in one piece; `None` when no slot is free.
+fn stage_whole(tx: &mut TxRing<Sender>, bytes: &[u8], offload: Offload) -> Option<()> {
+    let room = tx.room()?;
+    let (headers, rest) = bytes.split_at(bytes.len().min(HEADERS_BYTES_MAX));
+    room[..rest.len()].copy_from_slice(rest);
+    tx.stage([&vnet_header(offload, bytes.len()), headers], rest.len());
+    Some(())
+}
+
 impl Link for PacketLink {
     fn capabilities(&self) -> LinkCapabilities {
         let PacketConfig { superframe_bytes_max, parts_max, checksum, slots, .. } = self.config;
@@ -389,22 +401,23 @@ impl Link for PacketLink {
         }
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        let headers_bytes = packet.headers.bytes().len();
-        let Some(mut rest) = self.tx.room() else { return Err(Full(packet)) };
-        if packet.bytes() - headers_bytes > rest.len() {
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
+        let payload_bytes = packet.bytes() - packet.headers.bytes().len();
+        let mut rest = self.tx.room().ok_or(Full(()))?;
+        if payload_bytes > rest.len() {
             // Made for another link, whose place this one has taken.
+            packet.parts.clear();
             self.counters.send_errors += 1;
             return Ok(());
         }
-        for part in &packet.parts {
+        for part in packet.parts.drain(..) {
             let (here, behind) = rest.split_at_mut(part.len as usize);
             here.copy_from_slice(part.bytes());
             rest = behind;
         }
         let headers = packet.headers.bytes();
         let head = vnet_header(packet.offload, headers.len());
-        self.tx.stage([&head, headers], packet.bytes() - headers.len());
+        self.tx.stage([&head, headers], payload_bytes);
         Ok(())
     }
 
@@ -412,11 +425,18 @@ impl Link for PacketLink {
         if bytes.len() > usize::from(self.mtu) + ETHERNET_BYTES_MAX {
             return Err(Full(()));
         }
-        let room = self.tx.room().ok_or(Full(()))?;
-        let (headers, rest) = bytes.split_at(bytes.len().min(HEADERS_BYTES_MAX));
-        room[..rest.len()].copy_from_slice(rest);
-        self.tx.stage([&vnet_header(Offload::default(), bytes.len()), headers], rest.len());
-        Ok(())
+        stage_whole(&mut self.tx, bytes, Offload::default()).ok_or(Full(()))
+    }
+
+    /// Headers stand elsewhere in a slot than its payload, so a packet that is written in one piece is copied from here.
+    fn room(&mut self) -> Option<&mut [u8]> {
+        self.tx.room()?;
+        Some(&mut self.whole)
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        let staged = stage_whole(&mut self.tx, &self.whole[..bytes], offload);
+        assert!(staged.is_some(), "room was given");
     }
 
     fn slot(&mut self) -> Option<&mut [u8]> {

@@ -97,8 +97,9 @@ fn measure(
         let started = cpu_time();
         for _ in 0..PACKETS / batch {
             for _ in 0..batch {
-                let packet = Packet { headers, parts: parts(&frames, records, last_bytes), offload: OFFLOAD };
-                link.stage(packet).map_err(|_| "the link is full")?;
+                let mut packet =
+                    Packet { headers, parts: parts(&frames, records, last_bytes), offload: OFFLOAD };
+                link.stage(&mut packet).map_err(|_| "the link is full")?;
             }
             link.flush();
             link.reclaim();

@@ -8,6 +8,9 @@
 //! queue hands it back as [`Full`]. *Flush* rings the doorbell once for everything staged. *Complete* (disk) and
 //! *reclaim* (link) bring finished things back. Nothing here blocks.
 //!
+//! A packet is built where it leaves from: without payload in [`Link::room`], with payload of its own memory in
+//! [`Link::slot`], else its headers in a [`Packet`] that the link copies them from, beside parts of frames.
+//!
 //! A [`Platform`] names the four types that an engine runs on. Production and simulation are two such lists.
 
 #![forbid(unsafe_code)]
@@ -21,7 +24,7 @@ pub use disk::{
 };
 pub use link::{
     ChecksumOffload, HEADERS_BYTES_MAX, Headers, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX,
-    Packet, Part, Parts, Received, Segmentation,
+    Packet, Part, Parts, ROOM_BYTES, Received, Segmentation,
 };
 
 use clock::Instant;

@@ -9,6 +9,9 @@ use crate::Full;
 /// Room for Ethernet with a VLAN tag, IPv6 and a TCP header with all its options: 18 + 40 + 60, rounded up.
 pub const HEADERS_BYTES_MAX: usize = 128;
 
+/// What [`Link::room`] gives at least, if the MTU allows as much: an Ethernet frame of the usual length, with a VLAN tag.
+pub const ROOM_BYTES: usize = 1_518;
+
 /// The most parts a packet may have: a 128 KiB superframe of 16 KiB records, with a response head before them.
 pub const PARTS_MAX: usize = 12;
 
@@ -41,6 +44,15 @@ impl Headers {
         {
             self.len = len as u8;
         }
+    }
+
+    /// These headers instead of those before.
+    ///
+    /// # Panics
+    /// More than [`HEADERS_BYTES_MAX`].
+    pub fn set(&mut self, bytes: &[u8]) {
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.set_len(bytes.len());
     }
 
     /// The headers.
@@ -100,7 +112,7 @@ pub struct Segmentation {
     pub ipv6: bool,
 }
 
-/// A packet to be sent.
+/// A packet to be sent. It is large to move: whoever sends many builds them all in one.
 #[derive(Debug)]
 pub struct Packet {
     /// Ethernet, IP and TCP; or all of a short packet.
@@ -112,6 +124,12 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { headers: Headers::new(), parts: Parts::new(), offload: Offload::default() }
+    }
+
     /// How long the packet is, headers included.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -171,21 +189,32 @@ pub trait Link {
     /// The next packet that has arrived; `None` when there is none now.
     fn receive(&mut self) -> Option<Received<'_>>;
 
-    /// Queues a packet. Its frames are held until it has left, or not at all if the link has slots and copied them.
+    /// Queues a packet: its headers are copied, and its parts taken out of it, so that the same packet can be built anew.
+    /// Their frames are held until it has left, or not at all if the link has slots and copied them.
     ///
     /// # Errors
-    /// The queue is full: flush, reclaim, and offer the packet again.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the refused packet comes back; boxing it would allocate per refusal"
-    )]
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>>;
+    /// The queue is full, and the packet as it was: flush, reclaim, and offer it again.
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>>;
 
     /// Queues a short packet that is complete as it is (ARP, ICMP, a reset): the bytes are copied.
     ///
     /// # Errors
     /// The queue is full, or the packet is longer than the link's MTU allows.
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>>;
+
+    /// Memory for the next packet without parts, where it leaves from: it is written there and then staged with
+    /// [`stage_room`](Self::stage_room). At least what the MTU allows, or [`ROOM_BYTES`] if that is less; it holds whatever
+    /// was there before. Asked for again before it is staged it is the same memory, as it was left; a packet staged otherwise
+    /// in between takes it.
+    ///
+    /// `None` when the queue is full: flush, reclaim, and ask again.
+    fn room(&mut self) -> Option<&mut [u8]>;
+
+    /// Queues the first `bytes` of [`room`](Self::room) as a packet.
+    ///
+    /// # Panics
+    /// `room` has not just given memory, or not as much.
+    fn stage_room(&mut self, bytes: usize, offload: Offload);
 
     /// Memory for the payload of the next packet, which is then staged with [`stage_slot`](Self::stage_slot): at least
     /// as much as the largest superframe, or as the MTU. Asked for again before that, it is the same memory, and what

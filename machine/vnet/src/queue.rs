@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use arrayvec::ArrayVec;
-use platform::{Full, Link, LinkCapabilities, LinkCounters, PARTS_MAX, Packet, Received};
+use platform::{Full, Link, LinkCapabilities, LinkCounters, Offload, PARTS_MAX, Packet, Received};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
@@ -176,6 +176,9 @@ impl VnetQueue {
         }
         self.fd = fd;
         self.config.mtu = mtu;
+        for slot in &mut self.slots {
+            slot.make_room(usize::from(mtu) + ETHERNET_BYTES_MAX);
+        }
         (self.next, self.filled, self.width) = (0, 0, 1);
         (self.drained, self.lost) = (false, false);
         Ok(())
@@ -209,10 +212,12 @@ impl VnetQueue {
         self.calls
     }
 
-    fn slot(&mut self) -> Option<u16> {
-        let slot = self.free.pop()?;
+    /// Stages the packet that `fill` writes into a slot. Returns whether there was one.
+    fn stage_with(&mut self, fill: impl FnOnce(&mut Outgoing)) -> bool {
+        let Some(slot) = self.free.pop() else { return false };
+        fill(&mut self.slots[usize::from(slot)]);
         self.staged.push_back(slot);
-        Some(slot)
+        true
     }
 
     /// Goes on with one system call per packet.
@@ -357,23 +362,29 @@ impl Link for VnetQueue {
         Some(Received { bytes, verified: header.verified() })
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        match self.slot() {
-            Some(slot) => {
-                self.slots[usize::from(slot)].fill(packet);
-                Ok(())
-            }
-            None => Err(Full(packet)),
-        }
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
+        if self.stage_with(|slot| slot.fill(packet)) { Ok(()) } else { Err(Full(())) }
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         if bytes.len() > usize::from(self.config.mtu) + ETHERNET_BYTES_MAX {
             return Err(Full(()));
         }
-        let slot = self.slot().ok_or(Full(()))?;
-        self.slots[usize::from(slot)].fill_bytes(bytes);
-        Ok(())
+        let staged = self.stage_with(|slot| {
+            slot.room_mut()[..bytes.len()].copy_from_slice(bytes);
+            slot.set(bytes.len(), Offload::default());
+        });
+        if staged { Ok(()) } else { Err(Full(())) }
+    }
+
+    fn room(&mut self) -> Option<&mut [u8]> {
+        let slot = *self.free.last()?;
+        Some(self.slots[usize::from(slot)].room_mut())
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        let staged = self.stage_with(|slot| slot.set(bytes, offload));
+        assert!(staged, "room was given");
     }
 
     fn flush(&mut self) {

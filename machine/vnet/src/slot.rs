@@ -2,13 +2,15 @@
 
 use core::fmt;
 
-use platform::{HEADERS_BYTES_MAX, Packet, Parts};
+use platform::{HEADERS_BYTES_MAX, Offload, Packet, Parts};
 
 use crate::header::{HEADER_BYTES, VnetHeader};
 
 /// A staged packet: its virtio-net header and its headers in one piece, then parts of frames.
 pub(crate) struct Outgoing {
     head: Vec<u8>,
+    /// How much of it is used.
+    head_bytes: usize,
     parts: Parts,
     bytes: usize,
     /// How often the device had no room for it.
@@ -18,29 +20,44 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Room for a packet without parts of `bytes_max`.
     pub(crate) fn with_room(bytes_max: usize) -> Self {
+        let mut slot = Self { head: Vec::new(), head_bytes: 0, parts: Parts::new(), bytes: 0, refusals: 0 };
+        slot.make_room(bytes_max);
+        slot
+    }
+
+    /// A packet without parts may have `bytes_max` from now on.
+    pub(crate) fn make_room(&mut self, bytes_max: usize) {
         let room = HEADER_BYTES + bytes_max.max(HEADERS_BYTES_MAX);
-        Self { head: Vec::with_capacity(room), parts: Parts::new(), bytes: 0, refusals: 0 }
+        if self.head.len() < room {
+            self.head.resize(room, 0);
+        }
     }
 
-    /// Takes the packet over.
-    pub(crate) fn fill(&mut self, packet: Packet) {
+    /// Takes a copy of the packet's headers, and its parts.
+    pub(crate) fn fill(&mut self, packet: &mut Packet) {
         let headers = packet.headers.bytes();
-        self.bytes = packet.bytes();
-        self.set_head(VnetHeader::of(packet.offload, headers.len()), headers);
-        self.parts = packet.parts;
+        let bytes = packet.bytes();
+        self.room_mut()[..headers.len()].copy_from_slice(headers);
+        self.set(headers.len(), packet.offload);
+        self.bytes = bytes;
+        self.parts.extend(packet.parts.drain(..));
     }
 
-    /// Takes a copy of a packet that is complete as it is.
-    pub(crate) fn fill_bytes(&mut self, bytes: &[u8]) {
-        self.bytes = bytes.len();
-        self.set_head(VnetHeader::default(), bytes);
+    /// Where a packet without parts is written.
+    pub(crate) fn room_mut(&mut self) -> &mut [u8] {
+        &mut self.head[HEADER_BYTES..]
     }
 
-    fn set_head(&mut self, header: VnetHeader, bytes: &[u8]) {
+    /// The packet is the first `bytes` of [`room_mut`](Self::room_mut).
+    ///
+    /// # Panics
+    /// There is no such room.
+    pub(crate) fn set(&mut self, bytes: usize, offload: Offload) {
+        assert!(HEADER_BYTES + bytes <= self.head.len(), "{bytes} bytes in a slot of {}", self.head.len());
+        self.head[..HEADER_BYTES].copy_from_slice(&VnetHeader::of(offload, bytes).emit());
+        self.head_bytes = HEADER_BYTES + bytes;
+        self.bytes = bytes;
         self.refusals = 0;
-        self.head.clear();
-        self.head.extend_from_slice(&header.emit());
-        self.head.extend_from_slice(bytes);
     }
 
     /// Lets go of the frames.
@@ -50,7 +67,7 @@ impl Outgoing {
 
     /// Everything to be written, in order.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        core::iter::once(&self.head[..]).chain(self.parts.iter().map(platform::Part::bytes))
+        core::iter::once(&self.head[..self.head_bytes]).chain(self.parts.iter().map(platform::Part::bytes))
     }
 
     /// How long the packet is, without the virtio-net header.

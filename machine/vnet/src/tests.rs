@@ -117,8 +117,8 @@ mod another_descriptor {
         for submission in [Submission::Uring, Submission::Syscalls] {
             let mut old = Fixture::with(submission);
             let mut new = Fixture::with(submission);
-            let frame = old.packet(1, 100);
-            old.queue.stage(frame).unwrap();
+            let mut frame = old.packet(1, 100);
+            old.queue.stage(&mut frame).unwrap();
             old.stage_small(2..5);
             let (ours, device) =
                 socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
@@ -152,7 +152,7 @@ mod a_flush {
         let mut fixture = Fixture::with(Submission::Syscalls);
         let mut packet = fixture.packet(7, 100);
         packet.offload.checksum = Some(CHECKSUM);
-        fixture.queue.stage(packet).unwrap();
+        fixture.queue.stage(&mut packet).unwrap();
         fixture.queue.flush();
         let written = fixture.device_takes().unwrap();
         assert_eq!(written.len(), HEADER_BYTES + 1 + 100);
@@ -190,7 +190,7 @@ mod a_flush {
                 headers.room_mut()[0] = number;
                 headers.set_len(1);
                 let parts: Parts = core::iter::repeat_n(shared.clone(), 4).collect();
-                fixture.queue.stage(Packet { headers, parts, offload: Offload::default() }).unwrap();
+                fixture.queue.stage(&mut Packet { headers, parts, offload: Offload::default() }).unwrap();
             }
             fixture.queue.flush();
             let left = fixture.queue.in_flight();
@@ -218,7 +218,7 @@ mod a_flush {
             let parts: Parts = core::iter::repeat_n(shared.clone(), 4).collect();
             let mut headers = Headers::new();
             headers.set_len(1);
-            fixture.queue.stage(Packet { headers, parts, offload: Offload::default() }).unwrap();
+            fixture.queue.stage(&mut Packet { headers, parts, offload: Offload::default() }).unwrap();
         }
         for _ in 0..5_000 {
             fixture.queue.flush();
@@ -238,8 +238,8 @@ mod a_flush {
                 socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
             drop(core::mem::replace(&mut fixture.device, other));
             for number in 0..3 {
-                let packet = fixture.packet(number, 100);
-                fixture.queue.stage(packet).unwrap();
+                let mut packet = fixture.packet(number, 100);
+                fixture.queue.stage(&mut packet).unwrap();
             }
             fixture.queue.flush();
             assert_eq!((fixture.queue.in_flight(), fixture.queue.reclaim()), (0, 3));

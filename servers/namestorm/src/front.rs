@@ -152,12 +152,20 @@ impl<L: Link> Link for Front<L> {
         None
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
         self.link.stage(packet)
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         self.link.stage_bytes(bytes)
+    }
+
+    fn room(&mut self) -> Option<&mut [u8]> {
+        self.link.room()
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        self.link.stage_room(bytes, offload);
     }
 
     fn slot(&mut self) -> Option<&mut [u8]> {

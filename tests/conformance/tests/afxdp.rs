@@ -248,7 +248,7 @@ mod tests {
             len: len.try_into().unwrap(),
         };
         let parts = core::iter::once(part).collect();
-        ends.link.stage(Packet { headers, parts, offload: Offload::default() }).unwrap();
+        ends.link.stage(&mut Packet { headers, parts, offload: Offload::default() }).unwrap();
         assert_eq!(ends.link.socket().unwrap().staged(), 4, "headers, and three pieces of at most a page");
         ends.link.flush();
         for _ in 0..200 {
@@ -298,8 +298,8 @@ mod tests {
         // Copied into one buffer, and in several.
         for (mtu, len) in [(1_500, 1_447), (9_000, 8_901)] {
             let mut ends = ends(mtu, AttachMode::Native, config());
-            let packet = unfinished(&ends.pool, &vec![0x5a; len]);
-            ends.link.stage(packet).unwrap();
+            let mut packet = unfinished(&ends.pool, &vec![0x5a; len]);
+            ends.link.stage(&mut packet).unwrap();
             ends.link.flush();
             let mut arrived = false;
             for _ in 0..200 {

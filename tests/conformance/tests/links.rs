@@ -244,7 +244,7 @@ mod tests {
                 checksum: Some(platform::ChecksumOffload { start: 34, field: 16 }),
                 segmentation: (*size > 1_460).then_some(platform::Segmentation { mss: 1_460, ipv6: false }),
             };
-            ends.peer.stage(platform::Packet { headers, parts, offload }).unwrap();
+            ends.peer.stage(&mut platform::Packet { headers, parts, offload }).unwrap();
             ends.peer.flush();
             ends.peer.reclaim();
         }

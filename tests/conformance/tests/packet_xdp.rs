@@ -142,7 +142,7 @@ mod tests {
             let second = (!early).then(|| attach(&veth.theirs, AttachMode::Native));
             assert_eq!(link.facts().offloaded, !early);
             let payload: Vec<u8> = (0..=250).cycle().take(40_000).collect();
-            link.stage(superframe(&pool, &payload)).unwrap();
+            link.stage(&mut superframe(&pool, &payload)).unwrap();
             for _ in 0..300 {
                 link.flush();
             }

@@ -28,9 +28,9 @@ mod a_packet_in_parts {
     fn arrives_without_its_payload_having_been_copied() {
         let pool = pool();
         let (mut engine, mut peer) = pair(8, MemoryLinkConfig::default());
-        let staged = packet(&pool, b"payload");
+        let mut staged = packet(&pool, b"payload");
         let address = staged.parts[0].bytes().as_ptr();
-        engine.stage(staged).unwrap();
+        engine.stage(&mut staged).unwrap();
         engine.flush();
         let delivery = peer.receive_packet().unwrap();
         assert_eq!(delivery.payload().next().unwrap().as_ptr(), address);
@@ -43,7 +43,7 @@ mod a_packet_in_parts {
     fn arrives_in_one_piece_when_asked_for_as_bytes() {
         let pool = pool();
         let (mut engine, mut peer) = pair(8, MemoryLinkConfig::default());
-        engine.stage(packet(&pool, b"payload")).unwrap();
+        engine.stage(&mut packet(&pool, b"payload")).unwrap();
         engine.flush();
         assert_eq!(peer.receive().unwrap().bytes, b"headpayload");
         assert_eq!(pool.in_use().large, 0, "the frame went back with the copy");
@@ -54,7 +54,7 @@ mod a_packet_in_parts {
         let pool = pool();
         let config = MemoryLinkConfig { gather: Gather::HeadersOnly, ..Default::default() };
         let (mut engine, mut peer) = pair(8, config);
-        engine.stage(packet(&pool, b"payload")).unwrap();
+        engine.stage(&mut packet(&pool, b"payload")).unwrap();
         engine.flush();
         assert_eq!(peer.receive().unwrap().bytes, b"head");
         assert_eq!(pool.in_use().large, 0);
@@ -70,8 +70,8 @@ mod a_packet_in_parts {
             checksum: Some(ChecksumOffload { start: 34, field: 16 }),
             segmentation: Some(Segmentation { mss: 1_448, ipv6: false }),
         };
-        engine.stage(superframe).unwrap();
-        engine.stage(packet(&pool, b"x")).unwrap();
+        engine.stage(&mut superframe).unwrap();
+        engine.stage(&mut packet(&pool, b"x")).unwrap();
         engine.flush();
         assert!(peer.receive().unwrap().verified);
         assert!(!peer.receive().unwrap().verified);
@@ -81,7 +81,7 @@ mod a_packet_in_parts {
     #[should_panic(expected = "a packet of 1604 bytes, on an MTU that was never above 1500")]
     fn that_no_wire_could_carry_is_a_defect_of_the_sender() {
         let (mut engine, _peer) = pair(8, MemoryLinkConfig::default());
-        engine.stage(packet(&pool(), &[0; 1_600])).unwrap();
+        engine.stage(&mut packet(&pool(), &[0; 1_600])).unwrap();
     }
 }
 
@@ -94,8 +94,8 @@ mod a_link_whose_mtu_shrank {
         let (mut engine, mut peer) = pair(8, MemoryLinkConfig::default());
         engine.set_mtu(1_280);
         assert_eq!(engine.capabilities().mtu, 1_280);
-        engine.stage(packet(&pool, &[1; 1_400])).unwrap();
-        engine.stage(packet(&pool, &[2; 1_200])).unwrap();
+        engine.stage(&mut packet(&pool, &[1; 1_400])).unwrap();
+        engine.stage(&mut packet(&pool, &[2; 1_200])).unwrap();
         engine.flush();
         assert_eq!(peer.receive_packet().unwrap().payload().next().unwrap().len(), 1_200);
         assert_eq!((engine.counters().sent, engine.counters().send_errors), (1, 1));
@@ -170,7 +170,7 @@ mod a_link_with_slots {
     fn copies_what_comes_in_parts_and_lets_their_frames_go() {
         let pool = pool();
         let (mut engine, mut peer) = ends();
-        engine.stage(packet(&pool, b"payload")).unwrap();
+        engine.stage(&mut packet(&pool, b"payload")).unwrap();
         assert_eq!(pool.in_use().large, 0);
         engine.flush();
         assert_eq!(peer.receive().unwrap().bytes, b"headpayload");

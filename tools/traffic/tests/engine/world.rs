@@ -388,12 +388,9 @@ impl World {
             let Some(delivery) = self.wire.receive_packet() else { return };
             let bytes = delivery.bytes() as u64;
             self.nic_free += bytes * 8_000_000_000 / self.share.rate;
-            if let Delivery::Packet(packet) = &delivery {
-                let mut tracer = self.tracer.borrow_mut();
-                for part in &packet.parts {
-                    let within = u64::from(part.start)..u64::from(part.start + part.len);
-                    tracer.push(now, 2, part.frame.index(), within);
-                }
+            for part in delivery.parts() {
+                let within = u64::from(part.start)..u64::from(part.start + part.len);
+                self.tracer.borrow_mut().push(now, 2, part.frame.index(), within);
             }
             self.fetched += bytes;
             self.depart(&delivery);

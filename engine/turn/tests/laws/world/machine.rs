@@ -89,12 +89,25 @@ impl Link for NarrowLink {
         self.inner.receive()
     }
 
-    fn stage(&mut self, packet: Packet) -> Result<(), Full<Packet>> {
-        if self.is_full() { Err(Full(packet)) } else { self.inner.stage(packet) }
+    fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
+        if self.is_full() { Err(Full(())) } else { self.inner.stage(packet) }
     }
 
     fn stage_bytes(&mut self, bytes: &[u8]) -> Result<(), Full<()>> {
         if self.is_full() { Err(Full(())) } else { self.inner.stage_bytes(bytes) }
+    }
+
+    fn room(&mut self) -> Option<&mut [u8]> {
+        if self.room.get() == 0 {
+            self.refused.set(self.refused.get() + 1);
+            return None;
+        }
+        self.inner.room()
+    }
+
+    fn stage_room(&mut self, bytes: usize, offload: Offload) {
+        self.room.set(self.room.get() - 1);
+        self.inner.stage_room(bytes, offload);
     }
 
     fn slot(&mut self) -> Option<&mut [u8]> {
