@@ -225,10 +225,9 @@ impl<L: Link> Bare<L> {
             }
         }
         let mut packet = Packet { headers, parts, offload };
-        while let Err(refused) = self.link.stage(packet) {
+        while self.link.stage(&mut packet).is_err() {
             self.link.flush();
             self.link.reclaim();
-            packet = refused.0;
         }
     }
 }
