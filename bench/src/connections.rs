@@ -28,7 +28,7 @@ use wire::{Checksum, MacAddr, Path, emit_tcp};
 use crate::Effort;
 use crate::drain::Complaint;
 use crate::report::{Report, Spread};
-use crate::world::{self, CLIENT, EngineOf, MEMORY_READS_MAX, ROOT, SERVER};
+use crate::world::{self, CLIENT, EngineOf, MEMORY_FRAMES_MAX, ROOT, SERVER};
 
 /// Connections at once: a batch's worth, so that a turn has what a busy server's has.
 const SLOTS: u16 = 256;
@@ -246,7 +246,7 @@ fn measure<S: Service>(
     let parts = (ours, disk, world::pool()?);
     let address: Ipv4Addr = SERVER;
     let mut engine: EngineOf<_, _, S> =
-        world::engine_of(IpAddr::V4(address), parts, None, MEMORY_READS_MAX, service)?;
+        world::engine_of(IpAddr::V4(address), parts, None, MEMORY_FRAMES_MAX, service)?;
     let mut clients = Clients::new(theirs);
     for slot in 0..usize::from(SLOTS) {
         clients.open(slot);

@@ -39,7 +39,7 @@ pub(crate) const CONNECTIONS: usize = 100;
 /// Enough that nobody's disk cache helps, and little enough to be made in seconds: 600 MB.
 const OBJECTS: usize = 2_000;
 /// As the server's default.
-const FILE_READS_MAX: u32 = 32;
+const FILE_FRAMES_MAX: u32 = 256;
 const ROOT: RootId = RootId(0);
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xb, 0, 0, 0, 0, 0, 2);
 
@@ -335,7 +335,7 @@ fn serve_on<L: Link>(
         Source::Files => {
             let roots = vec![std::os::fd::OwnedFd::from(fs::File::open(stage.root.join("bench"))?)];
             let disk = DiskUring::open(UringConfig::default(), roots, pool.region())?;
-            let mut engine = world::engine(address, (link, disk, pool), secure, FILE_READS_MAX)?;
+            let mut engine = world::engine(address, (link, disk, pool), secure, FILE_FRAMES_MAX)?;
             let _ = ready.send(Ok(()));
             turn_until(stop, &mut engine);
         }
@@ -348,7 +348,7 @@ fn serve_on<L: Link>(
                     Object::function(index as u64, OBJECT_BYTES, fill),
                 );
             }
-            let mut engine = world::engine(address, (link, disk, pool), secure, world::MEMORY_READS_MAX)?;
+            let mut engine = world::engine(address, (link, disk, pool), secure, world::MEMORY_FRAMES_MAX)?;
             let _ = ready.send(Ok(()));
             turn_until(stop, &mut engine);
         }

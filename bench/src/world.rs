@@ -22,7 +22,7 @@ use crate::memory_peer::{Look, MemoryPeer, Target};
 /// The dissertation's video chunk.
 pub(crate) const OBJECT_BYTES: u64 = 300 << 10;
 /// A disk without latency needs no depth.
-pub(crate) const MEMORY_READS_MAX: u32 = 8;
+pub(crate) const MEMORY_FRAMES_MAX: u32 = 56;
 pub(crate) const ROOT: RootId = RootId(0);
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -109,9 +109,9 @@ pub(crate) fn engine<L: Link, D: Disk>(
     address: IpAddr,
     parts: (L, D, Pool),
     secure: ServerSettings,
-    reads_max: u32,
+    reading_frames_max: u32,
 ) -> Result<BenchEngine<L, D>, Complaint> {
-    engine_of(address, parts, Some(secure), reads_max, service()?)
+    engine_of(address, parts, Some(secure), reading_frames_max, service()?)
 }
 
 /// The same with a service of the caller's.
@@ -119,7 +119,7 @@ pub(crate) fn engine_of<L: Link, D: Disk, S: Service>(
     address: IpAddr,
     (link, disk, pool): (L, D, Pool),
     secure: Option<ServerSettings>,
-    reads_max: u32,
+    reading_frames_max: u32,
     service: S,
 ) -> Result<EngineOf<L, D, S>, Complaint> {
     let capabilities = link.capabilities();
@@ -128,7 +128,7 @@ pub(crate) fn engine_of<L: Link, D: Disk, S: Service>(
     let prefix_len = if address.is_ipv4() { 24 } else { 64 };
     interface.addresses.push(Address { ip: address, prefix_len });
     let mut config = Config::new(interface);
-    config.reads_max = reads_max;
+    config.reading_frames_max = reading_frames_max;
     if secure.is_none() {
         config.secure_ports.clear();
     }
@@ -165,7 +165,7 @@ pub(crate) fn over_memory_link(
         },
     );
     let (chain, key) = certificate()?;
-    let engine = engine(IpAddr::V4(SERVER), (ours, disk, pool()?), secure(&chain, &key)?, MEMORY_READS_MAX)?;
+    let engine = engine(IpAddr::V4(SERVER), (ours, disk, pool()?), secure(&chain, &key)?, MEMORY_FRAMES_MAX)?;
     let target = Target {
         local: CLIENT,
         server: SERVER,

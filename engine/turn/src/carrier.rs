@@ -94,6 +94,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// What would leave does not, and what follows from it not leaving happens as always.
     pub(crate) fn keep_silent<L: Link>(&mut self, link: &mut L) -> bool {
+        self.link_full = false;
         while self.replies.front().is_some() {
             self.replies.pop();
             self.counters.link_loss_drops += 1;

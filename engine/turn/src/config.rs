@@ -38,9 +38,10 @@ pub struct Config {
     pub read_bytes_max: u32,
     /// Reads that one connection may have on their way.
     pub reads_per_connection_max: u32,
-    /// Reads that all connections together may have on their way: the disk's bandwidth times its latency, and no more,
-    /// so that their frames stay in the last-level cache.
-    pub reads_max: u32,
+    /// Frames of 16 KiB that reads on their way may fill, all connections' together: the disk's bandwidth times its
+    /// latency, and no more, so that they stay in the last-level cache. While the link is full, whatever else is out
+    /// of the pool counts as well: what cannot leave need not be read yet. At least one read is always allowed.
+    pub reading_frames_max: u32,
     /// Our own `KeyUpdate` after this many records; only tests lower it.
     pub key_update_after: Option<u32>,
 }
@@ -64,7 +65,7 @@ impl Config {
             handshakes_per_turn: 4,
             read_bytes_max: 112 << 10,
             reads_per_connection_max: 4,
-            reads_max: 32,
+            reading_frames_max: 256,
             key_update_after: None,
         }
     }

@@ -478,7 +478,13 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// No more reads for now: the disk has its fill, or the cache has.
     fn is_disk_full<D: Disk>(&self, disk: &D) -> bool {
-        disk.in_flight() >= disk.capabilities().reads_in_flight_max.min(self.config.reads_max) as usize
+        if disk.in_flight() >= disk.capabilities().reads_in_flight_max as usize {
+            return true;
+        }
+        let most = self.config.reading_frames_max;
+        let reading = self.fetches.frames();
+        // What waits for a full link leaves when the link drains, and reads go on then: nobody waits for good.
+        reading > 0 && reading >= most || self.link_full && self.pool.in_use().large >= most
     }
 
     /// What TLS wants said before the next record of data.

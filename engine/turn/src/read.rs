@@ -47,6 +47,43 @@ pub(crate) struct Fetch {
     pub(crate) issued_at: Instant,
 }
 
+/// Reads on their way, by the number that travels with each.
+#[derive(Debug)]
+pub(crate) struct Fetches {
+    slab: Slab<Fetch>,
+    /// The frames that they fill: one a piece.
+    frames: u32,
+}
+
+impl Fetches {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { slab: Slab::with_capacity(count), frames: 0 }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "at most TARGETS_MAX")]
+    fn insert(&mut self, fetch: Fetch) -> u32 {
+        self.frames += fetch.pieces.len() as u32;
+        self.slab.insert(fetch)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "at most TARGETS_MAX")]
+    pub(crate) fn remove(&mut self, token: u32) -> Option<Fetch> {
+        let fetch = self.slab.remove(token)?;
+        self.frames -= fetch.pieces.len() as u32;
+        Some(fetch)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// How many frames they fill.
+    pub(crate) fn frames(&self) -> u32 {
+        self.frames
+    }
+}
+
 /// How much plaintext the next record takes: `offset` into the object, `left` in the range, `room` in the window
 /// (record overhead already taken off). Zero when not even a byte fits.
 pub(crate) fn record_bytes(offset: u64, left: u64, room: u32) -> u32 {
@@ -95,7 +132,7 @@ impl Starved {
 pub(crate) struct Reader<'a, D: Disk> {
     pub(crate) disk: &'a mut D,
     pub(crate) pool: &'a Pool,
-    pub(crate) fetches: &'a mut Slab<Fetch>,
+    pub(crate) fetches: &'a mut Fetches,
     pub(crate) flow: FlowId,
     pub(crate) again: bool,
     now: Instant,
@@ -117,7 +154,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     pub(crate) fn new(
         disk: &'a mut D,
         pool: &'a Pool,
-        fetches: &'a mut Slab<Fetch>,
+        fetches: &'a mut Fetches,
         (flow, now): (FlowId, Instant),
         again: bool,
         spare: usize,

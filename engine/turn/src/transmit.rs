@@ -107,7 +107,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return self.keep_silent(link);
         }
         let mut busy = false;
-        if self.transmit_waiting(link) {
+        self.link_full = !self.transmit_waiting(link);
+        if !self.link_full {
             // Those touched while this list is worked off come in the next turn.
             for _ in 0..self.touched.len() {
                 let Some(id) = self.touched.pop_front() else { break };
@@ -119,6 +120,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 // Whoever finds the link full and says nothing has done nothing.
                 busy |= sent == Sent::All || self.counters.packets > before;
                 if sent == Sent::LinkFull {
+                    self.link_full = true;
                     self.touch(id);
                     break;
                 }

@@ -31,7 +31,7 @@ use crate::files::{FileRef, Files};
 use crate::flow::{Flows, Marks};
 use crate::outbound::{Content, Item, Outbound};
 use crate::pull::{Lack, Pulled};
-use crate::read::Fetch;
+use crate::read::Fetches;
 use crate::service::{Actions, Now, Service, Ticket};
 use crate::slab::Slab;
 use crate::tap::Tap;
@@ -92,7 +92,7 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) found: VecDeque<(FlowId, FileRef)>,
     /// Connections that wait for a ticket to be called.
     pub(crate) waiting: BTreeMap<Ticket, Vec<FlowId>>,
-    pub(crate) fetches: Slab<Fetch>,
+    pub(crate) fetches: Fetches,
     pub(crate) runnable: VecDeque<FlowId>,
     /// Would read, and found no place.
     pub(crate) waits_for_read: VecDeque<FlowId>,
@@ -106,6 +106,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) packet: Packet,
     /// The link would not take it; it goes first, and no other is built meanwhile.
     pub(crate) refused: bool,
+    /// The link took less than there was when it was last asked.
+    pub(crate) link_full: bool,
     /// The rest of a run that is cut here, and whose it is; it goes second, and nothing else goes before it.
     pub(crate) train: Option<(FlowId, Train)>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
@@ -172,7 +174,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             opens_waiting: VecDeque::new(),
             found: VecDeque::new(),
             waiting: BTreeMap::new(),
-            fetches: Slab::with_capacity(256),
+            fetches: Fetches::with_capacity(256),
             runnable: VecDeque::with_capacity(1_024),
             waits_for_read: VecDeque::with_capacity(1_024),
             waits_for_frame: VecDeque::new(),
@@ -181,6 +183,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             shaking: VecDeque::new(),
             packet: Packet::new(),
             refused: false,
+            link_full: false,
             train: None,
             spare: Vec::with_capacity(SPARE_OUTBOUND_MAX),
             counters: Counters::default(),

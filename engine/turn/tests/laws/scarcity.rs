@@ -66,10 +66,33 @@ fn a_disk_that_takes_two_reads_serves_twenty_one() {
 #[test]
 fn one_read_at_a_time_serves_twenty_one() {
     let mut setup = Setup::new();
-    setup.config.reads_max = 1;
+    setup.config.reading_frames_max = 1;
     setup.config.reads_per_connection_max = 1;
     setup.disk.faults.read = Latency::Fixed(Duration::from_micros(100));
     one_greedy_and_twenty_others(setup);
+}
+
+#[test]
+fn what_waits_for_a_full_link_keeps_new_reads_back() {
+    const FRAMES_MAX: u32 = 16;
+    let mut setup = Setup::new();
+    setup.config.reading_frames_max = FRAMES_MAX;
+    setup.disk.faults.read = Latency::Fixed(Duration::ZERO);
+    let mut world = setup.world();
+    world.file("film", 1, LEN);
+    let clients: Vec<_> = (0..100).map(|_| world.plain()).collect();
+    world.run(SECOND);
+    world.link_room = 1;
+    for &client in &clients {
+        world.say(client, &format!("get film 0 {LEN}"));
+    }
+    let heard = |world: &mut World| clients.iter().all(|&id| world.clients[id].heard.len() == LEN_USIZE);
+    assert!(world.run_until(300 * SECOND, heard), "somebody starves: {:?}", world.engine);
+    assert!(world.link_refused.get() > 0, "the link was never full");
+    // What was being read when the link filled up lands, and the last read may fill more than there was room for.
+    let out = world.engine.pool().in_use().large_max;
+    assert!(out <= 2 * FRAMES_MAX + 8, "{out} frames were out");
+    world.leave();
 }
 
 #[test]

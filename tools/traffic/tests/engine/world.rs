@@ -58,7 +58,9 @@ pub(crate) struct Share {
     /// What every client lets be under way.
     pub(crate) window: u32,
     pub(crate) disk_latency: Duration,
-    pub(crate) reads_max: u32,
+    /// Of the disk's own queue.
+    pub(crate) reads_in_flight_max: u32,
+    pub(crate) reading_frames_max: u32,
     /// Packets that the NIC's ring holds.
     pub(crate) ring: u32,
     pub(crate) frames: u32,
@@ -285,8 +287,12 @@ impl World {
         let config = MemoryLinkConfig::default();
         let (ours, wire) = pair(share.ring, config);
         let faults = Faults { read: Latency::Fixed(share.disk_latency), ..Faults::NONE };
-        let mut inner =
-            MemoryDisk::new(MemoryDiskConfig { align: 4_096, faults, ..MemoryDiskConfig::default() });
+        let mut inner = MemoryDisk::new(MemoryDiskConfig {
+            align: 4_096,
+            faults,
+            reads_in_flight_max: share.reads_in_flight_max,
+            ..MemoryDiskConfig::default()
+        });
         inner.insert(ROOT, "object", Object::untouched(1 << 40));
         let tracer = Rc::new(RefCell::new(Tracer::new(&share)));
         let disk = TracedDisk {
@@ -299,7 +305,7 @@ impl World {
         let mut interface = InterfaceConfig::new(MacAddr(config.macs[0]));
         interface.addresses.push(Address { ip: IpAddr::V4(SERVER), prefix_len: 24 });
         let mut config = Config::new(interface);
-        config.reads_max = share.reads_max;
+        config.reading_frames_max = share.reading_frames_max;
         config.keys_max = 2 * usize::from(share.connections);
         config.handshake_timeout = Duration::from_secs(60);
         let settings = Settings { page: Some(false), access_log: false, ..Settings::default() };
