@@ -133,6 +133,29 @@ impl Catalogue {
         None
     }
 
+    /// The place among [`zones`](Self::zones) of one whose apex has so many labels, perhaps, and this hash, most likely:
+    /// its name is for the caller to compare.
+    #[inline]
+    pub(crate) fn likely(&self, labels: usize, hash: u64) -> Option<u32> {
+        if self.depths >> labels & 1 == 0 {
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "masked")]
+        let mut slot = hash as usize & mask;
+        loop {
+            let entry = self.slots[slot];
+            if entry == 0 {
+                return None;
+            }
+            if entry >> 32 == hash >> 32 {
+                #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+                return Some(entry as u32 - 1);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
     /// The zone with that apex and its slot; or the slot where it would go.
     #[inline]
     fn slot(&self, hash: u64, apex: &[u8]) -> Result<(usize, &Zone), usize> {

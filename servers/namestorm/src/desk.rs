@@ -7,7 +7,7 @@
 //! ```
 
 use crate::catalogue::Catalogue;
-use crate::respond::{Counters as Responses, Request, Responder, Response, Settings, Transport};
+use crate::respond::{Counters as Responses, Glance, Request, Responder, Response, Settings, Transport};
 use crate::transfer::outgoing::{Kind, Outgoing};
 use control::{Figure, Figures};
 use core::net::IpAddr;
@@ -102,6 +102,31 @@ impl Desk {
             Kind::Current => 2,
         }] += 1;
         Some(Box::new(outgoing))
+    }
+
+    /// Looks at a message in a datagram that is to be answered soon: see [`Responder::glance`].
+    #[inline]
+    pub fn glance(&mut self, room: &[u8], bytes: usize) -> Option<Glance> {
+        self.responder.glance(&self.catalogue, room, bytes)
+    }
+
+    /// Looks up what was glanced at, all of it together.
+    #[inline]
+    pub fn look_up(&self, glances: &mut [Option<Glance>]) {
+        Responder::look_up(&self.catalogue, glances);
+    }
+
+    /// Answers a message from a datagram that was glanced at and looked up; no other catalogue came in between.
+    #[inline]
+    pub fn respond_glanced(
+        &mut self,
+        request: &Request,
+        glance: Option<&Glance>,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Option<Response> {
+        self.counters.udp += 1;
+        self.responder.respond_glanced(&self.catalogue, request, glance, message, out)
     }
 
     /// What was counted so far.

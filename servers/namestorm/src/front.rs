@@ -1,15 +1,15 @@
 //! The link of a worker that answers datagrams itself: in the receive batch, before the engine sees anything.
 //!
 //! ```text
-//!   link ─▶ Front::receive ─▶ a question: answered, staged, one doorbell for the batch
+//!   link ─▶ Front::receive ─▶ questions, up to 32: looked up together, answered, staged; one doorbell for the batch
 //!                        └──▶ ARP, NDP, ICMP, TCP: the engine's
 //! ```
 
 use crate::desk::{Desk, Serving};
-use crate::respond::{Request, Transport};
+use crate::respond::{Glance, Request, SLACK_BYTES, TOGETHER, Transport};
+use arrayvec::ArrayVec;
 use core::cell::RefCell;
-use core::net::IpAddr;
-use datagram::{Answered, Config, Turnaround, Verdict};
+use datagram::{Accepted, Answered, Config, Turnaround, Verdict};
 use host::HostLink;
 use platform::{Full, Headers, Link, LinkCapabilities, LinkCounters, Offload, Packet, Received};
 use std::os::fd::BorrowedFd;
@@ -22,12 +22,16 @@ const BATCH: usize = 256;
 /// A frame that passes every path, with its headers: longer ones are never written.
 const FRAME_BYTES_MAX: usize = 2_048;
 
+/// Questions that are longer wait for nobody: they are answered at once.
+const WAITING_BYTES: usize = 512;
+
 /// Answers datagrams in front of `L`.
 #[derive(Debug)]
 pub struct Front<L> {
     link: L,
     desk: Rc<RefCell<Desk>>,
     turnaround: Turnaround,
+    waiting: Waiting,
     /// The answer that is being written.
     out: Box<[u8]>,
     /// A frame for the engine. It is copied: whoever looked at a borrowed frame cannot both keep it and ask for the next.
@@ -39,11 +43,40 @@ pub struct Front<L> {
     taken: u64,
 }
 
+/// Questions that were accepted and are to be looked up together.
+#[derive(Debug)]
+struct Waiting {
+    accepted: ArrayVec<(Accepted, usize), TOGETHER>,
+    glances: ArrayVec<Option<Glance>, TOGETHER>,
+    /// Their messages, `ROOM_BYTES` apart.
+    messages: Box<[u8]>,
+}
+
+/// A waiting message, and what may be read behind it.
+const ROOM_BYTES: usize = WAITING_BYTES + SLACK_BYTES;
+
+/// What became of what the link had.
+enum Gathered {
+    /// As many questions wait as are looked up together.
+    Full,
+    /// There is nothing more.
+    All,
+    /// A frame is the engine's: it is in `passed`. Whether its checksum is vouched for.
+    Passed(bool),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Batch {
     now_ms: u64,
     unix: u32,
     frame_bytes_max: usize,
+}
+
+impl Batch {
+    const fn request(&self, accepted: &Accepted) -> Request {
+        let Self { now_ms, unix, .. } = *self;
+        Request { source: accepted.asked.source.ip(), transport: Transport::Udp, now_ms, unix }
+    }
 }
 
 impl<L: Link> Front<L> {
@@ -60,6 +93,11 @@ impl<L: Link> Front<L> {
             link,
             desk,
             turnaround: Turnaround::new(config),
+            waiting: Waiting {
+                accepted: ArrayVec::new(),
+                glances: ArrayVec::new(),
+                messages: vec![0; TOGETHER * ROOM_BYTES].into(),
+            },
             out: vec![0; FRAME_BYTES_MAX].into(),
             passed: Vec::new(),
             batch: None,
@@ -91,14 +129,76 @@ impl<L: Link> Front<L> {
         }
     }
 
-    fn send(&mut self, bytes: usize) {
-        let answer = &self.out[..bytes];
-        if self.link.stage_bytes(answer).is_err() {
-            self.link.flush();
-            self.link.reclaim();
-            if self.link.stage_bytes(answer).is_err() {
-                self.desk.borrow_mut().counters.unsent += 1;
+    /// Takes questions from the link until enough wait.
+    fn gather(&mut self, batch: &Batch) -> Gathered {
+        let Self { link, desk, turnaround, waiting, out, passed, taken, .. } = self;
+        let mut desk = desk.borrow_mut();
+        while !waiting.accepted.is_full() {
+            let Some(received) = link.receive() else { return Gathered::All };
+            let (accepted, message) = match turnaround.accept(received.bytes, received.verified) {
+                Ok(question) => question,
+                Err(Verdict::NotOurs) => {
+                    passed.clear();
+                    passed.extend_from_slice(received.bytes);
+                    return Gathered::Passed(received.verified);
+                }
+                Err(_) => {
+                    *taken += 1;
+                    continue;
+                }
+            };
+            *taken += 1;
+            if message.len() > WAITING_BYTES {
+                let request = batch.request(&accepted);
+                let out = &mut out[..batch.frame_bytes_max];
+                let room = &mut out[accepted.headers_bytes()..];
+                if let Some(response) = desk.respond(&request, message, room) {
+                    let answered = Answered { bytes: response.bytes, sum: response.sum };
+                    let bytes = turnaround.reply(&accepted, answered, out);
+                    send(link, &out[..bytes], &mut desk);
+                }
+                continue;
             }
+            let bytes = message.len();
+            let room = &mut waiting.messages[waiting.accepted.len() * ROOM_BYTES..][..ROOM_BYTES];
+            room[..bytes].copy_from_slice(message);
+            waiting.glances.push(desk.glance(room, bytes));
+            waiting.accepted.push((accepted, bytes));
+        }
+        Gathered::Full
+    }
+
+    /// Answers the questions that wait.
+    fn answer(&mut self, batch: &Batch) {
+        let Self { link, desk, turnaround, waiting, out, .. } = self;
+        if waiting.accepted.is_empty() {
+            return;
+        }
+        let Waiting { accepted, glances, messages } = waiting;
+        let mut desk = desk.borrow_mut();
+        desk.look_up(glances);
+        let questions = accepted.drain(..).zip(glances.drain(..)).zip(messages.chunks_exact(ROOM_BYTES));
+        for (((accepted, bytes), glance), message) in questions {
+            let request = batch.request(&accepted);
+            let out = &mut out[..batch.frame_bytes_max];
+            let room = &mut out[accepted.headers_bytes()..];
+            let Some(response) = desk.respond_glanced(&request, glance.as_ref(), &message[..bytes], room)
+            else {
+                continue;
+            };
+            let answered = Answered { bytes: response.bytes, sum: response.sum };
+            let bytes = turnaround.reply(&accepted, answered, out);
+            send(link, &out[..bytes], &mut desk);
+        }
+    }
+}
+
+fn send<L: Link>(link: &mut L, answer: &[u8], desk: &mut Desk) {
+    if link.stage_bytes(answer).is_err() {
+        link.flush();
+        link.reclaim();
+        if link.stage_bytes(answer).is_err() {
+            desk.counters.unsent += 1;
         }
     }
 }
@@ -119,34 +219,22 @@ impl<L: Link> Link for Front<L> {
     }
 
     fn receive(&mut self) -> Option<Received<'_>> {
-        for _ in 0..BATCH {
+        for _ in 0..BATCH / TOGETHER {
             let batch = match self.batch {
                 Some(batch) => batch,
                 None => self.begin(),
             };
-            let Some(received) = self.link.receive() else { break };
-            self.batch = Some(batch);
-            let out = &mut self.out[..batch.frame_bytes_max];
-            let desk = &self.desk;
-            let verdict =
-                self.turnaround.on_frame(received.bytes, received.verified, out, |asked, message, room| {
-                    let Batch { now_ms, unix, .. } = batch;
-                    let source: IpAddr = asked.source.ip();
-                    let request = Request { source, transport: Transport::Udp, now_ms, unix };
-                    let response = desk.borrow_mut().respond(&request, message, room)?;
-                    Some(Answered { bytes: response.bytes, sum: response.sum })
-                });
-            match verdict {
-                Verdict::NotOurs => {
-                    let verified = received.verified;
-                    self.passed.clear();
-                    self.passed.extend_from_slice(received.bytes);
-                    return Some(Received { bytes: &self.passed, verified });
-                }
-                Verdict::Reply(bytes) => self.send(bytes),
-                Verdict::Silent | Verdict::Dropped(_) => {}
+            let before = self.taken;
+            let gathered = self.gather(&batch);
+            self.answer(&batch);
+            if self.taken > before {
+                self.batch = Some(batch);
             }
-            self.taken += 1;
+            match gathered {
+                Gathered::Full => {}
+                Gathered::All => break,
+                Gathered::Passed(verified) => return Some(Received { bytes: &self.passed, verified }),
+            }
         }
         self.end();
         None

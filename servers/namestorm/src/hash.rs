@@ -13,7 +13,7 @@
 
 use core::fmt;
 use dns::Name;
-use dns::name::LABELS_MAX;
+use dns::name::{LABELS_MAX, fold};
 
 /// What is hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +80,25 @@ impl Key {
             at += 8;
             left -= 8;
         }
+    }
+
+    /// The same over the first `bytes` of a label as it was sent, its length before it, in whatever case. Eight bytes
+    /// behind them can be read.
+    #[inline]
+    pub(crate) fn step_folded(&self, hash: u64, text: &[u8], bytes: usize) -> u64 {
+        let mut hash = hash;
+        let mut left = bytes;
+        let mut text = text;
+        while let Some((word, rest)) = text.split_first_chunk::<8>() {
+            let word = fold(u64::from_le_bytes(*word));
+            if left <= 8 {
+                return fold_multiply(hash ^ (word & MASKS[left & 15]), self.words[1]) ^ self.words[0];
+            }
+            hash = fold_multiply(hash ^ word, self.words[1]);
+            text = rest;
+            left -= 8;
+        }
+        hash
     }
 }
 

@@ -1,7 +1,10 @@
 //! A query in, an answer out.
 //!
 //! ```text
-//! query ─▶ parse ─▶ zone ─▶ node ─▶ entry ─▶ ┌ header ┬ question, as it came ┬ body ┬ OPT ┐   one hash, one pass
+//! query ─▶ `ready`: an ordinary question, its answer in one piece: many at a time
+//!            │ or else
+//!            ▼
+//!          parse ─▶ zone ─▶ node ─▶ entry ─▶ ┌ header ┬ question, as it came ┬ body ┬ OPT ┐   one hash, one pass
 //!            │        │       └ no such node, CNAME …: `resolve` puts prebuilt records together
 //!            │        └ no zone: REFUSED
 //!            └ no query: what RFC 8906 says
@@ -11,6 +14,7 @@ mod chaos;
 mod compose;
 mod opt;
 mod proof;
+mod ready;
 mod resolve;
 pub mod settings;
 mod signed;
@@ -25,6 +29,7 @@ use dns::header::HEADER_BYTES;
 use dns::query::{self, Query, Question, Refusal};
 use dns::{Class, Name, Opcode, Rcode, Rtype};
 use opt::Opt;
+pub use ready::{Glance, SLACK_BYTES, TOGETHER};
 pub use settings::Settings;
 use wire::checksum::Sum;
 
@@ -276,6 +281,29 @@ impl Responder {
             (Transport::Udp, Some(edns)) => usize::from(edns.udp_bytes.min(self.settings.udp_bytes_max)),
             (Transport::Udp, None) => 512,
         }
+    }
+
+    /// Answers a message from a datagram that was glanced at, and looked up in this catalogue, before.
+    ///
+    /// # Panics
+    /// As [`respond`](Self::respond).
+    #[inline]
+    pub fn respond_glanced(
+        &mut self,
+        catalogue: &Catalogue,
+        request: &Request,
+        glance: Option<&Glance>,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Option<Response> {
+        if let Some(glance) = glance {
+            match self.ready(catalogue, request, glance, message, out) {
+                ready::Outcome::Answer(response) => return Some(response),
+                ready::Outcome::Silent => return None,
+                ready::Outcome::NotReady => {}
+            }
+        }
+        self.respond(catalogue, request, message, out)
     }
 
     /// Counts, and completes header and OPT.

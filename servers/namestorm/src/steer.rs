@@ -137,6 +137,20 @@ impl Steering {
         Some(Steered { variant, scope })
     }
 
+    /// Whether a name with this hash is steered, most likely; never false when it is.
+    #[inline]
+    #[must_use]
+    pub(crate) fn may_steer(&self, hash: u64) -> bool {
+        let mut slot = slot_of(hash, self.slots.len());
+        loop {
+            match self.slots[slot] {
+                0 => return false,
+                entry if entry >> 32 == hash >> 32 => return true,
+                _ => slot = (slot + 1) & (self.slots.len() - 1),
+            }
+        }
+    }
+
     #[inline]
     fn entry(&self, hash: u64, name: &[u8]) -> Option<&Entry> {
         let mut slot = slot_of(hash, self.slots.len());

@@ -220,6 +220,40 @@ impl Zone {
         }
     }
 
+    /// The node of the first slot that has the hash's tag: the one, most likely, whose name has this hash.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<NodeRef> {
+        let tag = tag(hash);
+        let mut slot = slot_of(hash, self.slots.len());
+        loop {
+            let entry = self.slots[slot];
+            if entry == 0 {
+                return None;
+            }
+            if entry >> 32 == tag {
+                #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+                return Some(NodeRef(entry as u32 - 1));
+            }
+            slot += 1;
+            if slot == self.slots.len() {
+                slot = 0;
+            }
+        }
+    }
+
+    /// Reads the slot where a hash is looked for first, so that it is in the cache then.
+    #[inline]
+    pub(crate) fn touch_slot(&self, hash: u64) -> u64 {
+        self.slots[slot_of(hash, self.slots.len())]
+    }
+
+    /// Reads a node's first byte and one of the cache line behind it.
+    #[inline]
+    pub(crate) fn touch_node(&self, at: NodeRef) -> u64 {
+        let at = at.0 as usize * node::ALIGN;
+        u64::from(self.arena[at] ^ self.arena[(at + TOUCHED_BYTES).min(self.arena.len() - 1)])
+    }
+
     /// The part of `name` above the apex, without its first `skip` labels.
     #[inline]
     #[must_use]
@@ -293,6 +327,9 @@ impl Zone {
         })
     }
 }
+
+/// How far behind its beginning a node is still touched: an address and its name take less.
+const TOUCHED_BYTES: usize = 48;
 
 /// The half of a hash that is compared before the name is.
 #[inline]

@@ -1,0 +1,293 @@
+//! Questions that one ready body answers, many at a time: what most questions are.
+//!
+//! ```text
+//! glance    │ is it an ordinary question?  one pass: labels, folded words, hashes of all suffixes ─▶ zone
+//! look up   │ slot, slot, slot, slot …     all of a batch, so that the waits for memory overlap
+//!           │ node, node, node, node …
+//! answer    │ the name compared, header, question, body, OPT: written where the packet leaves from
+//! ```
+//!
+//! Whatever is out of the ordinary is left to [`Responder::respond`], which gives the same bytes where both have an
+//! answer: a law that is fuzzed. A new kind of answer that depends on more than name and type needs a reason here why it
+//! is not ready.
+
+use super::{Request, Responder, Response, Transport, type_index};
+use crate::catalogue::Catalogue;
+use crate::hash::Form;
+use crate::rrl::{Kind, Verdict};
+use crate::zone::{NodeRef, flag};
+use core::hint::black_box;
+use dns::edns::{DO, OPT_BYTES};
+use dns::header::HEADER_BYTES;
+use dns::name::{LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, fold};
+use dns::{Flags, Rtype};
+use wire::checksum::Sum;
+
+/// Bytes behind a message that may be read, whatever they hold: names are read a word at a time.
+pub const SLACK_BYTES: usize = 8;
+
+/// The most questions that are looked up together: the misses of so many fit what a core has under way.
+pub const TOGETHER: usize = 32;
+
+/// What an ordinary question asks, and where its answer lies if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// Of its whole name.
+    hash: u64,
+    /// Its place in the catalogue.
+    zone: u32,
+    node: Option<NodeRef>,
+    /// Where the question ends.
+    end: u16,
+    /// The most bytes that its answer may have.
+    bytes_max: u16,
+    qtype: Rtype,
+    edns: bool,
+    dnssec: bool,
+}
+
+/// What came of a [`Glance`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// An answer.
+    Answer(Response),
+    /// Nothing is to be said.
+    Silent,
+    /// It is not ready: [`Responder::respond`] knows what to say.
+    NotReady,
+}
+
+impl Responder {
+    /// Reads the first `bytes` of `room` as an ordinary question: a query in class IN for a name without pointers, with no
+    /// OPT record or one without options. Nothing when it is another, when no zone of ours is likely to have its name, or
+    /// when its answer may depend on who asks.
+    ///
+    /// Behind the message [`SLACK_BYTES`] can be read.
+    #[inline]
+    pub fn glance(&mut self, catalogue: &Catalogue, room: &[u8], bytes: usize) -> Option<Glance> {
+        let message = room.get(..bytes)?;
+        let head = message.first_chunk::<HEADER_BYTES>()?;
+        let flags = u16::from_be_bytes([head[2], head[3]]);
+        const OPCODE: u16 = 0x7800;
+        let [.., additional] = *head;
+        if flags & (Flags::QR | Flags::TC | OPCODE) != 0
+            || head[4..11] != [0, 1, 0, 0, 0, 0, 0]
+            || additional > 1
+        {
+            return None;
+        }
+        let mut starts = [0_u8; LABELS_MAX + 1];
+        let (mut at, mut labels) = (0_usize, 0_usize);
+        loop {
+            let length = usize::from(*message.get(HEADER_BYTES + at)?);
+            if length == 0 {
+                break;
+            }
+            *starts.get_mut(labels)? = u8::try_from(at).ok()?;
+            labels += 1;
+            at += 1 + length;
+            if length > LABEL_BYTES_MAX || at >= NAME_BYTES_MAX {
+                return None;
+            }
+        }
+        let question = HEADER_BYTES + at + 1;
+        let (qtype, udp_bytes, dnssec) = match *message.get(question..)? {
+            [t0, t1, 0, 1] if additional == 0 => ([t0, t1], None, false),
+            // RFC 6891 §6.1.2: root, OPT, version 0, no options.
+            [t0, t1, 0, 1, 0, 0, 41, s0, s1, _, 0, z0, z1, 0, 0] if additional == 1 => {
+                let dnssec = u16::from_be_bytes([z0, z1]) & DO != 0;
+                ([t0, t1], Some(u16::from_be_bytes([s0, s1])), dnssec)
+            }
+            _ => return None,
+        };
+        let qtype = Rtype(u16::from_be_bytes(qtype));
+        if qtype == Rtype::DS {
+            // It may be the parent's to answer.
+            return None;
+        }
+        let (hash, zone) = match catalogue.form() {
+            Form::Wire => hash_wire(catalogue, room, &starts[..labels], at)?,
+            Form::Name => {
+                self.name.read(message, HEADER_BYTES).ok()?;
+                self.hashes.fill(&self.name);
+                let mut zone = None;
+                for skip in (0..=labels).rev() {
+                    zone = catalogue.likely(labels - skip, self.hashes.suffix(skip)).or(zone);
+                }
+                (self.hashes.suffix(0), zone?)
+            }
+        };
+        if matches!(qtype, Rtype::A | Rtype::AAAA)
+            && catalogue.steering().is_some_and(|steering| steering.may_steer(hash))
+        {
+            return None;
+        }
+        Some(Glance {
+            hash,
+            zone,
+            node: None,
+            end: u16::try_from(question + 4).ok()?,
+            bytes_max: udp_bytes.map_or(512, |bytes| bytes.max(512).min(self.settings.udp_bytes_max)),
+            qtype,
+            edns: udp_bytes.is_some(),
+            dnssec,
+        })
+    }
+
+    /// Finds the nodes of up to [`TOGETHER`] questions, and has them in the cache when they are answered.
+    #[inline]
+    pub fn look_up(catalogue: &Catalogue, glances: &mut [Option<Glance>]) {
+        // Loads that nobody waits for: each loop is short enough that many turns of it are under way at once.
+        let mut touched = 0;
+        for glance in glances.iter().flatten() {
+            touched ^= catalogue.zones()[glance.zone as usize].touch_slot(glance.hash);
+        }
+        for glance in glances.iter_mut().flatten() {
+            let zone = &catalogue.zones()[glance.zone as usize];
+            glance.node = zone.likely(glance.hash);
+            touched ^= glance.node.map_or(0, |node| zone.touch_node(node));
+        }
+        black_box(touched);
+    }
+
+    /// Answers an ordinary question that was looked up in this catalogue, if its answer is ready. `message` is what was
+    /// glanced at.
+    #[inline]
+    pub(super) fn ready(
+        &mut self,
+        catalogue: &Catalogue,
+        request: &Request,
+        glance: &Glance,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Outcome {
+        debug_assert_eq!(request.transport, Transport::Udp, "streams have other limits");
+        let zone = &catalogue.zones()[glance.zone as usize];
+        let Some(node) = glance.node.map(|node| zone.node(node)) else { return Outcome::NotReady };
+        let end = usize::from(glance.end);
+        let name = &message[HEADER_BYTES..end - 4];
+        let (relative, apex) = (node.name(), zone.apex());
+        // What was found by hash alone is held against what was asked.
+        if name.len() != relative.len() + apex.len()
+            || !folds_to(&name[..relative.len()], relative)
+            || !folds_to(&name[relative.len()..], apex)
+            || node.is(flag::CUT | flag::OCCLUDED)
+            || zone.is_withheld()
+        {
+            return Outcome::NotReady;
+        }
+        let Some(entry) = node.entry(glance.qtype) else { return Outcome::NotReady };
+        let variant = entry.variant(glance.dnssec);
+        let body_end = end + variant.body.len();
+        let bytes = body_end + if glance.edns { OPT_BYTES } else { 0 };
+        if bytes > usize::from(glance.bytes_max) || bytes > out.len() {
+            return Outcome::NotReady;
+        }
+        if let Some(limiter) = &mut self.limiter {
+            let index = Kind::Positive.index();
+            match limiter.verdict(request.source, index, glance.hash, request.now_ms) {
+                None => {}
+                Some(Verdict::Drop) => {
+                    self.count(glance);
+                    self.counters.limited += 1;
+                    return Outcome::Silent;
+                }
+                Some(Verdict::Slip) => {
+                    self.count(glance);
+                    self.counters.rcodes[0] += 1;
+                    self.counters.slipped += 1;
+                    self.counters.truncated += 1;
+                    return Outcome::Answer(self.slip(glance, message, out));
+                }
+            }
+        }
+        self.count(glance);
+        self.counters.rcodes[0] += 1;
+        let out = &mut out[..bytes];
+        let additional = variant.ar + u16::from(glance.edns);
+        head(message, Flags::AA, [1, variant.an, variant.ns, additional], end, out);
+        out[end..body_end].copy_from_slice(variant.body);
+        let body = Sum::of_folded(variant.sum, variant.body.len() % 2 == 1);
+        let sum = Sum::of(&out[..end]).combine(body);
+        Outcome::Answer(Response { bytes, sum: self.opt(glance, body_end, sum, out) })
+    }
+
+    /// Counts what [`Responder::respond`] would.
+    #[inline]
+    fn count(&mut self, glance: &Glance) {
+        self.counters.queries += 1;
+        self.counters.types[type_index(glance.qtype)] += 1;
+        self.counters.prebuilt += 1;
+    }
+
+    /// The question alone, and TC: it is to be asked again over TCP, by a sender who is there.
+    #[cold]
+    fn slip(&self, glance: &Glance, message: &[u8], out: &mut [u8]) -> Response {
+        let end = usize::from(glance.end);
+        let bytes = end + if glance.edns { OPT_BYTES } else { 0 };
+        let out = &mut out[..bytes];
+        head(message, Flags::TC, [1, 0, 0, u16::from(glance.edns)], end, out);
+        let sum = Sum::of(&out[..end]);
+        Response { bytes, sum: self.opt(glance, end, sum, out) }
+    }
+
+    /// Our OPT record, if there was one; returns the sum with it.
+    #[inline]
+    fn opt(&self, glance: &Glance, at: usize, sum: Sum, out: &mut [u8]) -> Sum {
+        if !glance.edns {
+            return sum;
+        }
+        let opt = dns::edns::emit_opt(self.settings.udp_bytes_max, 0, glance.dnssec, 0);
+        out[at..at + OPT_BYTES].copy_from_slice(&opt);
+        sum.then(&opt)
+    }
+}
+
+/// The hash of the name that begins behind the header and is `bytes` long without its root, and the zone with the longest
+/// apex that has the hash of one of its suffixes.
+#[inline]
+fn hash_wire(catalogue: &Catalogue, room: &[u8], starts: &[u8], bytes: usize) -> Option<(u64, u32)> {
+    let key = catalogue.key();
+    let mut hash = key.root();
+    let mut zone = catalogue.likely(0, hash);
+    let mut end = HEADER_BYTES + bytes;
+    for (depth, start) in (1..).zip(starts.iter().rev()) {
+        let start = HEADER_BYTES + usize::from(*start);
+        hash = key.step_folded(hash, room.get(start..end + SLACK_BYTES)?, end - start);
+        zone = catalogue.likely(depth, hash).or(zone);
+        end = start;
+    }
+    Some((hash, zone?))
+}
+
+/// Header and question of an answer: `end` bytes of it.
+#[inline]
+fn head(message: &[u8], flags: u16, counts: [u16; 4], end: usize, out: &mut [u8]) {
+    let asked = Flags(u16::from_be_bytes([message[2], message[3]]));
+    let flags = asked.of_response().0 | flags;
+    let mut header = [0; HEADER_BYTES];
+    header[..2].copy_from_slice(&message[..2]);
+    header[2..4].copy_from_slice(&flags.to_be_bytes());
+    for (room, count) in header[4..].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
+        *room = count.to_be_bytes();
+    }
+    out[..HEADER_BYTES].copy_from_slice(&header);
+    out[HEADER_BYTES..end].copy_from_slice(&message[HEADER_BYTES..end]);
+}
+
+/// Whether `sent` in lower case is `folded`, which is as long.
+#[inline]
+fn folds_to(sent: &[u8], folded: &[u8]) -> bool {
+    let same =
+        |sent: &[u8; 8], folded: &[u8; 8]| fold(u64::from_le_bytes(*sent)) == u64::from_le_bytes(*folded);
+    match (sent.last_chunk::<8>(), folded.last_chunk::<8>()) {
+        (Some(sent_last), Some(folded_last)) => {
+            let words = sent.as_chunks::<8>().0.iter().zip(folded.as_chunks::<8>().0);
+            words.into_iter().all(|(sent, folded)| same(sent, folded)) && same(sent_last, folded_last)
+        }
+        _ => sent.eq_ignore_ascii_case(folded),
+    }
+}
+
+#[cfg(test)]
+mod tests;
