@@ -30,6 +30,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
     ("nsd", "nsd"),
+    ("knotd", "knot"),
+    ("kdig", "knot-dnsutils"),
+    ("drill", "ldnsutils"),
+    ("dnssec-signzone", "bind9-utils"),
 ];
 
 /// Installs what is missing, as a step.

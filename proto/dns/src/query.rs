@@ -85,9 +85,6 @@ pub fn parse(message: &[u8], name: &mut Name) -> Result<Query, Refusal> {
     };
     let records = question.map_or(HEADER_BYTES, |question| question.end);
     let mut query = Query { header, opcode, question, edns: None, tsig: None, records };
-    if header.flags.has(Flags::TC) {
-        return Err(formerr(question));
-    }
     if header.ancount == 0 && header.nscount == 0 && question.is_some() {
         let rest = message.get(records..).unwrap_or_default();
         match (header.arcount, rest) {

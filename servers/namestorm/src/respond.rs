@@ -355,8 +355,10 @@ impl Responder {
         }
         let mut zone = catalogue.deepest(&self.name, &self.hashes, 0).ok_or(())?;
         if qtype == Rtype::DS && zone.apex_labels() == self.name.labels() && zone.apex_labels() > 0 {
-            // RFC 4035 §3.1.4.1: the parent speaks of it, if it is here too.
-            zone = catalogue.deepest(&self.name, &self.hashes, 1).unwrap_or(zone);
+            // RFC 4035 §3.1.4.1: the parent speaks of it, if it is here too and knows of the child. One that does not
+            // would deny the name, and with it everything below (RFC 8020).
+            let parent = catalogue.deepest(&self.name, &self.hashes, 1);
+            zone = parent.filter(|parent| parent.delegates(&self.name, &self.hashes)).unwrap_or(zone);
         }
         if zone.is_withheld() {
             return Ok(Answered { rcode: Rcode::SERVFAIL, authoritative: false, kind: Kind::Error });

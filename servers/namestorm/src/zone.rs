@@ -275,6 +275,13 @@ impl Zone {
         self.locate_above(name, hashes)
     }
 
+    /// Whether authority ends at that very name.
+    #[must_use]
+    pub fn delegates(&self, name: &Name, hashes: &Suffixes) -> bool {
+        let below = name.labels() - self.apex_labels;
+        matches!(self.locate(name, hashes), Found::Cut(_, node) if node.labels() == below)
+    }
+
     /// The same for a name that is not there, or where authority ends. From the apex downwards, so that the highest
     /// cut decides.
     fn locate_above(&self, name: &Name, hashes: &Suffixes) -> Found<'_> {

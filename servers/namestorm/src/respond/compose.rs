@@ -40,6 +40,13 @@ pub(super) struct Reply<'o> {
     body_sum: Option<Sum>,
 }
 
+/// How far a response was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    at: usize,
+    header: Header,
+}
+
 /// There was no room: the response is to be truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
@@ -185,6 +192,17 @@ impl<'o> Reply<'o> {
         self.at += bytes.len();
         self.count(section, records);
         Ok(())
+    }
+
+    /// How far it is written.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { at: self.at, header: self.header }
+    }
+
+    /// What was written since is taken back.
+    pub(super) const fn back_to(&mut self, mark: Mark) {
+        self.at = mark.at;
+        self.header = mark.header;
     }
 
     fn count(&mut self, section: Section, records: u16) {
@@ -339,13 +357,16 @@ impl<'o> Reply<'o> {
         Ok(())
     }
 
-    /// The NS records of a referral behind a chain, their names written out.
+    /// A referral behind a chain: the same records, their names written out, and what `between` writes before the
+    /// addresses.
     pub(super) fn chained_referral(
         &mut self,
         variant: &Variant<'_>,
         node: &Node<'_>,
         apex_at: usize,
+        between: impl FnOnce(&mut Self) -> Result<(), NoRoom>,
     ) -> Result<(), NoRoom> {
+        self.body_sum = None;
         // Names are read in a message as the referral was written for: the cut's name is its question.
         let mut message = vec![0_u8; HEADER_BYTES];
         message.extend_from_slice(node.name());
@@ -353,20 +374,45 @@ impl<'o> Reply<'o> {
         message.extend_from_slice(&[0, 2, 0, 1]);
         let mut from = message.len();
         message.extend_from_slice(variant.body);
-        while let Ok(record) = dns::record::Record::parse(&message, from)
-            && record.rtype == Rtype::NS
-        {
-            let mut data = Vec::new();
-            dns::record::uncompress_data(&message, &record, &mut data).map_err(|_| NoRoom)?;
-            self.owner(Owner::Below(node.name()), apex_at)?;
-            self.raw(&message[record.fixed()..record.fixed() + 8])?;
-            self.raw(&u16::try_from(data.len()).map_err(|_| NoRoom)?.to_be_bytes())?;
-            self.raw(&data)?;
-            self.count(Section::Authority, 1);
-            from = record.end;
+        for _ in 0..variant.ns {
+            from = self.written_out(Section::Authority, &message, from, apex_at)?;
         }
-        self.body_sum = None;
+        between(self)?;
+        for index in 0..variant.ar {
+            let before = self.mark();
+            match self.written_out(Section::Additional, &message, from, apex_at) {
+                Ok(next) => from = next,
+                // RFC 9471 §2.1: glue below the cut has to be there, anything else helps.
+                Err(NoRoom) if index < variant.keep_ar => return Err(NoRoom),
+                Err(NoRoom) => {
+                    self.back_to(before);
+                    break;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The record at `from` of another message, whose owner the zone has, without its pointers; returns where it ends
+    /// there.
+    fn written_out(
+        &mut self,
+        section: Section,
+        message: &[u8],
+        from: usize,
+        apex_at: usize,
+    ) -> Result<usize, NoRoom> {
+        let record = dns::record::Record::parse(message, from).map_err(|_| NoRoom)?;
+        let (mut owner, mut data) = (Vec::new(), Vec::new());
+        name::uncompress(message, from, |label| owner.extend_from_slice(label)).map_err(|_| NoRoom)?;
+        dns::record::uncompress_data(message, &record, &mut data).map_err(|_| NoRoom)?;
+        let apex_bytes = self.body - 4 - apex_at;
+        self.owner(Owner::Below(&owner[..owner.len().saturating_sub(apex_bytes)]), apex_at)?;
+        self.raw(&message[record.fixed()..record.fixed() + 8])?;
+        self.raw(&u16::try_from(data.len()).map_err(|_| NoRoom)?.to_be_bytes())?;
+        self.raw(&data)?;
+        self.count(section, 1);
+        Ok(record.end)
     }
 
     /// Prebuilt records whose pointers all lead to the apex: the SOA of a negative answer.

@@ -55,19 +55,24 @@ enum Next {
 impl Resolve<'_, '_> {
     /// Writes the answer; one that does not fit is taken back and truncated.
     pub(super) fn run(mut self) -> Answered {
-        match self.follow() {
+        // What it would have been, as far as that was seen.
+        let mut known = Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive };
+        match self.follow(&mut known) {
             Ok(answered) => answered,
             Err(NoRoom) => {
                 self.say.reply.truncate();
-                Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive }
+                known
             }
         }
     }
 
-    fn follow(&mut self) -> Result<Answered, NoRoom> {
+    fn follow(&mut self, known: &mut Answered) -> Result<Answered, NoRoom> {
         let zone = self.say.zone;
         let apex_at = 12 + self.question.len() - zone.apex().len();
         let mut met: ArrayVec<NodeRef, CHAIN_MAX> = ArrayVec::new();
+        // Names by their hashes, whose key nobody knows: one that comes again closes a loop.
+        let mut names: ArrayVec<u64, { CHAIN_MAX + 1 }> = ArrayVec::new();
+        names.push(self.hashes.suffix(0));
         let mut proof = Proof::new(zone, apex_at);
         // First the question's name; then what the chain leads to, and where that stands.
         let mut target: Option<usize> = None;
@@ -121,14 +126,22 @@ impl Resolve<'_, '_> {
                     if met.is_full() {
                         Next::Done(Rcode::NOERROR)
                     } else {
+                        let is_said = met.contains(&at);
                         met.push(at);
-                        self.say.through_dname(node, name, owner, apex_at)?
+                        self.say.through_dname(node, is_said, name, owner, apex_at)?
                     }
                 }
                 Found::Cut(_, node) => {
+                    known.authoritative =
+                        target.is_some() || self.say.qtype == Rtype::DS && is_at(name, node, zone);
                     return self.say.at_cut(node, name, target.is_some(), &mut proof, apex_at);
                 }
                 Found::Nothing(encloser) => {
+                    *known = Answered {
+                        rcode: Rcode::NXDOMAIN,
+                        authoritative: true,
+                        kind: Kind::Negative(zone_hash(zone)),
+                    };
                     self.say.reply.negative(zone.negative(self.say.dnssec), apex_at)?;
                     if self.say.dnssec {
                         proof.of_name_error(self.say.reply, name, encloser)?;
@@ -159,6 +172,11 @@ impl Resolve<'_, '_> {
                         return Ok(positive);
                     }
                     self.chain_hashes.fill(self.chain);
+                    let hash = self.chain_hashes.suffix(0);
+                    if names.contains(&hash) || names.try_push(hash).is_err() {
+                        proof.flush(self.say.reply)?;
+                        return Ok(positive);
+                    }
                     target = Some(at);
                 }
             }
@@ -252,6 +270,7 @@ impl Say<'_, '_> {
     fn through_dname(
         &mut self,
         node: Node<'_>,
+        is_said: bool,
         name: &Name,
         owner: Owner<'_>,
         apex_at: usize,
@@ -259,12 +278,17 @@ impl Say<'_, '_> {
         let Some(entry) = node.entry(Rtype::DNAME) else { return Ok(Next::Done(Rcode::SERVFAIL)) };
         let of_node = Reply::owner_of(&node);
         let variant = entry.variant(self.dnssec);
+        // The second time in a chain it is written to be read, and taken back.
+        let before = self.reply.mark();
         let data = self.reply.records(Section::Answer, &variant, None, of_node, apex_at, u32::MAX)?;
         let mut target: ArrayVec<u8, { 2 * NAME_BYTES_MAX }> = ArrayVec::new();
         let above = name.len() - node.name().len() - self.zone.apex().len();
         target.extend(name.wire()[..above].iter().copied());
         let mut to = Name::root();
         self.reply.name_at(data, &mut to)?;
+        if is_said {
+            self.reply.back_to(before);
+        }
         target.extend(to.wire().iter().copied());
         if target.len() > NAME_BYTES_MAX {
             return Ok(Next::Done(Rcode::YXDOMAIN));
@@ -305,23 +329,28 @@ impl Say<'_, '_> {
         }
         let Some(entry) = node.entry(Rtype::NS) else { return Ok(positive(in_chain)) };
         let variant = entry.variant(self.dnssec);
+        // With NSEC, the proof lies with the referral.
+        let unproven = self.dnssec && self.zone.nsec3().is_some() && node.entry(Rtype::DS).is_none();
+        let cut = name.suffix(name.labels() - node.labels() - self.zone.apex_labels());
         if in_chain {
-            // The names of the servers are enough: whoever follows the chain asks again below the cut.
-            self.reply.chained_referral(&variant, &node, apex_at)?;
-            proof.flush(self.reply)?;
+            // RFC 1034 §4.3.2 step 3b: a chain that leaves the zone ends as a question that does.
+            self.reply.chained_referral(&variant, &node, apex_at, |reply| {
+                proof.flush(reply)?;
+                if unproven { proof.of_no_ds_at(reply, node, cut) } else { Ok(()) }
+            })?;
             return Ok(positive(true));
         }
         let below = name.len() - cut_bytes;
         self.reply.referral_with(&variant, below, |reply| {
-            if self.dnssec && node.entry(Rtype::DS).is_none() {
-                let cut = name.suffix(name.labels() - node.labels() - self.zone.apex_labels());
-                proof.of_no_ds_at(reply, node, cut)
-            } else {
-                Ok(())
-            }
+            if unproven { proof.of_no_ds_at(reply, node, cut) } else { Ok(()) }
         })?;
         Ok(positive(false))
     }
+}
+
+/// Whether the cut is at that very name.
+fn is_at(name: &Name, node: Node<'_>, zone: &Zone) -> bool {
+    name.len() == node.name().len() + zone.apex().len()
 }
 
 /// Something that tells zones apart.
