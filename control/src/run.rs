@@ -66,7 +66,8 @@ pub trait Server {
         &Directly
     }
 
-    /// What control is woken by besides: it sleeps until one of these is readable.
+    /// What control is woken by besides: while the server runs or drains it sleeps until one of these is readable. Before and
+    /// after that a server's devices are no business of its, and news of them would be left unread.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
@@ -296,7 +297,10 @@ impl<'a, S: Server> Loop<'a, S> {
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
         ];
-        let others = self.desk.server.descriptors();
+        let others = match self.desk.status {
+            Status::Running | Status::Draining => self.desk.server.descriptors(),
+            Status::Starting | Status::Stopping => Vec::new(),
+        };
         fds.extend(others.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.admin.iter().flat_map(Admin::descriptors).map(|(fd, to_write)| {
             PollFd::from_borrowed_fd(fd, if to_write { PollFlags::OUT } else { PollFlags::IN })

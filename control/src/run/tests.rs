@@ -20,6 +20,9 @@ impl Figures for Counters {
 struct Fake {
     ready: bool,
     reload_fails: bool,
+    /// Whose descriptor is readable for ever.
+    news: Option<std::os::unix::net::UnixStream>,
+    wakes_while_stopping: u32,
 }
 
 impl Server for Fake {
@@ -53,6 +56,15 @@ impl Server for Fake {
 
     fn figures(&self) -> Vec<Figure> {
         Vec::new()
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.news.iter().map(AsFd::as_fd).collect()
+    }
+
+    fn on_wake(&mut self, status: Status, _now: Instant) -> Result<(), String> {
+        self.wakes_while_stopping += u32::from(status == Status::Stopping);
+        Ok(())
     }
 }
 
@@ -191,6 +203,22 @@ fn draining_ends_at_its_deadline_too() {
     assert!(matches!(command(&mut world.workers[0]), Command::Stop));
     world.workers[0].report(Report::Stopped);
     assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn a_worker_that_leaves_slowly_is_waited_for_asleep() {
+    let (news, mut teller) = std::os::unix::net::UnixStream::pair().unwrap();
+    let fake = Fake { news: Some(news), ..Fake::default() };
+    let mut world = world("asleep", 1, Duration::ZERO, fake).ready();
+    world.status("POST /drain");
+    while !matches!(command(&mut world.workers[0]), Command::Stop) {}
+    teller.write_all(b"its device goes").unwrap();
+    thread::sleep(Duration::from_millis(200));
+    world.workers[0].report(Report::Stopped);
+    let (outcome, fake) = world.end();
+    assert_eq!(outcome, Outcome::Stopped);
+    // A look every 25 ms, and some for what was said.
+    assert!(fake.wakes_while_stopping < 50, "{}", fake.wakes_while_stopping);
 }
 
 #[test]
