@@ -60,7 +60,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 20] = [
+const BENCHES: [(&str, &str, Bench); 21] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -111,6 +111,11 @@ const BENCHES: [(&str, &str, Bench); 20] = [
         "web-nginx",
         "short connections, TAP and AF_XDP on veth, beside nginx and a loop without a stack in the same run (needs root)",
         web::beside_nginx,
+    ),
+    (
+        "loss-nginx",
+        "goodput of 80 clients with 1 % loss, with and without delay, beside nginx in the same run (needs root)",
+        web::lossy_beside_nginx,
     ),
     (
         "levers-tap",

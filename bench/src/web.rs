@@ -29,6 +29,8 @@ use crate::report::{Report, Spread};
 mod bare;
 mod client;
 mod ground;
+mod lossy;
+mod program;
 
 use client::{Load, Score};
 use ground::{Over, SERVER_CORE, Whose};
@@ -105,6 +107,8 @@ fn file_name(number: usize) -> String {
     format!("{number:06}.bin")
 }
 
+pub(crate) use lossy::beside_nginx as lossy_beside_nginx;
+
 /// Who takes turns.
 const CONTESTANTS: [(&str, Whose); 5] = [
     ("ours over TAP", Whose::Ours(Over::Tap)),
@@ -160,7 +164,7 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
             let ratio = ratio(ours, nginx);
             let mut detail = json!({
                 "ratio": ratio.json(), "ours": spreads(ours), "nginx": spreads(nginx),
-                "our_command": ground::command_line(*over, &directory),
+                "our_command": program::command_line((&over.link(), over.address()), &directory),
                 "nginx_configuration": short_configuration(SERVER_CORE, "/web/…"),
                 "at_once": load.at_once, "runs": effort.runs, "seconds": effort.seconds,
             });
@@ -174,9 +178,14 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
     Ok(())
 }
 
-/// Connections per server core, of one to those of another, run by run.
+/// Connections per server core, of one to those of another.
 fn ratio(ours: &[Score], theirs: &[Score]) -> Spread {
-    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours.per_core() / theirs.per_core()))
+    ratio_of(ours, theirs, Score::per_core)
+}
+
+/// One's to the other's, run by run.
+fn ratio_of<S>(ours: &[S], theirs: &[S], what: impl Fn(&S) -> f64) -> Spread {
+    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| what(ours) / what(theirs)))
 }
 
 fn spreads(scores: &[Score]) -> Value {

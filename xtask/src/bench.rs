@@ -23,14 +23,15 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Benches that start a program, which must lie beside them: the bench, and the package with the program.
-const PROGRAMS: [(&str, &str); 2] = [("middlebox", "middlebox"), ("web-nginx", "atlas")];
+/// Benches that start programs, which must lie beside them: the bench, and the packages with the programs.
+const PROGRAMS: [(&str, &[&str]); 3] =
+    [("middlebox", &["middlebox"]), ("web-nginx", &["atlas"]), ("loss-nginx", &["atlas", "middlebox"])];
 
 /// Runs benches in the foreground.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
-    for (bench, package) in PROGRAMS {
+    for (bench, packages) in PROGRAMS {
         if options.names.is_empty() || options.names.iter().any(|name| name == bench) {
-            let built = foreground(program(workspace, package));
+            let built = foreground(programs(workspace, packages));
             if built != ExitCode::SUCCESS {
                 return built;
             }
@@ -49,10 +50,7 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
         report.step("benches", |_| Outcome::not_run(1, "the workspace has no benches"));
         return;
     }
-    if !report.command(
-        "build the benches",
-        with_programs(workspace.cargo(&["build", "--release", "--locked", "-p", "bench"])),
-    ) {
+    if !report.command("build the benches", programs(workspace, &["bench", "middlebox", "atlas"])) {
         return;
     }
     let mut list = benches(workspace);
@@ -99,12 +97,9 @@ fn is_result(line: &str) -> bool {
         && object.contains_key("detail")
 }
 
-fn program(workspace: &Workspace, package: &str) -> Command {
-    workspace.cargo(&["build", "--quiet", "--release", "--locked", "-p", package, "--bins"])
-}
-
-fn with_programs(mut build: Command) -> Command {
-    build.args(PROGRAMS.iter().flat_map(|(_, package)| ["-p", package]));
+fn programs(workspace: &Workspace, packages: &[&str]) -> Command {
+    let mut build = workspace.cargo(&["build", "--quiet", "--release", "--locked", "--bins"]);
+    build.args(packages.iter().flat_map(|package| ["-p", package]));
     build
 }
 

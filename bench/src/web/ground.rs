@@ -2,13 +2,9 @@
 
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::time::Duration;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
 
 use testbed::{Namespace, path};
 
@@ -18,11 +14,10 @@ use crate::nginx::{BACKLOG, Nginx, short_configuration};
 
 use super::bare;
 use super::client::{Load, Score, Target, measured};
+use super::program::Ours;
 
 pub(super) const SERVER_CORE: usize = 0;
 pub(super) const CLIENT_CORE: usize = 1;
-/// The program, which lies beside this one.
-const PROGRAM: &str = "atlas";
 const TAP: &str = "tap";
 /// Our own address on the TAP device, on the veth pair, and the kernel's there.
 const ON_TAP: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -45,14 +40,14 @@ impl Over {
     }
 
     /// As the program takes it.
-    fn link(self) -> String {
+    pub(super) fn link(self) -> String {
         match self {
             Self::Tap => format!("tap:{TAP}"),
             Self::Afxdp => "afxdp:far".to_owned(),
         }
     }
 
-    fn address(self) -> Ipv4Addr {
+    pub(super) fn address(self) -> Ipv4Addr {
         match self {
             Self::Tap => ON_TAP,
             Self::Afxdp => ON_VETH,
@@ -79,7 +74,7 @@ pub(super) fn run(
     match whose {
         Whose::Ours(over) => {
             let ground = Ground::new(over)?;
-            let _server = Ours::start(over, &ground.server, directory)?;
+            let _server = Ours::start((&over.link(), over.address()), &ground.server, directory)?;
             ground.steer(over)?;
             measured(ground.target(over, Some(directory)), load, effort)
         }
@@ -166,63 +161,5 @@ impl Ground {
             None => (&self.server, TAP),
         };
         Target { namespace, device, server: over.address(), truth }
-    }
-}
-
-fn arguments(over: Over, directory: &Path) -> Vec<String> {
-    let directory = directory.display();
-    let text = format!(
-        "serve {directory} --link {} --addr {}/24 --https off --workers 1 --congestion newreno --admin off \
-         --rescan-seconds 0 --drain-seconds 1 --log-level warn",
-        over.link(),
-        over.address(),
-    );
-    text.split(' ').map(str::to_owned).collect()
-}
-
-/// How our program is started, for whoever wants to object.
-pub(super) fn command_line(over: Over, directory: &Path) -> String {
-    format!("taskset -c {SERVER_CORE} {PROGRAM} {}", arguments(over, directory).join(" "))
-}
-
-/// Our program, ended when dropped.
-#[derive(Debug)]
-struct Ours(Child);
-
-impl Ours {
-    /// Returns when it listens.
-    fn start(over: Over, namespace: &Namespace, directory: &Path) -> Result<Self, Complaint> {
-        let program: PathBuf = std::env::current_exe()?.with_file_name(PROGRAM);
-        if !program.exists() {
-            return Err(format!("the program is not built: cargo build --release -p {PROGRAM}").into());
-        }
-        let mut command = namespace.command("taskset");
-        command.args(["-c", &SERVER_CORE.to_string()]).arg(program).args(arguments(over, directory));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut ours = Self(child);
-        let output = ours.0.stdout.take().ok_or("a program without output")?;
-        let errors = ours.0.stderr.take().ok_or("a program without errors")?;
-        // What it says must not fill the pipes; the last of it is why it ended.
-        let last = thread::spawn(move || BufReader::new(errors).lines().map_while(Result::ok).last());
-        let mut lines = BufReader::new(output).lines();
-        let listens = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening http:"));
-        if !listens {
-            let why = last.join().ok().flatten().unwrap_or_default();
-            return Err(format!("{} did not start: {why}", command_line(over, directory)).into());
-        }
-        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Ok(ours)
-    }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(5) && matches!(self.0.try_wait(), Ok(None)) {
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
