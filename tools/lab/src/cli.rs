@@ -35,6 +35,14 @@ EXIT STATUS
   1   Something failed or did not match: the result says what, and whose fault it is.
   2   Nothing was measured: one line says why and what to do about it.";
 
+const FIG_AFTER: &str = "\
+Needs root or user namespaces, tcpdump, ethtool and nginx. Servers run on core 0 and everything else on core 1, in \
+namespaces that end with the run.
+
+EXIT STATUS
+  0   The picture was made.
+  2   It was not: one line says why and what to do about it.";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, about = ABOUT, max_term_width = 120)]
@@ -56,6 +64,9 @@ pub(crate) enum Command {
     Dns(Dns),
     /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
     Files(Files),
+    /// Makes a figure of the dissertation again, ours beside a peer, and draws it
+    #[command(after_long_help = FIG_AFTER)]
+    Fig(Fig),
 }
 
 /// `lab load`
@@ -98,6 +109,28 @@ pub(crate) struct Files {
     /// What their URLs begin with
     #[arg(long, value_name = "URL", default_value = "http://198.18.1.2")]
     pub(crate) base: String,
+}
+
+/// `lab fig`
+#[derive(Debug, Args)]
+pub(crate) struct Fig {
+    /// Its number, as the dissertation counts, or `list`
+    pub(crate) number: String,
+    /// Where the picture goes, as NUMBER.svg
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// Fewer requests: shows that it works
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The size of the object that is asked for
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes, default_value = "64KB")]
+    pub(crate) object: u64,
+    /// How our server is started: {dir} is what it serves, {address} its address on `far`
+    #[arg(long, value_name = "COMMAND", default_value_t = crate::figures::ours())]
+    pub(crate) ours: String,
+    /// How the peer is started: {conf} is nginx's configuration, {dir} what it serves
+    #[arg(long, value_name = "COMMAND", default_value = "taskset -c 0 nginx -c {conf} -g 'daemon off;'")]
+    pub(crate) peer: String,
 }
 
 /// What every load needs.

@@ -64,6 +64,8 @@ pub struct Order<'a> {
     pub sources: &'a [IpAddr],
     /// The load's end is an AF_XDP socket.
     pub afxdp: bool,
+    /// The server's end is one.
+    pub afxdp_server: bool,
     /// Receive processing of the load's end, and of the server's.
     pub steer: Option<(usize, usize)>,
 }
@@ -139,6 +141,9 @@ impl Served {
                 if order.afxdp {
                     path::complete_packets(&server, "far")?;
                 }
+                if order.afxdp_server {
+                    path::complete_packets(&client, "near")?;
+                }
                 if let Some((near, far)) = order.steer {
                     path::steer(&client, "near", near)?;
                     path::steer(&server, "far", far)?;
@@ -175,6 +180,12 @@ impl Served {
     /// The kernel refuses.
     pub fn enter_client(&self) -> Result<(), String> {
         self.client.as_ref().map_or(Ok(()), |client| client.enter().map_err(|error| error.to_string()))
+    }
+
+    /// The namespace of the load, where it is another than the server's.
+    #[must_use]
+    pub fn client(&self) -> Option<&Namespace> {
+        self.client.as_ref()
     }
 
     fn wait_for(&mut self, address: SocketAddr, stop: &AtomicBool) -> Result<(), ProgramError> {

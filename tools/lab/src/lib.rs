@@ -4,6 +4,7 @@
 //!   lab load   persistent connections, paced viewers, every distribution     load
 //!   lab web    a connection for every request                                load
 //!   lab dns    queries over UDP and TCP                                      dns
+//!   lab fig    a figure of the dissertation, measured and drawn              fig
 //!   --serve    the server too, in namespaces that end with the run           ground
 //! ```
 //!
@@ -12,6 +13,7 @@
 pub mod device;
 pub mod dns;
 pub mod error;
+pub mod fig;
 pub mod ground;
 pub mod load;
 pub mod values;

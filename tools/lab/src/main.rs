@@ -4,6 +4,7 @@
 
 mod cli;
 mod console;
+mod figures;
 mod files;
 mod prepare;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         }
         Command::Dns(dns) => ask(dns),
         Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
+        Command::Fig(fig) => figures::make(fig),
     };
     ended.unwrap_or_else(|error| {
         let line = error.to_string().lines().collect::<Vec<_>>().join(" ");

@@ -186,6 +186,7 @@ pub(crate) fn order<'a>(
         congestion_control: &serve.congestion_control,
         sources,
         afxdp: matches!(device, Some(DeviceName::Afxdp(_))),
+        afxdp_server: false,
         steer,
     })
 }
