@@ -23,8 +23,8 @@ type Site<'a> = (&'a str, Ipv4Addr);
 fn arguments((link, address): Site<'_>, directory: &Path) -> Vec<String> {
     let directory = directory.display();
     let text = format!(
-        "serve {directory} --link {link} --addr {address}/24 --https off --workers 1 --admin off --rescan-seconds 0 \
-         --drain-seconds 1 --log-level warn"
+        "serve {directory} --link {link} --addr {address}/24 --https off --workers 1 --congestion newreno --admin off \
+         --rescan-seconds 0 --drain-seconds 1 --log-level warn"
     );
     text.split(' ').map(str::to_owned).collect()
 }
