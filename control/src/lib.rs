@@ -34,6 +34,7 @@ mod metrics;
 mod run;
 mod signals;
 mod wake;
+mod wish;
 
 pub use access_log::{AccessLog, Destination};
 pub use admin::{Admin, AdminError};
@@ -50,3 +51,4 @@ pub use mailbox::{Command, ControlPort, Ends, Event, Refused, Report, WorkerPort
 pub use run::{Outcome, Plan, Reloaded, Server, Status, run};
 pub use signals::{SignalError, Signals};
 pub use wake::Wake;
+pub use wish::{Said, Wish};

@@ -21,7 +21,7 @@ use crate::metrics::{self, Samples};
 use crate::signals::Signal;
 use crate::{
     AccessLog, Admin, CAPTURE_SNAP_MAX, CAPTURE_SNAP_MIN, Capture, CaptureFilter, Command, ControlPort,
-    Directly, Event, Figure, Figures, Opener, Report, Signals, Wake,
+    Directly, Event, Figure, Figures, Opener, Report, Said, Signals, Wake, Wish,
 };
 
 /// How long control sleeps between looks at the rings while records come in, and while none do.
@@ -71,6 +71,20 @@ pub trait Server {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
+
+    /// What has changed for the workers by what woke control, without anybody having asked. Called after
+    /// [`on_wake`](Self::on_wake), and after a request that only the server understands.
+    fn news(&mut self) -> Option<Reloaded<Self::Snapshot>> {
+        None
+    }
+
+    /// Answers a request to the admin port that only the server understands; nothing when it does not either.
+    fn on_request(&mut self, _wish: &Wish<'_>) -> Option<Said> {
+        None
+    }
+
+    /// Takes note of a record, besides the access log.
+    fn on_record(&mut self, _record: &Self::Record) {}
 
     /// Called whenever control is awake, at least a few times a second.
     ///
@@ -266,6 +280,7 @@ impl<'a, S: Server> Loop<'a, S> {
             let records_before = self.desk.records;
             self.desk.take_reports(now);
             self.desk.wake(now);
+            self.desk.take_news();
             let busy = self.desk.records > records_before;
             tick = if busy || self.desk.status != Status::Running { TICK_BUSY } else { TICK_IDLE };
             if let Some(admin) = &mut self.admin {
@@ -337,6 +352,15 @@ impl<S: Server> Desk<'_, S> {
             tracing::error!("{line}");
             self.failure.get_or_insert(Outcome::Failed { at_start: false, line });
             self.drain("failure", now);
+        }
+    }
+
+    /// Hands over what the server has found out by itself.
+    fn take_news(&mut self) {
+        if matches!(self.status, Status::Running | Status::Draining)
+            && let Some(reloaded) = self.server.news()
+        {
+            self.adopt(reloaded);
         }
     }
 
@@ -417,6 +441,7 @@ impl<S: Server> Desk<'_, S> {
                     Report::Counters(counters) => member.counters = Some(counters),
                     Report::Record(record) => {
                         self.records += 1;
+                        self.server.on_record(&record);
                         if let Some(access_log) = &mut self.access_log {
                             access_log.line(|line| self.server.write_record(&record, line));
                         }
@@ -606,7 +631,17 @@ impl<S: Server> Desk<'_, S> {
                 _,
                 "/" | "/healthz" | "/readyz" | "/metrics" | "/stats" | "/drain" | "/reload" | "/connections",
             ) => Response::text(405, "ask with GET, command with POST"),
-            _ => Response::text(404, INDEX),
+            _ => {
+                let Some(said) = self.server.on_request(&Wish(request)) else {
+                    return Response::text(404, INDEX);
+                };
+                self.take_news();
+                match said {
+                    Said::Json(body) => Response { status: 200, content_type: "application/json", body },
+                    Said::Done(line) => Response::text(200, line),
+                    Said::Refused(status, line) => Response::text(status, line),
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //!   Machine ── what there is ──▶ how many workers, how much memory
 //!   Network ── links, addresses, perhaps a namespace ──▶ one queue for each worker
 //!   worker  ── a thread: engine, pool, link, disk ── turns, and sleeps when there is nothing to turn for
+//!   look    ── the other end of a running server's admin port
 //!   forward ── from the loopback interface outside into a namespace
 //! ```
 //!
@@ -18,6 +19,7 @@ mod forward;
 mod holders;
 mod keeper;
 mod link;
+pub mod look;
 mod machine;
 mod monitor;
 pub mod namespace;

@@ -23,6 +23,8 @@ struct Fake {
     /// Whose descriptor is readable for ever.
     news: Option<std::os::unix::net::UnixStream>,
     wakes_while_stopping: u32,
+    /// What the operator has set, and nobody was told yet.
+    set: Option<u32>,
 }
 
 impl Server for Fake {
@@ -53,6 +55,27 @@ impl Server for Fake {
     }
 
     fn on_second(&mut self, _status: Status, _workers: &[Option<&Counters>]) {}
+
+    fn news(&mut self) -> Option<Reloaded<u32>> {
+        let snapshot = Some(self.set.take()?);
+        Some(Reloaded { snapshot, events: Vec::new(), drain: None })
+    }
+
+    fn on_request(&mut self, wish: &Wish<'_>) -> Option<Said> {
+        if wish.path() != "/set" {
+            return None;
+        }
+        if !wish.is_command() {
+            return Some(Said::Json("{}".to_owned()));
+        }
+        match wish.parameter("value").and_then(|value| value.parse().ok()) {
+            Some(value) => {
+                self.set = Some(value);
+                Some(Said::Done(format!("it is {value}")))
+            }
+            None => Some(Said::Refused(400, "value is a number".to_owned())),
+        }
+    }
 
     fn figures(&self) -> Vec<Figure> {
         Vec::new()
@@ -254,6 +277,18 @@ fn a_reload_reaches_every_worker_and_whoever_asked() {
     }
     world.status("POST /drain");
     assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
+fn what_only_the_server_understands_reaches_it_and_then_the_workers() {
+    let mut world = world("wish", 1, PATIENT, Fake::default()).ready();
+    assert!(world.ask("GET /set").ends_with("{}"));
+    assert_eq!(world.status("POST /set?value=x"), 400);
+    assert!(world.workers[0].command().is_none());
+    assert!(world.ask("POST /set?value=9").ends_with("it is 9\n"));
+    assert!(matches!(command(&mut world.workers[0]), Command::Snapshot(9)));
+    assert_eq!(world.status("POST /unset"), 404);
+    world.leave();
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 }
             }
         }
-        let before = core::mem::replace(&mut self.egress, Egress::new(link));
+        let before = core::mem::replace(&mut self.egress, Egress::new(link, self.config.memory));
         if before != self.egress {
             // What the old one refused, or had no room for, was made for it. TCP counts it as sent, and will ask for it
             // again.

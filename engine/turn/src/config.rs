@@ -7,6 +7,8 @@ use core::time::Duration;
 use stack::listen::PORTS_MAX;
 use stack::{InterfaceConfig, InterfaceError, ListenConfig};
 
+use crate::copies::MemoryVariant;
+
 /// What an operator may choose about a worker. The server's own settings are the service's.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -42,6 +44,8 @@ pub struct Config {
     /// latency, and no more, so that they stay in the last-level cache. While the link is full, whatever else is out
     /// of the pool counts as well: what cannot leave need not be read yet. At least one read is always allowed.
     pub reading_frames_max: u32,
+    /// How memory gets into packets, where the link leaves a choice.
+    pub memory: MemoryVariant,
     /// Our own `KeyUpdate` after this many records; only tests lower it.
     pub key_update_after: Option<u32>,
 }
@@ -66,6 +70,7 @@ impl Config {
             read_bytes_max: 112 << 10,
             reads_per_connection_max: 4,
             reading_frames_max: 256,
+            memory: MemoryVariant::Gather,
             key_update_after: None,
         }
     }

@@ -52,6 +52,10 @@ pub struct Counters {
     pub resent_bytes: u64,
     /// Packets handed to the link, superframes counted once.
     pub packets: u64,
+    /// Of those, with memory that was copied into a frame for them.
+    pub copied_packets: u64,
+    /// Of those, with memory in a replica that was there or made for them.
+    pub replica_packets: u64,
     /// Stream bytes received in order.
     pub received_bytes: u64,
     /// Times a connection had credit and no frame was free.

@@ -22,6 +22,7 @@ extern crate alloc;
 mod carrier;
 mod close;
 mod config;
+mod copies;
 mod counters;
 mod engine;
 mod files;
@@ -44,6 +45,7 @@ mod worker;
 
 pub use carrier::Carrier;
 pub use config::{Config, ConfigError};
+pub use copies::MemoryVariant;
 pub use counters::{Counters, TURN_SLOTS};
 pub use engine::{Engine, EngineParts, Turned};
 pub use list::{ConnectionSummary, Listed, Protection};

@@ -35,8 +35,16 @@ pub trait Memory: fmt::Debug {
     /// all but the first and the last are at least [`dma::SMALL_BYTES`] long.
     fn parts(&self, range: Range<u64>, tell: &mut dyn FnMut(Part));
 
-    /// The sum of `range`, without a pass over it. Asked for only where the link does not sum.
+    /// The sum of `range`, without a pass over it.
     fn sum(&self, range: Range<u64>) -> Sum;
+
+    /// `before` and then `range`, in one piece of a frame that nobody else sends from now. Asked for where packets are
+    /// [`Pre`](crate::MemoryVariant::Pre): the range is a segment's, the same as often as the segment is, and what stands
+    /// before it is another each time. `None`: it is sent from where it lies, as by default.
+    fn replica(&self, range: Range<u64>, before: &[&[u8]]) -> Option<Part> {
+        let _ = (range, before);
+        None
+    }
 }
 
 /// How much of `range` lies in the first `parts_max` parts, and in how many of them at most.

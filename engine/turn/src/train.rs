@@ -20,6 +20,7 @@ use wire::checksum::Sum;
 use wire::tcp::{Flags, Header};
 use wire::{Checksum, HeaderLayout, Path, emit_tcp};
 
+use crate::copies::{Copies, sum_of};
 use crate::memory::Memory;
 
 #[cfg(test)]
@@ -38,10 +39,38 @@ pub(crate) enum Load {
 }
 
 impl Load {
-    fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         match self {
             Self::Part(part) => part.len,
             Self::Memory { len, .. } => *len,
+        }
+    }
+
+    /// `len` bytes of it, from `skip` on.
+    fn some(&self, skip: u32, len: u32) -> Self {
+        match self {
+            Self::Part(part) => Self::Part(Part { frame: part.frame.clone(), start: part.start + skip, len }),
+            Self::Memory { memory, start, .. } => {
+                Self::Memory { memory: Rc::clone(memory), start: start + u64::from(skip), len }
+            }
+        }
+    }
+
+    /// The sum with these bytes standing behind it; of memory they are not looked at.
+    pub(crate) fn then(&self, sum: Sum) -> Sum {
+        match self {
+            Self::Part(part) => sum.then(part.bytes()),
+            Self::Memory { memory, start, len } => sum.combine(memory.sum(*start..start + u64::from(*len))),
+        }
+    }
+
+    /// The parts that it is, where they lie.
+    pub(crate) fn gather(&self, parts: &mut Parts) {
+        match self {
+            Self::Part(part) => parts.push(part.clone()),
+            Self::Memory { memory, start, len } => {
+                memory.parts(*start..start + u64::from(*len), &mut |part| parts.push(part));
+            }
         }
     }
 }
@@ -68,6 +97,8 @@ pub struct Train {
     mss: u16,
     /// The link sums.
     offload: bool,
+    /// Segments are copied: their headers are complete.
+    copies: bool,
 }
 
 impl Train {
@@ -78,18 +109,37 @@ impl Train {
     /// `mss` is zero, or the parts are not a segment of IP's (see [`emit_tcp`]).
     #[must_use]
     pub fn new(path: Path, header: Header, mss: u16, parts: Parts, offload: bool) -> Self {
-        Self::of(path, header, mss, parts.into_iter().map(Load::Part).collect(), offload)
+        Self::of(path, header, mss, parts.into_iter().map(Load::Part).collect(), offload, false)
     }
 
-    /// The same of loads.
-    pub(crate) fn of(path: Path, header: Header, mss: u16, loads: Loads, offload: bool) -> Self {
+    /// The same of loads. `copies`: each segment is one.
+    pub(crate) fn of(
+        path: Path,
+        header: Header,
+        mss: u16,
+        loads: Loads,
+        offload: bool,
+        copies: bool,
+    ) -> Self {
         assert!(mss > 0, "segments without payload");
         let left = loads.iter().map(Load::len).sum();
         let mut headers = Headers::new();
         let first = Header { flags: header.flags - (Flags::PSH | Flags::FIN), ..header };
         let layout = emit_tcp(headers.room_mut(), &path, &first, usize::from(mss), Checksum::Offload);
         headers.set_len(layout.len);
-        Self { headers, layout, path, header, loads, load: 0, skip: 0, left, mss, offload }
+        Self {
+            headers,
+            layout,
+            path,
+            header,
+            loads,
+            load: 0,
+            skip: 0,
+            left,
+            mss,
+            offload: offload && !copies,
+            copies,
+        }
     }
 
     /// Segments that have not left.
@@ -109,6 +159,15 @@ impl Train {
     /// # Panics
     /// Nothing is left.
     pub fn next_into(&mut self, packet: &mut Packet) {
+        self.next(packet, None);
+    }
+
+    /// The same, copied if it is to be.
+    pub(crate) fn next_by(&mut self, copies: &mut Copies<'_>, packet: &mut Packet) {
+        self.next(packet, Some(copies));
+    }
+
+    fn next(&mut self, packet: &mut Packet, copies: Option<&mut Copies<'_>>) {
         assert!(self.left > 0, "the run has left");
         let payload_bytes = self.left.min(u32::from(self.mss));
         let is_last = payload_bytes == self.left;
@@ -125,9 +184,23 @@ impl Train {
         let checksum = ChecksumOffload { start: self.layout.l4, field: self.layout.checksum_field };
         packet.headers.set(self.headers.bytes());
         packet.offload = Offload { checksum: self.offload.then_some(checksum), segmentation: None };
-        let payload = self.take(payload_bytes, &mut packet.parts);
-        if !self.offload {
-            self.layout.finish_checksum(packet.headers.room_mut(), payload);
+        if let Some(copies) = copies.filter(|_| self.copies) {
+            let mut loads = Loads::new();
+            self.take(payload_bytes, |load| loads.push(load));
+            self.layout.finish_checksum(packet.headers.room_mut(), sum_of(&loads));
+            copies.fill(&mut packet.headers, &loads, &mut packet.parts);
+        } else {
+            let (sums, mut payload) = (!self.offload, Sum::ZERO);
+            let parts = &mut packet.parts;
+            self.take(payload_bytes, |load| {
+                if sums {
+                    payload = load.then(payload);
+                }
+                load.gather(parts);
+            });
+            if sums {
+                self.layout.finish_checksum(packet.headers.room_mut(), payload);
+            }
         }
         self.left -= payload_bytes;
         if is_last {
@@ -139,28 +212,12 @@ impl Train {
         }
     }
 
-    /// Moves the next `count` bytes on. Returns their sum, unless it is left to the link.
-    fn take(&mut self, mut count: u32, into: &mut Parts) -> Sum {
-        let mut sum = Sum::ZERO;
+    /// Moves the next `count` bytes on.
+    fn take(&mut self, mut count: u32, mut into: impl FnMut(Load)) {
         while count > 0 {
             let load = &self.loads[self.load];
             let len = count.min(load.len() - self.skip);
-            match load {
-                Load::Part(part) => {
-                    let part = Part { frame: part.frame.clone(), start: part.start + self.skip, len };
-                    if !self.offload {
-                        sum = sum.then(part.bytes());
-                    }
-                    into.push(part);
-                }
-                Load::Memory { memory, start, .. } => {
-                    let range = start + u64::from(self.skip)..start + u64::from(self.skip + len);
-                    memory.parts(range.clone(), &mut |part| into.push(part));
-                    if !self.offload {
-                        sum = sum.combine(memory.sum(range));
-                    }
-                }
-            }
+            into(load.some(self.skip, len));
             count -= len;
             self.skip += len;
             if self.skip == load.len() {
@@ -168,6 +225,5 @@ impl Train {
                 self.skip = 0;
             }
         }
-        sum
     }
 }

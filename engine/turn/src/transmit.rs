@@ -16,6 +16,7 @@ use wire::checksum::Sum;
 use wire::{Checksum, Path, emit_tcp};
 
 use crate::carrier::Carrier;
+use crate::copies::{Copies, MemoryVariant, sum_of};
 use crate::flow::{Flow, Marks};
 use crate::outbound::{Held, Outbound};
 use crate::seal::end_of;
@@ -37,10 +38,12 @@ pub(crate) struct Egress {
     pub(crate) slots: bool,
     /// The link does not cut, and takes parts: we do.
     cuts: bool,
+    /// How memory gets into packets of parts.
+    memory: MemoryVariant,
 }
 
 impl Egress {
-    pub(crate) fn new(link: &LinkCapabilities) -> Self {
+    pub(crate) fn new(link: &LinkCapabilities, memory: MemoryVariant) -> Self {
         let cuts = link.superframe_bytes_max == 0 && !link.slots;
         Self {
             checksum: link.checksum,
@@ -54,6 +57,7 @@ impl Egress {
             parts_max: usize::from(link.parts_max).clamp(1, PARTS_MAX),
             slots: link.slots,
             cuts,
+            memory: memory.on(link),
         }
     }
 
@@ -201,16 +205,23 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return Step::Nothing;
         }
         self.sent(id, &outgoing);
-        let Self { flows, packet, egress, .. } = self;
+        let Self { flows, packet, egress, pool, counters, .. } = self;
         let Some(Flow { path, outbound: Some(outbound), .. }) = flows.get_mut(id) else {
             return Step::Nothing;
         };
+        let copies = egress.memory != MemoryVariant::Gather && lends(outbound, *from, &outgoing.range);
         let left = if egress.cuts && outgoing.payload_bytes() > u32::from(outgoing.mss) {
             let loads = loads_of(outbound, *from, &outgoing.range);
             outbound.release(*from, upto);
-            let train = Train::of(*path, outgoing.header, outgoing.mss, loads, egress.checksum);
+            let train = Train::of(*path, outgoing.header, outgoing.mss, loads, egress.checksum, copies);
             self.train = Some((id, train));
             self.send_train(link)
+        } else if copies {
+            let loads = loads_of(outbound, *from, &outgoing.range);
+            outbound.release(*from, upto);
+            let copies = Copies { variant: egress.memory, pool, counters };
+            copied(packet, egress, path, &outgoing, &loads, copies);
+            self.leave(link)
         } else {
             let sum = parts_of(outbound, *from, &outgoing.range, egress.checksum, &mut packet.parts);
             outbound.release(*from, upto);
@@ -222,12 +233,14 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// What is left of a run that is cut here. False when the link is full, and the rest stays.
     fn send_train<L: Link>(&mut self, link: &mut L) -> bool {
-        while let Some((_, train)) = &mut self.train {
-            if train.is_empty() {
-                self.train = None;
+        loop {
+            let Self { train, packet, pool, counters, egress, .. } = self;
+            let Some((_, rest)) = train else { break };
+            if rest.is_empty() {
+                *train = None;
                 break;
             }
-            train.next_into(&mut self.packet);
+            rest.next_by(&mut Copies { variant: egress.memory, pool, counters }, packet);
             if !self.leave(link) {
                 return false;
             }
@@ -435,6 +448,11 @@ fn slot_sum(outbound: &Outbound, from: usize, range: &Range<u64>, mut payload: &
     sum
 }
 
+/// Some of `range` is memory that is not sealed.
+fn lends(outbound: &Outbound, from: usize, range: &Range<u64>) -> bool {
+    pieces(outbound, from, range).any(|(held, ..)| matches!(held, Held::Memory { .. }))
+}
+
 /// The same as a train carries it: memory is looked up when a segment of it leaves.
 fn loads_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Loads {
     let mut loads = Loads::new();
@@ -450,6 +468,28 @@ fn loads_of(outbound: &Outbound, from: usize, range: &Range<u64>) -> Loads {
         });
     }
     loads
+}
+
+/// Builds a packet of a segment, or of a superframe, that is copied.
+fn copied(
+    packet: &mut Packet,
+    egress: &Egress,
+    path: &Path,
+    outgoing: &Outgoing,
+    loads: &Loads,
+    mut copies: Copies<'_>,
+) {
+    let Packet { headers, parts, offload } = packet;
+    if egress.cuts {
+        let complete = Egress { checksum: false, ..*egress };
+        *offload = emit(headers, &complete, path, outgoing, || sum_of(loads));
+        return copies.fill(headers, loads, parts);
+    }
+    *offload = emit(headers, egress, path, outgoing, || sum_of(loads));
+    loads.iter().for_each(|load| load.gather(parts));
+    if let Some(copied) = copies.copy_superframe(parts) {
+        *parts = copied;
+    }
 }
 
 /// Builds the headers before a payload. Returns what is left to the link. `sum` is asked for when that does not sum.
@@ -478,14 +518,15 @@ mod tests {
     use super::*;
 
     fn egress(superframe_bytes_max: u32) -> Egress {
-        Egress::new(&LinkCapabilities {
+        let link = LinkCapabilities {
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1_500,
             superframe_bytes_max,
             parts_max: 12,
             checksum: true,
             slots: false,
-        })
+        };
+        Egress::new(&link, MemoryVariant::Gather)
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         interface.announce(now.instant);
         let connections = config.connections_max;
         Ok(Self {
-            egress: Egress::new(link),
+            egress: Egress::new(link, config.memory),
             interface,
             replies: Replies::new(),
             table: ConnectionTable::new(connections, secret()),

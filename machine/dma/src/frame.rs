@@ -107,6 +107,20 @@ impl SharedFrame {
         unsafe { core::slice::from_raw_parts(start.as_ptr(), bytes) }
     }
 
+    /// The frame, to be written again, if this is its only name.
+    ///
+    /// # Errors
+    /// There are others: it stays frozen.
+    pub fn thaw(self) -> Result<Frame, Self> {
+        if self.shares() != 1 {
+            return Err(self);
+        }
+        let shared = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `shared` is never used or dropped again, so the pool's handle moves out exactly once.
+        let pool = unsafe { core::ptr::read(&raw const shared.pool) };
+        Ok(Frame { pool, index: shared.index })
+    }
+
     /// How many names the frame has.
     #[must_use]
     pub fn shares(&self) -> u32 {

@@ -157,6 +157,23 @@ mod a_shared_frame {
     }
 
     #[test]
+    fn is_written_again_under_its_only_name_and_under_no_other() {
+        let pool = pool();
+        let first = pool.acquire_small().unwrap().share();
+        let index = first.index();
+        let second = first.clone();
+        let first = first.thaw().unwrap_err();
+        drop(second);
+        let mut frame = first.thaw().unwrap();
+        assert_eq!((frame.index(), pool.small_free()), (index, 6));
+        frame.bytes_mut()[0] = 9;
+        let again = frame.share();
+        assert_eq!((again.bytes()[0], again.shares()), (9, 1));
+        drop(again);
+        assert_eq!(pool.small_free(), 7);
+    }
+
+    #[test]
     fn counts_anew_when_the_frame_is_used_again() {
         let pool = pool();
         let shared = pool.acquire_small().unwrap().share();

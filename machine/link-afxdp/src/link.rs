@@ -405,6 +405,29 @@ impl AfxdpLink {
         true
     }
 
+    /// Queues a packet whose headers lie before its one part, as one piece where it lies. Returns whether it is one, and
+    /// there was room.
+    fn stage_in_place(&mut self, packet: &mut Packet, bytes: usize) -> bool {
+        let [part] = packet.parts.as_slice() else { return false };
+        let payload =
+            self.pool.offset_of(part.bytes()).expect("a frame of the arena that the link was given");
+        let address = payload - packet.headers.bytes().len() as u64;
+        let whole = self.limits.cut(address, bytes as u64).next() == Some((address, bytes as u64));
+        if !whole || self.descriptors_free() == 0 {
+            return false;
+        }
+        let Some(index) = self.free.pop() else { return false };
+        let slot = &mut self.slots[usize::from(index)];
+        slot.frames.extend(packet.parts.drain(..).map(|part| part.frame));
+        slot.descriptors = 1;
+        slot.packet_bytes = bytes;
+        let len = u32::try_from(bytes).expect("a chunk is short");
+        self.stage_descriptor(Descriptor { addr: address, len, options: 0 });
+        self.staged.push_back(index);
+        self.packets += 1;
+        true
+    }
+
     /// Queues the headers in a chunk and the parts where they lie. Returns whether there was room, and the packet was not
     /// in too many pieces.
     fn stage_in_pieces(&mut self, packet: &mut Packet, bytes: usize) -> bool {
@@ -543,7 +566,8 @@ impl Link for AfxdpLink {
             "this link does not sum"
         );
         let bytes = packet.bytes();
-        let staged = bytes > self.gather_bytes_max && self.stage_in_pieces(packet, bytes)
+        let staged = packet.headers.are_before_parts() && self.stage_in_place(packet, bytes)
+            || bytes > self.gather_bytes_max && self.stage_in_pieces(packet, bytes)
             || bytes <= HEAD_BYTES && self.stage_gathered(packet, bytes);
         if staged { Ok(()) } else { Err(Full(())) }
     }

@@ -426,6 +426,17 @@ impl MemoryLink {
     }
 }
 
+/// Headers that are said to lie before the first part do, and nothing is left to the device.
+fn check_place(packet: &Packet) {
+    if packet.headers.are_before_parts() {
+        let (headers, part) =
+            (packet.headers.bytes(), packet.parts.first().expect("a part behind the headers"));
+        let start = (part.start as usize).checked_sub(headers.len()).expect("room before the part");
+        assert!(part.frame.bytes()[start..].starts_with(headers), "other headers lie before the part");
+        assert_eq!(packet.offload, Offload::default(), "a packet that lies complete");
+    }
+}
+
 /// How long the packet is, or each of the segments that it is to be cut into.
 fn bytes_on_the_wire(headers: usize, bytes: usize, offload: Offload) -> usize {
     offload.segmentation.map_or(bytes, |cut| bytes.min(headers + usize::from(cut.mss)))
@@ -479,6 +490,7 @@ impl Link for MemoryLink {
     }
 
     fn stage(&mut self, packet: &mut Packet) -> Result<(), Full<()>> {
+        check_place(packet);
         let Packet { headers, parts, offload } = packet;
         assert!(parts.len() <= usize::from(self.config.parts_max), "{} parts", parts.len());
         let head_bytes = headers.bytes().len();

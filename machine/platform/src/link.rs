@@ -20,13 +20,14 @@ pub const PARTS_MAX: usize = 12;
 pub struct Headers {
     bytes: [u8; HEADERS_BYTES_MAX],
     len: u8,
+    before_parts: bool,
 }
 
 impl Headers {
     /// No headers yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; HEADERS_BYTES_MAX], len: 0 }
+        Self { bytes: [0; HEADERS_BYTES_MAX], len: 0, before_parts: false }
     }
 
     /// The room to build headers in; [`set_len`](Self::set_len) says how much was used.
@@ -44,6 +45,7 @@ impl Headers {
         {
             self.len = len as u8;
         }
+        self.before_parts = false;
     }
 
     /// These headers instead of those before.
@@ -53,6 +55,18 @@ impl Headers {
     pub fn set(&mut self, bytes: &[u8]) {
         self.bytes[..bytes.len()].copy_from_slice(bytes);
         self.set_len(bytes.len());
+    }
+
+    /// Declares that the same bytes lie right before the packet's first part, in its frame: a link may send both as one
+    /// piece. The packet is then complete: nothing is left to the device.
+    pub fn set_before_parts(&mut self) {
+        self.before_parts = true;
+    }
+
+    /// The same bytes lie right before the packet's first part.
+    #[must_use]
+    pub fn are_before_parts(&self) -> bool {
+        self.before_parts
     }
 
     /// The headers.

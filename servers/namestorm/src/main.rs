@@ -15,6 +15,10 @@ mod options;
 mod serve;
 #[path = "program/server.rs"]
 mod server;
+#[path = "program/set.rs"]
+mod set;
+#[path = "program/steering.rs"]
+mod steering;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -47,6 +51,8 @@ enum Command {
     Check(offline::Check),
     /// Answer one question from zone files
     Query(offline::Query),
+    /// Show the targets of a running server's steering, or say something of one
+    Set(set::Set),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         Command::Monitor(arguments) => serve::monitor(*arguments),
         Command::Check(check) => status(check.run()),
         Command::Query(query) => status(query.run()),
+        Command::Set(set) => status(set.run()),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn link_suite<F: LinkFixture>(make: impl FnMut() -> F) {
         promises![
             an_empty_link_has_nothing_to_receive,
             a_packet_in_parts_arrives_in_one_piece,
+            a_packet_whose_headers_lie_before_its_part_arrives,
             a_packet_without_parts_arrives,
             short_bytes_arrive_as_they_are,
             bytes_longer_than_the_mtu_are_refused,
@@ -174,6 +175,25 @@ fn a_packet_in_parts_arrives_in_one_piece<F: LinkFixture>(fixture: &mut F) {
     stage(fixture, packet);
     fixture.link().flush();
     assert_eq!(arrival(fixture).unwrap(), [&[1; 400][..], b"between", &[2; 500]].concat());
+}
+
+fn a_packet_whose_headers_lie_before_its_part_arrives<F: LinkFixture>(fixture: &mut F) {
+    let header = our_header(fixture);
+    let len = u32::try_from(header.len()).expect("short");
+    for (skip, payload) in [(0, [5; 700]), (3_900, [6; 700])] {
+        let all = [&vec![0xee; skip][..], &header, &payload].concat();
+        let part = part_of(fixture.pool(), &all);
+        let start = u32::try_from(skip).expect("within a frame") + len;
+        let part = Part { frame: part.frame, start, len: 700 };
+        let mut headers = headers(&header);
+        headers.set_before_parts();
+        let parts = core::iter::once(part).collect();
+        stage(fixture, Packet { headers, parts, offload: Offload::default() });
+        fixture.link().flush();
+        assert_eq!(arrival(fixture).unwrap(), payload);
+    }
+    assert_eq!(drain(fixture), 2);
+    assert_eq!(fixture.pool().in_use().large, 0, "frames are held");
 }
 
 fn a_packet_without_parts_arrives<F: LinkFixture>(fixture: &mut F) {

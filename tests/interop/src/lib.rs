@@ -19,6 +19,7 @@
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `loss` – links that vanish, come back and change their MTU, under downloads;
 //! * `operator` – one line for every mistake, and life without root;
+//! * `steering` – answers by client and by the health of targets;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
 //! * `together` – what happens at the same moment.
@@ -45,6 +46,8 @@ mod operator;
 mod privileges;
 #[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod steering;
 #[cfg(test)]
 mod together;
 #[cfg(test)]

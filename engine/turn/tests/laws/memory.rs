@@ -3,23 +3,47 @@
 use crate::world::{SECOND, Seen, Setup, World, bytes_of, ciphers};
 use alloc::rc::Rc;
 use link_memory::MemoryLinkConfig;
-use turn::End;
+use turn::{End, MemoryVariant};
 use wire::tcp::Flags;
 
 const LEN: u64 = 300_000;
 const LEN_USIZE: usize = 300_000;
 
-/// One that cuts and sums, one that cuts nothing, and one that does not even sum.
-fn links() -> [MemoryLinkConfig; 3] {
-    let all = Setup::new().link;
-    let uncut = MemoryLinkConfig { superframe_bytes_max: 0, ..all };
-    [all, uncut, MemoryLinkConfig { checksum: false, ..uncut }]
+/// A kind of link, and how memory gets into its packets.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    link: MemoryLinkConfig,
+    variant: MemoryVariant,
 }
 
-fn world_on(link: MemoryLinkConfig) -> World {
-    let mut world = Setup { link, ..Setup::new() }.world();
-    world.lend("logo", 1, LEN);
-    world
+const VARIANTS: [MemoryVariant; 3] = [MemoryVariant::Gather, MemoryVariant::Mem, MemoryVariant::Pre];
+
+/// Each variant on a link that cuts and sums, on one that cuts nothing, and on one that does not even sum.
+fn ways() -> impl Iterator<Item = Way> {
+    let all = Setup::new().link;
+    let uncut = MemoryLinkConfig { superframe_bytes_max: 0, ..all };
+    let links = [all, uncut, MemoryLinkConfig { checksum: false, ..uncut }];
+    VARIANTS.into_iter().flat_map(move |variant| links.map(|link| Way { link, variant }))
+}
+
+impl Way {
+    fn world(self) -> World {
+        let Self { link, variant } = self;
+        let mut setup = Setup { link, ..Setup::new() };
+        setup.config.memory = variant;
+        let mut world = setup.world();
+        world.lend("logo", 1, LEN);
+        world
+    }
+
+    /// Without slots and without superframes.
+    fn is_cut_by_us(self) -> bool {
+        self.link.slots == 0 && self.link.superframe_bytes_max == 0
+    }
+}
+
+fn uncut() -> Way {
+    ways().nth(1).expect("three links")
 }
 
 /// A plain client, and one for each cipher.
@@ -37,8 +61,8 @@ fn must_not_have_read(world: &World) {
 
 #[test]
 fn it_arrives_as_it_is_whatever_range_is_asked_for() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         for client in clients(&mut world) {
             for range in [0..1, 0..LEN, 1..2_048, 16_383..18_433, 777..54_321, LEN - 1..LEN] {
                 world.clients[client].heard.clear();
@@ -53,21 +77,23 @@ fn it_arrives_as_it_is_whatever_range_is_asked_for() {
 }
 
 #[test]
-fn its_sum_is_asked_for_where_the_link_does_not_sum_and_nowhere_else() {
-    for link in links() {
-        let mut world = world_on(link);
+fn its_sum_is_asked_for_where_nobody_else_sums_and_nowhere_else() {
+    for way in ways() {
+        let mut world = way.world();
         let client = world.plain();
         world.say(client, &format!("lend logo 1 {LEN}"));
         world.hear(client, LEN_USIZE - 1);
-        assert_eq!(world.lendable("logo").summed.get() > 0, !link.checksum);
+        // Of a copy nothing is left to the link.
+        let copies = way.is_cut_by_us() && way.variant != MemoryVariant::Gather;
+        assert_eq!(world.lendable("logo").summed.get() > 0, !way.link.checksum || copies, "{way:?}");
         world.leave();
     }
 }
 
 #[test]
 fn a_head_and_what_is_lent_behind_it_leave_in_one_packet_with_the_end() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         let client = world.plain();
         world.say(client, "headed logo 100 1000");
         world.hear(client, 902);
@@ -81,7 +107,7 @@ fn a_head_and_what_is_lent_behind_it_leave_in_one_packet_with_the_end() {
 
 #[test]
 fn segments_but_the_last_are_full_however_the_window_opens() {
-    let mut world = world_on(links()[1]);
+    let mut world = uncut().world();
     let client = world.plain();
     world.say(client, &format!("headed logo 0 {LEN}"));
     world.hear(client, LEN_USIZE + 2);
@@ -98,8 +124,8 @@ fn segments_but_the_last_are_full_however_the_window_opens() {
 
 #[test]
 fn what_is_lost_is_looked_up_again() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         for client in clients(&mut world) {
             let mut left = vec![3, 20_000, 20_001, 100_000, 250_000];
             world.filter(move |seen| {
@@ -120,9 +146,9 @@ fn what_is_lost_is_looked_up_again() {
 
 #[test]
 fn one_segment_in_ten_is_lost_and_every_byte_arrives() {
-    for link in links() {
+    for way in ways() {
         for (version, suite) in ciphers() {
-            let mut world = world_on(link);
+            let mut world = way.world();
             let clients = [world.plain(), world.secure(version, suite)];
             let mut count: u32 = 0;
             world.filter(move |_| {
@@ -144,8 +170,8 @@ fn one_segment_in_ten_is_lost_and_every_byte_arrives() {
 
 #[test]
 fn it_is_interleaved_with_files_and_bytes_in_the_order_asked_for() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         world.file("film", 2, LEN);
         let expected = [bytes_of(1, 5..40_000), bytes_of(2, 5..40_000), bytes_of(1, 5..40_000)].concat();
         for client in clients(&mut world) {
@@ -159,8 +185,8 @@ fn it_is_interleaved_with_files_and_bytes_in_the_order_asked_for() {
 
 #[test]
 fn a_small_window_gets_it_in_small_pieces() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         let tcp = tcp::Config { receive_window: 700, ..world.client_tcp() };
         let plain = world.plain_with(tcp);
         world.say(plain, "lend logo 0 20000");
@@ -172,8 +198,8 @@ fn a_small_window_gets_it_in_small_pieces() {
 
 #[test]
 fn frames_on_their_way_outlive_the_memory_and_its_connection() {
-    for link in links() {
-        let mut world = world_on(link);
+    for way in ways() {
+        let mut world = way.world();
         let client = world.plain();
         world.say(client, "lend logo 0 10000");
         assert!(world.run_until(SECOND, |world| world.engine.counters().sent_bytes > 0));
@@ -187,17 +213,82 @@ fn frames_on_their_way_outlive_the_memory_and_its_connection() {
             world.engine.turn();
         }
         // A link whose slots are all taken has no room for a reset.
-        assert!(link.slots > 0 || world.engine.counters().connections == 0);
+        assert!(way.link.slots > 0 || world.engine.counters().connections == 0);
         let held = world.engine.pool().in_use();
-        assert_eq!(held.large > 0, link.slots == 0, "{held:?}");
+        let held = held.large + held.small;
+        assert_eq!(held > 0, way.link.slots == 0, "{held} frames on {way:?}");
         world.look_again();
         world.assert_empty_handed();
     }
 }
 
 #[test]
+fn each_variant_does_what_it_says_and_gathers_where_it_cannot() {
+    for way in ways() {
+        let mut world = way.world();
+        let clients: Vec<usize> = (0..8).map(|_| world.plain()).collect();
+        world.run(SECOND);
+        for &client in &clients {
+            world.say(client, "headed logo 0 40000");
+        }
+        for client in clients {
+            world.hear(client, 40_002);
+            assert!(world.clients[client].heard[2..] == bytes_of(1, 0..40_000));
+        }
+        let counters = world.engine.counters();
+        let cut = way.is_cut_by_us();
+        let [copied, replicas] = [counters.copied_packets, counters.replica_packets];
+        let has_slots = way.link.slots > 0;
+        assert_eq!(copied > 0, way.variant == MemoryVariant::Mem && !has_slots, "{way:?}");
+        assert_eq!(replicas > 0, way.variant == MemoryVariant::Pre && cut, "{way:?}");
+        // Eight at once are more than there are replicas of one segment, and the first asks in vain.
+        assert!(replicas < counters.packets / 2, "{replicas} of {}", counters.packets);
+        assert_eq!(world.lendable("logo").replicated() > 0, replicas > 0);
+        world.leave();
+    }
+}
+
+#[test]
+fn a_program_can_ask_what_its_choice_comes_to() {
+    let on = |variant: MemoryVariant, slots, superframe_bytes_max| {
+        let link = platform::LinkCapabilities {
+            mac: [2; 6],
+            mtu: 1_500,
+            superframe_bytes_max,
+            parts_max: 12,
+            checksum: true,
+            slots,
+        };
+        variant.on(&link)
+    };
+    use MemoryVariant::{Gather, Mem, Pre};
+    assert_eq!([Gather, Mem, Pre].map(|variant| on(variant, false, 0)), [Gather, Mem, Pre]);
+    assert_eq!([Gather, Mem, Pre].map(|variant| on(variant, false, 65_495)), [Gather, Mem, Gather]);
+    assert_eq!([Gather, Mem, Pre].map(|variant| on(variant, true, 65_344)), [Mem; 3]);
+}
+
+#[test]
+fn copies_that_find_no_frame_are_gathered() {
+    let mut setup = Setup { link: uncut().link, ..Setup::new() };
+    setup.config.memory = MemoryVariant::Mem;
+    let mut world = setup.world();
+    world.lend("logo", 1, LEN);
+    let client = world.plain();
+    let pool = world.engine.pool().clone();
+    world.run(SECOND);
+    let large: Vec<_> = core::iter::from_fn(|| pool.acquire_large()).collect();
+    let small: Vec<_> = core::iter::from_fn(|| pool.acquire_small()).collect();
+    world.say(client, &format!("lend logo 0 {LEN}"));
+    world.hear(client, LEN_USIZE);
+    assert!(world.clients[client].heard == bytes_of(1, 0..LEN));
+    assert_eq!(world.engine.counters().copied_packets, 0);
+    drop((large, small));
+    world.leave();
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_it() {
-    let mut world = world_on(links()[0]);
+    let mut world = uncut().world();
     for client in clients(&mut world) {
         world.say(client, &format!("lend logo 0 {LEN}"));
         world.hear(client, LEN_USIZE);
@@ -211,9 +302,9 @@ fn an_idle_connection_does_not_hold_it() {
 
 #[test]
 fn memory_that_changes_against_its_promise_is_not_sealed_twice() {
-    for link in links() {
+    for way in ways() {
         for (version, suite) in ciphers() {
-            let mut world = world_on(link);
+            let mut world = way.world();
             let client = world.secure(version, suite);
             let mut lost = false;
             world.filter(move |seen| {

@@ -1,7 +1,7 @@
 //! What the operator chose: command line over file over defaults. A flag is a key of the file.
 
 use clap::Args;
-use control::Opener;
+use control::{Directly, Opener};
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
@@ -11,6 +11,7 @@ use host::values::{
 use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
 use namestorm::hash::Form;
 use namestorm::keeper::Source;
+use namestorm::steer::table::Table;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 
@@ -42,8 +43,9 @@ FILES
 
 SIGNALS
   SIGINT, SIGTERM   Let streams finish within --drain-seconds, leave.
-  SIGHUP            Read the zones whose files have changed again. A zone that
-                    is broken is reported, and the one in force stays.
+  SIGHUP            Read the zones whose files have changed again, and the table
+                    of --steering. What is broken is reported, and what is in
+                    force stays.
 
 EXIT STATUS
   0   It was told to leave, and left.
@@ -51,7 +53,7 @@ EXIT STATUS
   2   It could not start: one line says why and what to do about it.";
 
 /// What `serve` takes.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]
@@ -113,6 +115,9 @@ pub(crate) struct Options {
     /// Answers a second to one network about one name, 0 for no limit [default: 200]
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
+    /// Answer some names by who asks and by who is well, after this TOML table [default: none]
+    #[arg(long, value_name = "FILE")]
+    steering: Option<PathBuf>,
     /// Who we say we are, to NSID and id.server [default: nobody]
     #[arg(long, value_name = "TEXT")]
     identity: Option<String>,
@@ -186,6 +191,7 @@ impl Options {
             hash: self.hash.or(below.hash),
             load_threads: self.load_threads.or(below.load_threads),
             rate: self.rate.or(below.rate),
+            steering: self.steering.or(below.steering),
             identity: self.identity.or(below.identity),
             addr: if self.addr.is_empty() { below.addr } else { self.addr },
             link: if linked { self.link } else { below.link },
@@ -217,6 +223,7 @@ pub(crate) struct Config {
     pub(crate) load_threads: usize,
     /// Answers a second; 0 for no limit.
     pub(crate) rate: u32,
+    pub(crate) steering: Option<PathBuf>,
     pub(crate) identity: Option<String>,
     pub(crate) addr: Vec<Cidr>,
     pub(crate) link: LinkChoice,
@@ -333,6 +340,7 @@ impl Config {
             },
             load_threads: options.load_threads.unwrap_or(1).clamp(1, 64),
             rate: options.rate.unwrap_or(200),
+            steering: options.steering,
             identity: options.identity,
             addr: options.addr,
             link,
@@ -355,9 +363,14 @@ impl Config {
         })
     }
 
-    /// The files that the monitor opens for us: none, as control keeps the directories of the zones.
-    pub(crate) fn named() -> Named {
-        Named::default()
+    /// The files that the monitor opens for us. Those of zones are not among them, as control keeps their directories.
+    pub(crate) fn named(&self) -> Named {
+        let mut read: Vec<PathBuf> = self.steering.iter().cloned().collect();
+        let tables = self.steering.iter();
+        read.extend(
+            tables.flat_map(|path| Table::named_files(path, &|path, most| Directly.read(path, most))),
+        );
+        Named { read, append: Vec::new() }
     }
 }
 
@@ -377,6 +390,7 @@ fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
     for ZoneChoice(source) in &mut options.zone {
         source.path = directory.join(&source.path);
     }
+    options.steering = options.steering.map(|path| directory.join(path));
     Ok(options)
 }
 
@@ -389,7 +403,7 @@ mod tests {
         let all = ["namestorm", "serve"].iter().chain(arguments);
         let cli = crate::Cli::try_parse_from(all).map_err(|error| error.to_string())?;
         let crate::Command::Serve(arguments) = cli.command else { panic!("serve was asked for") };
-        Config::load(*arguments, &control::Directly).map_err(|error| error.to_string())
+        Config::load(*arguments, &Directly).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -14,7 +14,8 @@ use dns::cookie::Secret;
 use host::start::{describe_workers, list, log_to_stderr, monitor_arguments, open_admin};
 use host::values::AddressMode;
 use host::{
-    Asked, Choices, Machine, Monitor, MonitorError, Network, NetworkError, TooLittle, Transport, Wanted,
+    Asked, Choices, Machine, Monitor, MonitorError, Named, Network, NetworkError, TooLittle, Transport,
+    Wanted,
 };
 use namestorm::desk::{Serving, Snapshot};
 use namestorm::hash::Key;
@@ -35,10 +36,11 @@ use survey::{Survey, Tree};
 
 use crate::options::{Config, ConfigError, ServeArgs};
 use crate::server::{Namestorm, Port, describe};
+use crate::steering::{Steering, SteeringError};
 use crate::{FAILED, NOT_STARTED, refuse};
 
 /// Beside Atlas's.
-const ADMIN_PORT: u16 = 9_466;
+pub(crate) const ADMIN_PORT: u16 = 9_466;
 /// What the monitor is called in a list of processes.
 const MONITOR_NAME: &str = "namestorm-monitor";
 /// Reports of a worker that may wait.
@@ -56,6 +58,7 @@ enum StartError {
     Memory(TooLittle),
     Monitor(MonitorError),
     Confine(ConfineError),
+    Steering(SteeringError),
     /// A zone's directory.
     Directory {
         path: PathBuf,
@@ -79,6 +82,7 @@ impl fmt::Display for StartError {
             Self::Memory(error) => error.fmt(f),
             Self::Monitor(error) => error.fmt(f),
             Self::Confine(error) => error.fmt(f),
+            Self::Steering(error) => error.fmt(f),
             Self::Directory { path, source } => write!(f, "cannot open {}: {source}", path.display()),
             Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
         }
@@ -105,6 +109,7 @@ from_error!(
     Memory(TooLittle),
     Monitor(MonitorError),
     Confine(ConfineError),
+    Steering(SteeringError),
 );
 
 /// Serves until it is told to leave.
@@ -143,12 +148,14 @@ pub(crate) fn serve(arguments: ServeArgs) -> ExitCode {
 
 /// Opens links again that the server has given up the right to open. Started by a server, and of no use to anybody else.
 pub(crate) fn monitor(arguments: ServeArgs) -> ExitCode {
-    let config = match Config::load(arguments, &Directly) {
+    let load = || Config::load(arguments.clone(), &Directly);
+    let config = match load() {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
     log_to_stderr(config.log_level);
-    match host::attend(config.policy, Config::named) {
+    // What is named may have changed by the time that it is asked for.
+    match host::attend(config.policy, || load().map_or_else(|_| Named::default(), |config| config.named())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error, FAILED),
     }
@@ -182,6 +189,9 @@ fn start(config: &Config) -> Result<Started, StartError> {
         let first = loaded.iter().find_map(|outcome| outcome.result.as_ref().err());
         return Err(StartError::Zones(first.map_or_else(|| "no zone".to_owned(), ToString::to_string)));
     }
+    let steering = config.steering.as_deref();
+    let mut steering =
+        policy.with_what_is_left(|| steering.map(|path| Steering::open(path, &keeper)).transpose())??;
     let admin = open_admin(config.admin, ADMIN_PORT)?;
     let signals = Signals::catch()?;
 
@@ -214,9 +224,14 @@ fn start(config: &Config) -> Result<Started, StartError> {
         settings: settings(config, &secrets),
         idle: core::time::Duration::from_secs(config.idle_seconds.into()),
     };
-    let snapshot = Snapshot { catalogue: keeper.catalogue(), serving: Arc::new(serving) };
+    let mut catalogue = keeper.catalogue();
+    if let Some(steering) = &mut steering {
+        catalogue = steering.steer(&catalogue, &mut Vec::new());
+    }
+    let snapshot = Snapshot { catalogue, serving: Arc::new(serving) };
 
     let mut report = vec![("zones", describe(&keeper))];
+    report.extend(steering.iter().map(|steering| ("steering", steering.describe())));
     report.push(("network", network.description.clone()));
     report.extend(network.choice.reasons().into_iter().map(|reason| ("", reason)));
     report.push(("addresses", list(&network.addresses)));
@@ -240,6 +255,9 @@ fn start(config: &Config) -> Result<Started, StartError> {
         connections_per_client: config.connections_per_client,
     };
     let bell = Wake::new().map_err(system("make an eventfd"))?;
+    if let Some(steering) = &mut steering {
+        steering.start(policy, bell.clone()).map_err(system("start the thread that asks targets"))?;
+    }
     let cores = if config.pin { host::cores() } else { Vec::new() };
     let (tell, facts) = channel();
     let mut ports = Vec::new();
@@ -280,6 +298,7 @@ fn start(config: &Config) -> Result<Started, StartError> {
             keeper,
             loaded,
             snapshot,
+            steering,
             link_keeper,
             monitor,
             confinement: None,

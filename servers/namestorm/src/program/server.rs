@@ -1,7 +1,7 @@
 //! Namestorm, as host and control see it: what a worker runs, what is told when it is ready, what a reload reads.
 
 use confine::{Confinement, Holds};
-use control::{ControlPort, Event, Figure, Reloaded, Server, Status};
+use control::{ControlPort, Directly, Event, Figure, Opener, Reloaded, Said, Server, Status, Wish};
 use host::start::{describe_facts, describe_privileges, kernel};
 use host::{Facts, HostLink, Monitor, Place, Tenant};
 use namestorm::desk::{self, Snapshot};
@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tracing::Level;
+
+use crate::steering::Steering;
 
 type Counters = host::Counters<desk::Counters>;
 /// Control's end of a worker's mailbox.
@@ -31,6 +33,8 @@ pub(crate) struct Namestorm {
     pub(crate) loaded: Vec<Outcome>,
     /// What the workers answer from.
     pub(crate) snapshot: Snapshot,
+    /// What depends on who asks, if anything does.
+    pub(crate) steering: Option<Steering>,
     /// Who looks after the link.
     pub(crate) link_keeper: host::Keeper,
     /// Who opens what we no longer may.
@@ -101,7 +105,11 @@ impl Server for Namestorm {
         let outcomes = self.keeper.refresh();
         let mut events = events(&outcomes);
         events.push(event(Level::INFO, format!("zones: {}", describe(&self.keeper))));
-        let snapshot = self.renewed(&outcomes);
+        if let Some(steering) = &mut self.steering {
+            let monitor = self.monitor.as_ref().map_or(&Directly as &dyn Opener, |monitor| monitor);
+            events.push(steering.reload(monitor));
+        }
+        let snapshot = self.renewed(&outcomes, &mut events);
         Reloaded { snapshot, events, drain: None }
     }
 
@@ -110,7 +118,8 @@ impl Server for Namestorm {
         if outcomes.is_empty() {
             return None;
         }
-        Some(Reloaded { snapshot: self.renewed(&outcomes), events: events(&outcomes), drain: None })
+        let mut events = events(&outcomes);
+        Some(Reloaded { snapshot: self.renewed(&outcomes, &mut events), events, drain: None })
     }
 
     fn write_record(&mut self, record: &NoRecord, _: &mut Vec<u8>) {
@@ -118,6 +127,20 @@ impl Server for Namestorm {
     }
 
     fn on_second(&mut self, _: Status, _: &[Option<&Counters>]) {}
+
+    fn news(&mut self) -> Option<Reloaded<Self::Snapshot>> {
+        let mut events = self.steering.as_mut()?.news()?;
+        let snapshot = Some(self.steered(&mut events));
+        Some(Reloaded { snapshot, events, drain: None })
+    }
+
+    fn on_request(&mut self, wish: &Wish<'_>) -> Option<Said> {
+        self.steering.as_mut()?.on_request(wish)
+    }
+
+    fn opener(&self) -> &dyn Opener {
+        self.monitor.as_ref().map_or(&Directly, |monitor| monitor)
+    }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.monitor.iter().map(AsFd::as_fd).chain([self.link_keeper.as_fd()]).collect()
@@ -146,18 +169,27 @@ impl Server for Namestorm {
             let held = u64::from(holds == Holds::Held);
             figures.push(Figure::gauge("confined", help, held).labelled("layer", name));
         }
+        figures.extend(self.steering.iter().flat_map(Steering::figures));
         figures
     }
 }
 
 impl Namestorm {
     /// The zones for the workers, if any came of it.
-    fn renewed(&mut self, outcomes: &[Outcome]) -> Option<host::Snapshot<Snapshot>> {
-        if !outcomes.iter().any(|outcome| outcome.result.is_ok()) {
-            return None;
-        }
-        self.snapshot.catalogue = self.keeper.catalogue();
-        Some(host::Snapshot { service: self.snapshot.clone(), secure: None })
+    fn renewed(&mut self, outcomes: &[Outcome], events: &mut Vec<Event>) -> Option<host::Snapshot<Snapshot>> {
+        let changed = outcomes.iter().any(|outcome| outcome.result.is_ok());
+        let steers = self.steering.as_mut().is_some_and(Steering::take_change);
+        (changed || steers).then(|| self.steered(events))
+    }
+
+    /// The zones as they are now, with what depends on who asks.
+    fn steered(&mut self, events: &mut Vec<Event>) -> host::Snapshot<Snapshot> {
+        let zones = self.keeper.catalogue();
+        self.snapshot.catalogue = match &mut self.steering {
+            Some(steering) => steering.steer(&zones, events),
+            None => zones,
+        };
+        host::Snapshot { service: self.snapshot.clone(), secure: None }
     }
 }
 
@@ -193,6 +225,6 @@ fn events(outcomes: &[Outcome]) -> Vec<Event> {
     events
 }
 
-fn event(level: Level, text: String) -> Event {
+pub(crate) fn event(level: Level, text: String) -> Event {
     Event { level, text: text.into() }
 }
