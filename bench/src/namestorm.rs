@@ -1,29 +1,33 @@
 //! Namestorm: what a query costs over a link in memory, and what a zone costs to load.
 //!
 //! ```text
-//! frames of queries ─▶ link ─▶ Turnaround ─▶ Responder ─▶ link ─▶ counted
-//!                          └──────── timed ────────────┘          beside a loop that sends each frame back as it is
+//! frames of queries ─▶ link ─▶ Front: accepted, looked up together, answered ─▶ link ─▶ counted
+//!                          └─────────────────── timed ──────────────────────┘      beside a loop that sends back what came
 //! ```
 //!
 //! Only the server's part of a batch is timed, by a clock that is read twice a batch: for batches of one query that is
 //! a third of what is measured, and the bare loop beside it pays the same.
 
+use core::cell::RefCell;
 use core::fmt::Write as _;
 use core::hint::black_box;
+use core::time::Duration;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use datagram::{Answered, Config, Turnaround, Verdict};
 use link_memory::{MemoryLink, MemoryLinkConfig};
 use namestorm::catalogue::Catalogue;
+use namestorm::desk::{Desk, Serving, Snapshot};
+use namestorm::front::Front;
 use namestorm::hash::{Form, Key};
 use namestorm::load::{self, Threads};
-use namestorm::respond::{Request, Responder, Settings, Transport};
+use namestorm::respond::Settings;
 use namestorm::zone;
 use platform::Link;
 use serde_json::json;
 use wire::checksum::{Sum, checksum};
-use wire::{EtherType, MacAddr, Protocol};
+use wire::{EtherType, Protocol};
 
 use crate::Effort;
 use crate::drain::Complaint;
@@ -113,15 +117,14 @@ enum Loop {
     Bare,
 }
 
+/// The server as a worker runs it, and a loop without one, each behind a link of its own.
 struct World {
+    front: Front<MemoryLink>,
     client: MemoryLink,
-    server: MemoryLink,
-    catalogue: Catalogue,
-    responder: Responder,
-    turnaround: Turnaround,
+    bare: MemoryLink,
+    bare_client: MemoryLink,
     frames: Vec<Vec<u8>>,
     next: usize,
-    out: Vec<u8>,
     weight: String,
 }
 
@@ -130,16 +133,17 @@ impl World {
         let loaded = load::read_text("bench".as_ref(), text(names).as_bytes(), APEX)?;
         let zone = zone::build(APEX, loaded, key(), form)?.zone;
         let weight = zone.weight().to_string();
-        let catalogue = Catalogue::new(key(), form, vec![Arc::new(zone)]);
-        let responder = Responder::new(Settings::default(), &catalogue);
+        let serving = Serving {
+            addresses: vec![[192, 0, 2, 1].into()],
+            port: 53,
+            settings: Settings::default(),
+            idle: Duration::from_secs(10),
+        };
+        let catalogue = Arc::new(Catalogue::new(key(), form, vec![Arc::new(zone)]));
+        let desk = Desk::new(&Snapshot { catalogue, serving: Arc::new(serving.clone()) });
         let config = MemoryLinkConfig { macs: MACS, checksum: false, ..MemoryLinkConfig::default() };
         let (server, client) = link_memory::pair(256, config);
-        let turnaround = Turnaround::new(Config {
-            mac: MacAddr(MACS[0]),
-            vlan: None,
-            addresses: core::iter::once([192, 0, 2, 1].into()).collect(),
-            port: 53,
-        });
+        let (bare, bare_client) = link_memory::pair(256, config);
         let mut dice = 0x5eed_u64;
         let frames = (0..FRAMES)
             .map(|_| {
@@ -148,44 +152,40 @@ impl World {
                 frame(&format!("host{index}.example"))
             })
             .collect();
-        Ok(Self {
-            client,
-            server,
-            catalogue,
-            responder,
-            turnaround,
-            frames,
-            next: 0,
-            out: vec![0; 2_048],
-            weight,
-        })
+        let front = Front::new(server, &serving, Rc::new(RefCell::new(desk)));
+        Ok(Self { front, client, bare, bare_client, frames, next: 0, weight })
     }
 
     /// Nanoseconds of the server's part per query, in the median batch.
     fn nanoseconds(&mut self, batch: usize, seconds: f64, what: Loop) -> f64 {
+        let Self { front, client, bare, bare_client, frames, next, .. } = self;
+        let client = match what {
+            Loop::Answer => client,
+            Loop::Bare => bare_client,
+        };
         let begin = Instant::now();
         let mut spent: Vec<u64> = Vec::new();
         while begin.elapsed().as_secs_f64() < seconds {
             for _ in 0..256 {
                 for _ in 0..batch {
-                    let staged = self.client.stage_bytes(&self.frames[self.next % FRAMES]);
+                    let staged = client.stage_bytes(&frames[*next % FRAMES]);
                     staged.expect("the link holds a batch");
-                    self.next += 1;
+                    *next += 1;
                 }
-                self.client.flush();
+                client.flush();
                 let start = Instant::now();
                 match what {
-                    Loop::Answer => self.answer(),
-                    Loop::Bare => self.send_back(),
+                    Loop::Answer => assert!(front.receive().is_none(), "a packet that is no question"),
+                    Loop::Bare => send_back(bare),
                 }
                 spent.push(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
                 let mut answers = 0;
-                while let Some(delivery) = self.client.receive_packet() {
-                    black_box(delivery.headers());
+                while let Some(received) = client.receive() {
+                    black_box(received.bytes);
                     answers += 1;
                 }
                 assert_eq!(answers, batch, "every query is answered");
-                self.client.reclaim();
+                client.reclaim();
             }
         }
         // The median batch: one during which another process had the core says nothing of ours.
@@ -193,34 +193,18 @@ impl World {
         let (_, median, _) = spent.select_nth_unstable(middle);
         *median as f64 / batch as f64
     }
+}
 
-    fn answer(&mut self) {
-        let Self { server, catalogue, responder, turnaround, out, .. } = self;
-        while let Some(received) = server.receive() {
-            let verdict =
-                turnaround.on_frame(received.bytes, received.verified, out, |asked, message, room| {
-                    let request =
-                        Request { source: asked.source.ip(), transport: Transport::Udp, now_ms: 0, unix: 0 };
-                    let response = responder.respond(catalogue, &request, message, room)?;
-                    Some(Answered { bytes: response.bytes, sum: response.sum })
-                });
-            let Verdict::Reply(bytes) = verdict else { panic!("{verdict:?}") };
-            server.stage_bytes(&out[..bytes]).expect("the link holds a batch");
-        }
-        server.flush();
-        server.reclaim();
+/// Each frame goes back as it came, in one copy.
+fn send_back(link: &mut MemoryLink) {
+    let mut frame = [0; 256];
+    while let Some(received) = link.receive() {
+        let bytes = received.bytes.len();
+        frame[..bytes].copy_from_slice(received.bytes);
+        link.stage_bytes(&frame[..bytes]).expect("the link holds a batch");
     }
-
-    fn send_back(&mut self) {
-        let Self { server, out, .. } = self;
-        while let Some(received) = server.receive() {
-            let bytes = received.bytes.len();
-            out[..bytes].copy_from_slice(received.bytes);
-            server.stage_bytes(&out[..bytes]).expect("the link holds a batch");
-        }
-        server.flush();
-        server.reclaim();
-    }
+    link.flush();
+    link.reclaim();
 }
 
 /// A query for the addresses of `name`, with EDNS, in a frame.

@@ -168,29 +168,46 @@ impl<L: Link> Front<L> {
         Gathered::Full
     }
 
-    /// Answers the questions that wait.
+    /// Answers the questions that wait, each where its packet leaves from.
     fn answer(&mut self, batch: &Batch) {
-        let Self { link, desk, turnaround, waiting, out, .. } = self;
+        let Self { link, desk, turnaround, waiting, .. } = self;
         if waiting.accepted.is_empty() {
             return;
         }
         let Waiting { accepted, glances, messages } = waiting;
         let mut desk = desk.borrow_mut();
         desk.look_up(glances);
-        let questions = accepted.drain(..).zip(glances.drain(..)).zip(messages.chunks_exact(ROOM_BYTES));
+        let questions = accepted.iter().zip(&*glances).zip(messages.chunks_exact(ROOM_BYTES));
         for (((accepted, bytes), glance), message) in questions {
-            let request = batch.request(&accepted);
-            let out = &mut out[..batch.frame_bytes_max];
-            let room = &mut out[accepted.headers_bytes()..];
-            let Some(response) = desk.respond_glanced(&request, glance.as_ref(), &message[..bytes], room)
-            else {
+            let Some(room) = room(link) else {
+                desk.counters.udp += 1;
+                desk.counters.unsent += 1;
+                continue;
+            };
+            let frame_bytes = room.len().min(batch.frame_bytes_max);
+            let frame = &mut room[..frame_bytes];
+            let answer = &mut frame[accepted.headers_bytes()..];
+            let request = batch.request(accepted);
+            let message = &message[..*bytes];
+            let Some(response) = desk.respond_glanced(&request, glance.as_ref(), message, answer) else {
                 continue;
             };
             let answered = Answered { bytes: response.bytes, sum: response.sum };
-            let bytes = turnaround.reply(&accepted, answered, out);
-            send(link, &out[..bytes], &mut desk);
+            let bytes = turnaround.reply(accepted, answered, frame);
+            link.stage_room(bytes, Offload::default());
         }
+        accepted.clear();
+        glances.clear();
     }
+}
+
+/// Room for a packet, unless the queue is full and stays so.
+fn room<L: Link>(link: &mut L) -> Option<&mut [u8]> {
+    if link.room().is_none() {
+        link.flush();
+        link.reclaim();
+    }
+    link.room()
 }
 
 fn send<L: Link>(link: &mut L, answer: &[u8], desk: &mut Desk) {

@@ -25,6 +25,7 @@ use crate::rrl::{Kind, Limiter, Verdict};
 use crate::zone::Found;
 use compose::Reply;
 use core::net::IpAddr;
+use dns::edns::OPT_BYTES;
 use dns::header::HEADER_BYTES;
 use dns::query::{self, Query, Question, Refusal};
 use dns::{Class, Name, Opcode, Rcode, Rtype};
@@ -134,6 +135,7 @@ pub struct Responder {
     limiter: Option<Limiter>,
     counters: Counters,
     opt_room: Box<opt::Room>,
+    bare_opts: [([u8; OPT_BYTES], Sum); 2],
     /// The key that the query was signed with.
     signer: Option<Box<[u8]>>,
     /// How much of the client's network the answer depended on.
@@ -155,6 +157,7 @@ impl Responder {
         let hashes = Suffixes::new(catalogue.key(), catalogue.form());
         Self {
             limiter: settings.rate.map(Limiter::new),
+            bare_opts: ready::bare_opts(settings.udp_bytes_max),
             settings,
             name: Name::root(),
             chain: Name::root(),

@@ -205,10 +205,9 @@ impl Responder {
         self.counters.rcodes[0] += 1;
         let out = &mut out[..bytes];
         let additional = variant.ar + u16::from(glance.edns);
-        head(message, Flags::AA, [1, variant.an, variant.ns, additional], end, out);
+        let sum = head(message, Flags::AA, [variant.an, variant.ns, additional], end, out);
         out[end..body_end].copy_from_slice(variant.body);
-        let body = Sum::of_folded(variant.sum, variant.body.len() % 2 == 1);
-        let sum = Sum::of(&out[..end]).combine(body);
+        let sum = sum.combine(Sum::of_folded(variant.sum, variant.body.len() % 2 == 1));
         Outcome::Answer(Response { bytes, sum: self.opt(glance, body_end, sum, out) })
     }
 
@@ -226,8 +225,7 @@ impl Responder {
         let end = usize::from(glance.end);
         let bytes = end + if glance.edns { OPT_BYTES } else { 0 };
         let out = &mut out[..bytes];
-        head(message, Flags::TC, [1, 0, 0, u16::from(glance.edns)], end, out);
-        let sum = Sum::of(&out[..end]);
+        let sum = head(message, Flags::TC, [0, 0, u16::from(glance.edns)], end, out);
         Response { bytes, sum: self.opt(glance, end, sum, out) }
     }
 
@@ -237,10 +235,18 @@ impl Responder {
         if !glance.edns {
             return sum;
         }
-        let opt = dns::edns::emit_opt(self.settings.udp_bytes_max, 0, glance.dnssec, 0);
-        out[at..at + OPT_BYTES].copy_from_slice(&opt);
-        sum.then(&opt)
+        let (opt, sum_of_opt) = &self.bare_opts[usize::from(glance.dnssec)];
+        out[at..at + OPT_BYTES].copy_from_slice(opt);
+        sum.combine(*sum_of_opt)
     }
+}
+
+/// Our OPT record without options, for questions without the DO bit and with it, and their sums.
+pub(super) fn bare_opts(udp_bytes: u16) -> [([u8; OPT_BYTES], Sum); 2] {
+    [false, true].map(|dnssec| {
+        let opt = dns::edns::emit_opt(udp_bytes, 0, dnssec, 0);
+        (opt, Sum::of(&opt))
+    })
 }
 
 /// The hash of the name that begins behind the header and is `bytes` long without its root, and the zone with the longest
@@ -260,19 +266,21 @@ fn hash_wire(catalogue: &Catalogue, room: &[u8], starts: &[u8], bytes: usize) ->
     Some((hash, zone?))
 }
 
-/// Header and question of an answer: `end` bytes of it.
+/// Header and question of an answer, `end` bytes of it, with the numbers of records in its sections. Returns their sum,
+/// which is taken of what was there before: what has just been written is slow to read.
 #[inline]
-fn head(message: &[u8], flags: u16, counts: [u16; 4], end: usize, out: &mut [u8]) {
-    let asked = Flags(u16::from_be_bytes([message[2], message[3]]));
-    let flags = asked.of_response().0 | flags;
-    let mut header = [0; HEADER_BYTES];
-    header[..2].copy_from_slice(&message[..2]);
-    header[2..4].copy_from_slice(&flags.to_be_bytes());
-    for (room, count) in header[4..].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
-        *room = count.to_be_bytes();
-    }
-    out[..HEADER_BYTES].copy_from_slice(&header);
-    out[HEADER_BYTES..end].copy_from_slice(&message[HEADER_BYTES..end]);
+fn head(message: &[u8], flags: u16, [an, ns, ar]: [u16; 3], end: usize, out: &mut [u8]) -> Sum {
+    let [id0, id1, flags0, flags1, ..] = *message else { unreachable!("it was glanced at") };
+    let flags = Flags(u16::from_be_bytes([flags0, flags1])).of_response().0 | flags;
+    let id = u16::from_be_bytes([id0, id1]);
+    let first = [id, flags, 1, an].iter().fold(0, |word, field| word << 16 | u64::from(*field));
+    let last = u32::from(ns) << 16 | u32::from(ar);
+    let header = out.first_chunk_mut::<HEADER_BYTES>().expect("room for an answer");
+    header[..8].copy_from_slice(&first.to_be_bytes());
+    header[8..].copy_from_slice(&last.to_be_bytes());
+    let question = &message[HEADER_BYTES..end];
+    out[HEADER_BYTES..end].copy_from_slice(question);
+    Sum::ZERO.then(&first.to_be_bytes()).then(&last.to_be_bytes()).then(question)
 }
 
 /// Whether `sent` in lower case is `folded`, which is as long.
