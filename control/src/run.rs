@@ -52,6 +52,11 @@ pub trait Server {
     /// Looks whether content or certificates have changed by themselves; `None` when not.
     fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>>;
 
+    /// Whether [`rescan`](Self::rescan) should not wait until it is time for it: something was seen to have changed.
+    fn wants_rescan(&self) -> bool {
+        false
+    }
+
     /// Writes a record as a line of the access log, without the line feed.
     fn write_record(&mut self, record: &Self::Record, line: &mut Vec<u8>);
 
@@ -406,12 +411,17 @@ impl<S: Server> Desk<'_, S> {
     }
 
     fn rescan(&mut self, now: Instant) {
-        let Some(every) = self.rescan else { return };
-        if now >= self.next_rescan && self.status == Status::Running {
+        if self.status != Status::Running {
+            return;
+        }
+        let every = self.rescan.filter(|_| now >= self.next_rescan);
+        if let Some(every) = every {
             self.next_rescan = now + every;
-            if let Some(reloaded) = self.server.rescan() {
-                self.adopt(reloaded);
-            }
+        }
+        if (every.is_some() || self.server.wants_rescan())
+            && let Some(reloaded) = self.server.rescan()
+        {
+            self.adopt(reloaded);
         }
     }
 

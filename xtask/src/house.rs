@@ -217,7 +217,15 @@ pub(crate) const ROOMS: &[Room] = &[
         &["link-memory"],
         NONE,
     ),
-    room("sandstorm", "servers/sandstorm", &["web", "http", "wire", "dma", "platform", "turn"], &[], NONE),
+    room(
+        "sandstorm",
+        "servers/sandstorm",
+        &[
+            "web", "clock", "http", "wire", "dma", "platform", "turn", "control", "confine", "host", "program",
+        ],
+        &["tcp", "stack", "aead", "link-memory", "disk-memory"],
+        NONE,
+    ),
     room(
         "namestorm",
         "servers/namestorm",

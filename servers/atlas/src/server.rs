@@ -92,7 +92,7 @@ impl Program for Atlas {
     }
 
     fn pool(
-        &self,
+        &mut self,
         choices: &Choices,
         machine: &Machine,
         workers: u16,

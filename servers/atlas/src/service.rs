@@ -41,6 +41,7 @@ type Answered = web::session::Answered<Rest>;
 pub struct Files {
     site: Snapshot,
     responder: Responder,
+    tally: Tally,
 }
 
 /// Content in memory, from an offset on: what of a large page could not be handed over yet.
@@ -65,28 +66,26 @@ impl Desk for Files {
     type Tally = Tally;
 
     fn new(site: Snapshot, unix_seconds: u64) -> Self {
-        Self { site, responder: Responder::new(unix_seconds) }
+        Self { site, responder: Responder::new(unix_seconds), tally: Tally::default() }
     }
 
     fn terms(&self) -> &Terms {
         &self.site.terms
     }
 
-    fn on_request(
-        &mut self,
-        asked: &Asked<'_>,
-        tally: &mut Tally,
-        answered: &mut Answered,
-        actions: &mut Actions,
-    ) -> Step {
-        let Asked { now, request, draining } = *asked;
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn on_request(&mut self, asked: &Asked<'_>, answered: &mut Answered, actions: &mut Actions) -> Step {
+        let Asked { now, request, draining, arrived: _ } = *asked;
         let route = Route::of(&self.site, request, now.unix.as_secs(), draining);
         if let Route::File(path) = route {
             actions.open(self.site.root, &path);
             return Step::Waits;
         }
         if let Route::Denied(_) = route {
-            tally.denied += 1;
+            self.tally.denied += 1;
         }
         self.responder.answer(&self.site, now, request, answered, Answer::Route(&route), actions);
         Step::Answered
@@ -96,7 +95,6 @@ impl Desk for Files {
         &mut self,
         asked: &Asked<'_>,
         result: Result<(FileHandle, FileMeta), OpenError>,
-        tally: &mut Tally,
         answered: &mut Answered,
         actions: &mut Actions,
     ) -> Step {
@@ -106,20 +104,14 @@ impl Desk for Files {
         };
         self.responder.answer(&self.site, asked.now, asked.request, answered, answer, actions);
         if let Err(error) = result {
-            tally.on_open_error(error, answered.status);
+            self.tally.on_open_error(error, answered.status);
         }
         Step::Answered
     }
 
-    fn on_roused(
-        &mut self,
-        asked: &Asked<'_>,
-        tally: &mut Tally,
-        answered: &mut Answered,
-        actions: &mut Actions,
-    ) -> Step {
+    fn on_roused(&mut self, asked: &Asked<'_>, answered: &mut Answered, actions: &mut Actions) -> Step {
         debug_assert!(false, "no ticket was drawn");
-        self.on_request(asked, tally, answered, actions)
+        self.on_request(asked, answered, actions)
     }
 
     fn on_rest(&mut self, rest: Rest, actions: &mut Actions) -> Option<Rest> {

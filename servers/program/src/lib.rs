@@ -24,7 +24,9 @@ mod stats;
 pub mod top;
 
 pub use events::Events;
-pub use options::{CaptureChoice, Common, Config, ConfigError, Loaded, Options, ServeArgs, switch};
+pub use options::{
+    CaptureChoice, Common, Config, ConfigError, Loaded, Options, ServeArgs, deserialize_switch, switch,
+};
 pub use particular::{Complaint, Given, Program, Seating};
 pub use serve::{DoctorArgs, check, doctor, monitor, print, refuse, serve};
 

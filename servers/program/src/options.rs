@@ -28,6 +28,7 @@ use host::values::{
 };
 
 pub use capture::CaptureChoice;
+pub use file::switch as deserialize_switch;
 
 const WORKERS_MAX: u16 = 256;
 

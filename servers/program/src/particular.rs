@@ -30,6 +30,8 @@ pub struct Seating<'a> {
     pub pool: PoolLayout,
     /// What wakes the worker.
     pub bell: &'a Wake,
+    /// What wakes control.
+    pub control: &'a Wake,
     /// What a thread gives up that works for it.
     pub policy: Policy,
 }
@@ -87,7 +89,7 @@ pub trait Program: Tenant<Record = AccessRecord, Counters = web::Counters<Self::
     /// # Errors
     /// The operator gave too little.
     fn pool(
-        &self,
+        &mut self,
         choices: &Self::Choices,
         machine: &Machine,
         workers: u16,
@@ -122,6 +124,10 @@ pub trait Program: Tenant<Record = AccessRecord, Counters = web::Counters<Self::
         opener: &dyn Opener,
         events: &mut Events,
     ) -> bool;
+    /// Whether [`Self::rescan`] should not wait until it is time for it.
+    fn wants_rescan(&self) -> bool {
+        false
+    }
     /// Figures of the process.
     fn figures(&self) -> Vec<Figure>;
 }

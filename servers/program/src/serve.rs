@@ -314,6 +314,10 @@ impl<P: Program> Server for Served<P> {
         Some(Reloaded { snapshot, events: events.0, drain: None })
     }
 
+    fn wants_rescan(&self) -> bool {
+        self.program.wants_rescan()
+    }
+
     fn write_record(&mut self, record: &AccessRecord, line: &mut Vec<u8>) {
         let format = match self.loaded.config.log_format {
             LogFormat::Combined => web::LogFormat::Combined,

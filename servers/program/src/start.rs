@@ -313,7 +313,7 @@ pub(crate) fn start<P: Program>(loaded: &Loaded<P>) -> Result<Started<P>, StartE
     let mut threads = Vec::new();
     for (index, queue) in (0_u16..).zip(network.queues) {
         let (mine, its) = mailbox(REPORTS, bell.clone()).map_err(system("make a mailbox"))?;
-        let seating = Seating { index, pool, bell: &mine.bell(), policy };
+        let seating = Seating { index, pool, bell: &mine.bell(), control: &bell, policy };
         let plan = host::Plan::<P> {
             index,
             queue,
@@ -355,7 +355,7 @@ pub(crate) fn start<P: Program>(loaded: &Loaded<P>) -> Result<Started<P>, StartE
 pub(crate) fn check<P: Program>(loaded: &Loaded<P>) -> Result<Vec<(&'static str, String)>, StartError> {
     let Loaded { config, choices: own } = loaded;
     let machine = Machine::look();
-    let program = P::open(&config.dir, config, own, &Directly)?;
+    let mut program = P::open(&config.dir, config, own, &Directly)?;
     let mut report = vec![("directory", program.description())];
     let addresses: Vec<IpAddr> = config.addr.iter().map(|cidr| cidr.address).collect();
     if config.https.is_some() {

@@ -6,22 +6,25 @@
 //!   request ── respond ─────┤ which form of which name, which bytes of it, under which head
 //!                           ▼
 //!                  shelf: objects in frames, with the sums of their bytes   a worker's own; least recently used goes
-//!                           │ not there ─▶ load::read ─▶ put, on first use
+//!                           │ not there ─▶ seat: a thread that reads ─▶ pieces ─▶ filling, on first use
 //!                           ▼
 //!                  reply: a head whose date is filled in, and parts of an object that stay where they lie
 //! ```
 //!
-//! The library does no I/O but to load, and keeps no time. How a reply enters the engine is told in
-//! `docs/design/sandstorm.md`.
+//! The library does no I/O but to load, on a thread of its own, and keeps no time. [`desk`] is what the sessions of
+//! [`web`] ask; how a reply goes on the wire is told in `docs/design/sandstorm.md`.
 
 #![forbid(unsafe_code)]
 
+pub mod desk;
 pub mod load;
 pub mod respond;
 pub mod rules;
+pub mod seat;
 pub mod shelf;
 pub mod sums;
 
+pub use desk::{First, Given, Objects, SandstormService, Session, Tally};
 pub use load::{LoadError, Site, Variant};
 pub use respond::{Answer, Body, Reply, Responder};
 pub use rules::{Redirects, Rule, Settings};

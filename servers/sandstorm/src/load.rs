@@ -72,6 +72,14 @@ impl Variant {
     pub const fn len(&self) -> u64 {
         self.stamp.len
     }
+
+    fn changed(&self) -> LoadError {
+        LoadError::Changed { path: self.path.clone() }
+    }
+
+    fn unreadable(&self, source: io::Error) -> LoadError {
+        LoadError::Io { path: self.path.clone(), source }
+    }
 }
 
 /// What a name stands for.
@@ -188,6 +196,45 @@ impl core::error::Error for LoadError {
     }
 }
 
+/// A form that is being read, a piece at a time: no more memory than a piece, however long it is.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    file: File,
+    variant: &'a Variant,
+    left: u64,
+}
+
+/// A piece of a file that is being read.
+pub const PIECE_BYTES: usize = 64 << 10;
+
+impl Reading<'_> {
+    /// The next bytes; `None` after the last, which have then been found to be all of the file as it was seen.
+    ///
+    /// # Errors
+    /// The file was changed meanwhile, or cannot be read: what came so far is worth nothing.
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, LoadError> {
+        if self.left == 0 {
+            // A file that has grown is noticed by its length.
+            self.compare()?;
+            return Ok(None);
+        }
+        let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let mut piece = vec![0; len];
+        match self.file.read_exact(&mut piece) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.variant.changed()),
+            Err(error) => return Err(self.variant.unreadable(error)),
+        }
+        self.left -= len as u64;
+        Ok(Some(piece))
+    }
+
+    fn compare(&self) -> Result<(), LoadError> {
+        let metadata = self.file.metadata().map_err(|error| self.variant.unreadable(error))?;
+        if Stamp::of(&metadata) == self.variant.stamp { Ok(()) } else { Err(self.variant.changed()) }
+    }
+}
+
 /// What is served, and how.
 #[derive(Debug)]
 pub struct Site {
@@ -230,7 +277,7 @@ impl Site {
         }
         let mut stamps = BTreeMap::new();
         for file in found {
-            match site.look(&file.path) {
+            match site.look(&file.path, &known) {
                 Ok(stamp) => drop(stamps.insert(file.path, stamp)),
                 Err(error) => {
                     let path = site.full(&file.path);
@@ -273,9 +320,14 @@ impl Site {
         self.root.join(OsString::from_vec(path.to_vec()))
     }
 
-    /// What a file is known by, if it may be read at all.
-    fn look(&self, path: &[u8]) -> io::Result<Stamp> {
-        let file = File::open(self.full(path))?;
+    /// What a file is known by, if it may be read at all; one that is known already could be.
+    fn look(&self, path: &[u8], known: &BTreeMap<(Vec<u8>, Stamp), Key>) -> io::Result<Stamp> {
+        let full = self.full(path);
+        let place = (path.to_vec(), Stamp::of(&fs::metadata(&full)?));
+        if known.contains_key(&place) {
+            return Ok(place.1);
+        }
+        let file = File::open(full)?;
         Ok(Stamp::of(&file.metadata()?))
     }
 
@@ -304,6 +356,25 @@ impl Site {
 
     fn keys(&self) -> BTreeMap<(Vec<u8>, Stamp), Key> {
         self.variants().map(|variant| ((variant.path.clone(), variant.stamp), variant.key)).collect()
+    }
+
+    /// Whether everything here is as in `other`: the same files in the same forms, and the same to be told of them.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let same = |(one, two): (&Variant, &Variant)| {
+            (one.key, one.coding, &one.path) == (two.key, two.coding, &two.path)
+        };
+        self.settings == other.settings
+            && self.redirects == other.redirects
+            && self.problems.len() == other.problems.len()
+            && self.variants().count() == other.variants().count()
+            && self.variants().zip(other.variants()).all(same)
+    }
+
+    /// How many names there are.
+    #[must_use]
+    pub fn names(&self) -> usize {
+        self.resources.len()
     }
 
     /// Every form of every resource.
@@ -356,26 +427,27 @@ impl Site {
     /// # Errors
     /// The file is another by now, changes meanwhile, or cannot be read.
     pub fn read(&self, variant: &Variant) -> Result<Vec<u8>, LoadError> {
-        let io = |source| LoadError::Io { path: variant.path.clone(), source };
-        let changed = || LoadError::Changed { path: variant.path.clone() };
-        let mut file = match File::open(self.full(&variant.path)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(changed()),
-            Err(error) => return Err(io(error)),
-        };
-        let is_same = |file: &File| Ok(Stamp::of(&file.metadata()?) == variant.stamp);
-        if !is_same(&file).map_err(io)? {
-            return Err(changed());
-        }
-        let len = usize::try_from(variant.len()).map_err(|error| io(io::Error::other(error)))?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|error| io(io::Error::other(error)))?;
-        // One more than promised: a file that grows is noticed, and costs no more memory.
-        file.by_ref().take(variant.len() + 1).read_to_end(&mut bytes).map_err(io)?;
-        if bytes.len() != len || !is_same(&file).map_err(io)? {
-            return Err(changed());
+        let mut reading = self.open(variant)?;
+        while let Some(piece) = reading.next_piece()? {
+            bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
+    }
+
+    /// Begins to read a form. To be called on a thread that may block.
+    ///
+    /// # Errors
+    /// The file is another by now, or cannot be read.
+    pub fn open<'a>(&self, variant: &'a Variant) -> Result<Reading<'a>, LoadError> {
+        let file = match File::open(self.full(&variant.path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(variant.changed()),
+            Err(error) => return Err(variant.unreadable(error)),
+        };
+        let reading = Reading { file, variant, left: variant.len() };
+        reading.compare()?;
+        Ok(reading)
     }
 
     /// Whether the directory's names still stand for the same files: a name that was replaced is another file.

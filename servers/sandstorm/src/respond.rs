@@ -20,7 +20,7 @@ use http::response::{
     error_page,
 };
 use http::target::Resource as Named;
-use http::{Method, Refusal, Request, Status, Target};
+use http::{Method, Request, Status, Target};
 use wire::checksum::Sum;
 
 use crate::load::{Key, Resource, Site, Variant};
@@ -128,6 +128,8 @@ const OUTSIDE: &str = "None of the ranges asked for lies inside the file.";
 const LATER: &str = "The file cannot be had now; the next moment may do.";
 const CORS_MAX_AGE_S: u32 = 86_400;
 const RETRY_AFTER_S: u32 = 1;
+const PLAIN_TO_TLS: &str =
+    "Plain HTTP was sent to the port for HTTPS: ask for https:// instead of http://.\n";
 
 /// What is the same in all answers to a request.
 struct Context<'a> {
@@ -210,16 +212,54 @@ impl Responder {
         self.missing(&context, shelf)
     }
 
-    /// Answers bytes that are no request; the connection ends.
-    pub fn refuse(&mut self, site: &Site, refusal: Refusal, now: u64) -> Reply {
-        let context = Context::closing(site, now);
-        self.error(&context, Head::new(refusal.status()), refusal.sentence())
+    /// Answers what nobody looks at, with a page that says why; the connection ends.
+    pub fn refuse(
+        &mut self,
+        site: &Site,
+        (status, sentence): (Status, &str),
+        has_content: bool,
+        now: u64,
+    ) -> Reply {
+        let retry_after_s = (status == Status::ServiceUnavailable).then_some(RETRY_AFTER_S);
+        let head = Head { retry_after_s, ..Head::new(status) };
+        self.error(&Context { has_content, ..Context::closing(site, now) }, head, sentence)
     }
 
-    /// Answers a request whose [`Answer::Load`] came to nothing; the connection ends.
-    pub fn unavailable(&mut self, site: &Site, now: u64) -> Reply {
-        let head = Head { retry_after_s: Some(RETRY_AFTER_S), ..Head::new(Status::ServiceUnavailable) };
-        self.error(&Context::closing(site, now), head, LATER)
+    /// Says whether the server is well.
+    pub fn health(
+        &mut self,
+        site: &Site,
+        request: &Request<'_>,
+        now: u64,
+        draining: bool,
+        close: bool,
+    ) -> Reply {
+        let (status, text): (_, &[u8]) =
+            if draining { (Status::ServiceUnavailable, b"draining\n") } else { (Status::Ok, b"ok\n") };
+        let has_content = request.method != Method::Head;
+        let connection = if close { Connection::Close } else { Connection::wanted_by(request) };
+        let context = Context { site, now, connection, has_content, is_preflight: false };
+        let head = Head {
+            content_type: Some("text/plain; charset=utf-8"),
+            content_length: Some(text.len() as u64),
+            cache_control: Some("no-store"),
+            ..Head::new(status)
+        };
+        let body = if has_content { Body::Bytes(text.to_vec()) } else { Body::Nothing };
+        self.reply(&context, head, body)
+    }
+
+    /// One line for somebody who speaks plain HTTP to the port for TLS, in a response that any client understands.
+    pub fn plain_to_tls(&mut self, site: &Site, now: u64) -> Vec<u8> {
+        let head = Head {
+            content_type: Some("text/plain; charset=utf-8"),
+            content_length: Some(PLAIN_TO_TLS.len() as u64),
+            cache_control: Some("no-store"),
+            ..Head::new(Status::BadRequest)
+        };
+        let body = Body::Bytes(PLAIN_TO_TLS.as_bytes().to_vec());
+        let Reply { head, .. } = self.reply(&Context::closing(site, now), head, body);
+        [&head, PLAIN_TO_TLS.as_bytes()].concat()
     }
 
     /// 200, 206, 304, 412 or 416.

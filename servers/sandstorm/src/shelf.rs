@@ -16,13 +16,13 @@ use core::ops::Range;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use dma::{PAYLOAD_BYTES, Pool, PoolLayout, SMALL_BYTES, SharedFrame};
+use dma::{Frame, PAYLOAD_BYTES, Pool, PoolLayout, SMALL_BYTES, SharedFrame};
 use platform::Part;
 use turn::Memory;
 use wire::checksum::Sum;
 
 use crate::load::Key;
-use crate::sums::{PrefixSums, STRIDE};
+use crate::sums::{Marks, PrefixSums, STRIDE};
 
 const _: () = assert!(PAYLOAD_BYTES.is_multiple_of(STRIDE) && SMALL_BYTES.is_multiple_of(STRIDE));
 
@@ -154,6 +154,10 @@ impl Need {
         self.large <= max.large_count && self.small <= max.small_count
     }
 
+    fn bytes(self) -> u64 {
+        u64::from(self.large) * dma::LARGE_BYTES as u64 + u64::from(self.small) * SMALL_BYTES as u64
+    }
+
     const fn plus(self, other: Self) -> Self {
         Self { large: self.large + other.large, small: self.small + other.small }
     }
@@ -245,19 +249,73 @@ impl Shelf {
     /// # Errors
     /// There is no room, and none can be made.
     pub fn put(&mut self, key: Key, bytes: &[u8]) -> Result<Rc<Object>, PutError> {
-        let need = Need::of(bytes.len()).filter(|need| need.fits(self.max));
-        let need = need.ok_or(PutError::TooLarge { len: bytes.len() as u64 })?;
         self.remove(key);
+        let mut filling = self.begin(bytes.len() as u64)?;
+        filling.push(&self.pool, bytes)?;
+        Ok(self.finish(key, filling))
+    }
+
+    /// Makes room for an object of `len` bytes that comes piece by piece, in the place of what was not used for longest.
+    ///
+    /// # Errors
+    /// There is no room, and none can be made.
+    pub fn begin(&mut self, len: u64) -> Result<Filling, PutError> {
+        let bytes = usize::try_from(len).map_err(|_| PutError::TooLarge { len })?;
+        let need = Need::of(bytes).filter(|need| need.fits(self.max)).ok_or(PutError::TooLarge { len })?;
         while !self.held.get().plus(need).fits(self.max) {
             let Some((_, oldest)) = self.uses.pop_first() else { return Err(PutError::Busy) };
             self.objects.remove(&oldest);
             self.counters.evicted += 1;
         }
-        let object = Rc::new(self.fill(need, bytes).ok_or(PutError::Busy)?);
+        let total = self.held.get().plus(need);
+        self.held.set(total);
+        Ok(Filling {
+            large: Vec::with_capacity(need.large as usize),
+            small: Vec::with_capacity(need.small as usize),
+            open: None,
+            len: 0,
+            expected: bytes,
+            sums: Marks::default(),
+            held: Held { total: Rc::clone(&self.held), own: need },
+        })
+    }
+
+    /// The pool that pieces are written into.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Takes in an object that is whole.
+    ///
+    /// # Panics
+    /// It is not.
+    pub fn finish(&mut self, key: Key, filling: Filling) -> Rc<Object> {
+        self.remove(key);
+        let object = Rc::new(filling.into_object());
         self.now += 1;
         self.uses.insert(self.now, key);
         self.objects.insert(key, (Rc::clone(&object), self.now));
-        Ok(object)
+        object
+    }
+
+    /// Whether an object of `len` bytes would fit without anything making room for it.
+    #[must_use]
+    pub fn has_room(&self, len: u64) -> bool {
+        let need = usize::try_from(len).ok().and_then(Need::of);
+        need.is_some_and(|need| self.held.get().plus(need).fits(self.max))
+    }
+
+    /// Whether an object of `len` bytes would fit if it were alone.
+    #[must_use]
+    pub fn could_hold(&self, len: u64) -> bool {
+        could_hold(self.max, len)
+    }
+
+    /// The bytes of frames that objects hold, on the shelf or off it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.held.get().bytes()
     }
 
     /// Takes the object off the shelf: its file is gone, or another.
@@ -289,26 +347,85 @@ impl Shelf {
     pub const fn counters(&self) -> Counters {
         self.counters
     }
+}
 
-    /// `None` when the pool, which others use too, has no frames now; those acquired go back.
-    fn fill(&self, need: Need, bytes: &[u8]) -> Option<Object> {
-        let (mut large, mut small) = (Vec::new(), Vec::new());
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let is_large = large.len() < need.large as usize;
-            let mut frame = if is_large { self.pool.acquire_large() } else { self.pool.acquire_small() }?;
-            let (piece, behind) = rest.split_at(rest.len().min(frame.payload_bytes_max()));
-            let start = frame.payload_start();
+/// An object whose bytes are still coming. Dropped, it gives its frames back.
+#[derive(Debug)]
+pub struct Filling {
+    large: Vec<SharedFrame>,
+    small: Vec<SharedFrame>,
+    /// The frame that is being filled, and how many bytes it has.
+    open: Option<(Frame, usize)>,
+    len: usize,
+    expected: usize,
+    sums: Marks,
+    /// Dropped last: only then are the frames back.
+    held: Held,
+}
+
+impl Filling {
+    /// Takes the next bytes of it.
+    ///
+    /// # Errors
+    /// The pool, which others use too, has no frame now.
+    ///
+    /// # Panics
+    /// There are more bytes than were promised.
+    pub fn push(&mut self, pool: &Pool, mut bytes: &[u8]) -> Result<(), PutError> {
+        assert!(self.len + bytes.len() <= self.expected, "more than the object's {} bytes", self.expected);
+        self.sums.push(bytes);
+        self.len += bytes.len();
+        while !bytes.is_empty() {
+            let is_large = self.large.len() < self.held.own.large as usize;
+            let (mut frame, filled) = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    let frame = if is_large { pool.acquire_large() } else { pool.acquire_small() };
+                    (frame.ok_or(PutError::Busy)?, 0)
+                }
+            };
+            let room = frame.payload_bytes_max() - filled;
+            let (piece, behind) = bytes.split_at(bytes.len().min(room));
+            let start = frame.payload_start() + filled;
             frame.bytes_mut()[start..start + piece.len()].copy_from_slice(piece);
-            if is_large { &mut large } else { &mut small }.push(frame.share());
-            rest = behind;
+            if piece.len() == room {
+                if is_large { &mut self.large } else { &mut self.small }.push(frame.share());
+            } else {
+                self.open = Some((frame, filled + piece.len()));
+            }
+            bytes = behind;
         }
-        let total = self.held.get().plus(need);
-        self.held.set(total);
-        let sums = PrefixSums::of([bytes]);
-        let held = Held { total: Rc::clone(&self.held), own: need };
-        Some(Object { large: large.into(), small: small.into(), len: bytes.len(), sums, _held: held })
+        Ok(())
     }
+
+    fn into_object(mut self) -> Object {
+        assert_eq!(self.len, self.expected, "an object that is not whole");
+        if let Some((frame, _)) = self.open.take() {
+            let is_large = self.large.len() < self.held.own.large as usize;
+            if is_large { &mut self.large } else { &mut self.small }.push(frame.share());
+        }
+        let Self { large, small, open: _, len, expected: _, sums, held } = self;
+        Object { large: large.into(), small: small.into(), len, sums: sums.done(), _held: held }
+    }
+}
+
+/// Whether an empty shelf of at most `max` frames has room for an object of `len` bytes.
+#[must_use]
+pub fn could_hold(max: PoolLayout, len: u64) -> bool {
+    let need = usize::try_from(len).ok().and_then(Need::of);
+    need.is_some_and(|need| need.fits(max))
+}
+
+/// What objects of these lengths take together, in bytes of large frames and of small ones.
+#[must_use]
+pub fn demand(lens: impl Iterator<Item = u64>) -> (u64, u64) {
+    let needs = lens.filter_map(|len| usize::try_from(len).ok().and_then(Need::of));
+    needs.fold((0, 0), |(large, small), need| {
+        (
+            large + u64::from(need.large) * dma::LARGE_BYTES as u64,
+            small + u64::from(need.small) * SMALL_BYTES as u64,
+        )
+    })
 }
 
 #[cfg(test)]

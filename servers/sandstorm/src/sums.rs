@@ -24,20 +24,63 @@ pub struct PrefixSums {
     marks: Box<[u16]>,
 }
 
+/// Marks that are being made, of bytes that come in pieces of any length.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    marks: Vec<u16>,
+    sum: Sum,
+    /// What came behind the last mark.
+    rest: [u8; STRIDE],
+    rest_len: usize,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { marks: vec![0], sum: Sum::ZERO, rest: [0; STRIDE], rest_len: 0 }
+    }
+}
+
+impl Marks {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        if self.rest_len > 0 {
+            let (begun, behind) = bytes.split_at(bytes.len().min(STRIDE - self.rest_len));
+            self.rest[self.rest_len..self.rest_len + begun.len()].copy_from_slice(begun);
+            self.rest_len += begun.len();
+            bytes = behind;
+            if self.rest_len < STRIDE {
+                return;
+            }
+            let rest = self.rest;
+            self.mark(&rest);
+            self.rest_len = 0;
+        }
+        let (strides, rest) = bytes.as_chunks::<STRIDE>();
+        for stride in strides {
+            self.mark(stride);
+        }
+        self.rest[..rest.len()].copy_from_slice(rest);
+        self.rest_len = rest.len();
+    }
+
+    fn mark(&mut self, stride: &[u8; STRIDE]) {
+        self.sum = self.sum.then(stride);
+        self.marks.push(self.sum.fold());
+    }
+
+    pub(crate) fn done(self) -> PrefixSums {
+        PrefixSums { marks: self.marks.into() }
+    }
+}
+
 impl PrefixSums {
-    /// The sums of bytes that come in pieces, all but the last of which are a multiple of [`STRIDE`] long.
+    /// The sums of bytes that come in pieces.
     #[must_use]
     pub fn of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut marks = vec![0];
-        let mut sum = Sum::ZERO;
+        let mut marks = Marks::default();
         for piece in pieces {
-            let (strides, _) = piece.as_chunks::<STRIDE>();
-            for stride in strides {
-                sum = sum.then(stride);
-                marks.push(sum.fold());
-            }
+            marks.push(piece);
         }
-        Self { marks: marks.into() }
+        marks.done()
     }
 
     /// The sum of `range`; `edge` gives the sum of what lies between a mark and an end of it, at most 126 bytes.
@@ -84,8 +127,9 @@ mod tests {
         ) {
             let (one, other) = (one.min(bytes.len()), other.min(bytes.len()));
             let range = one.min(other)..one.max(other);
-            let cut = bytes.len() / 2 / STRIDE * STRIDE;
-            let sums = PrefixSums::of([&bytes[..cut], &bytes[cut..]]);
+            let (one_cut, other_cut) = (bytes.len() / 3, bytes.len() / 2);
+            let sums =
+                PrefixSums::of([&bytes[..one_cut], &bytes[one_cut..other_cut], &bytes[other_cut..]]);
             let sum = sums.sum(range.clone(), |edge| Sum::of(&bytes[edge]));
             // Parity too: something stands behind it.
             prop_assert_eq!(number(sum.then(b"\x12\x34\x56")), number(Sum::of(&bytes[range]).then(b"\x12\x34\x56")));

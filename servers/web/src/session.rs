@@ -99,11 +99,13 @@ pub trait Desk {
     /// What holds for sessions now.
     fn terms(&self) -> &Terms;
 
+    /// What was counted so far.
+    fn tally(&self) -> Self::Tally;
+
     /// A request has come.
     fn on_request(
         &mut self,
         asked: &Asked<'_>,
-        tally: &mut Self::Tally,
         answered: &mut Answered<Self::Rest>,
         actions: &mut Actions,
     ) -> Step;
@@ -113,7 +115,6 @@ pub trait Desk {
         &mut self,
         asked: &Asked<'_>,
         result: Result<(FileHandle, FileMeta), OpenError>,
-        tally: &mut Self::Tally,
         answered: &mut Answered<Self::Rest>,
         actions: &mut Actions,
     ) -> Step;
@@ -122,7 +123,6 @@ pub trait Desk {
     fn on_roused(
         &mut self,
         asked: &Asked<'_>,
-        tally: &mut Self::Tally,
         answered: &mut Answered<Self::Rest>,
         actions: &mut Actions,
     ) -> Step;
@@ -156,6 +156,8 @@ pub trait Desk {
 pub struct Asked<'a> {
     /// The time.
     pub now: Now,
+    /// When the request came.
+    pub arrived: Now,
     /// What is asked for.
     pub request: &'a Request<'a>,
     /// The server is on its way out.
@@ -248,8 +250,8 @@ impl<D: Desk> HttpService<D> {
 
     /// What has been counted so far.
     #[must_use]
-    pub const fn counters(&self) -> Counters<D::Tally> {
-        self.counters
+    pub fn counters(&self) -> Counters<D::Tally> {
+        Counters { tally: self.desk.tally(), ..self.counters }
     }
 
     /// What makes the answers.
@@ -291,8 +293,8 @@ impl<D: Desk> HttpService<D> {
             self.desk.refuse(&refused, &mut exchange.answered, actions);
             return self.on_answered(session, exchange, actions);
         }
-        let asked = Asked { now, request, draining: self.draining };
-        let step = self.desk.on_request(&asked, &mut self.counters.tally, &mut exchange.answered, actions);
+        let asked = Asked { now, arrived: now, request, draining: self.draining };
+        let step = self.desk.on_request(&asked, &mut exchange.answered, actions);
         self.on_step(step, session, exchange, actions);
     }
 
@@ -322,7 +324,7 @@ impl<D: Desk> HttpService<D> {
         now: Now,
         session: &mut Session<D::Rest>,
         actions: &mut Actions,
-        ask: impl FnOnce(&mut D, &Asked<'_>, &mut D::Tally, &mut Answered<D::Rest>, &mut Actions) -> Step,
+        ask: impl FnOnce(&mut D, &Asked<'_>, &mut Answered<D::Rest>, &mut Actions) -> Step,
     ) {
         let State::Waiting(mut exchange) = core::mem::replace(&mut session.state, State::Closing) else {
             debug_assert!(false, "something came that nobody waits for");
@@ -337,8 +339,9 @@ impl<D: Desk> HttpService<D> {
         };
         // Whoever is answered now can be told in time.
         exchange.answered.close |= self.draining;
-        let asked = Asked { now, request: &request, draining: self.draining };
-        let step = ask(&mut self.desk, &asked, &mut self.counters.tally, &mut exchange.answered, actions);
+        let arrived = exchange.arrived;
+        let asked = Asked { now, arrived, request: &request, draining: self.draining };
+        let step = ask(&mut self.desk, &asked, &mut exchange.answered, actions);
         exchange.head = head;
         self.on_step(step, session, exchange, actions);
     }
@@ -458,8 +461,8 @@ impl<D: Desk> turn::Service for HttpService<D> {
         result: Result<(FileHandle, FileMeta), OpenError>,
         actions: &mut Actions,
     ) {
-        self.ask_again(now, session, actions, |desk, asked, tally, answered, actions| {
-            desk.on_file(asked, result, tally, answered, actions)
+        self.ask_again(now, session, actions, |desk, asked, answered, actions| {
+            desk.on_file(asked, result, answered, actions)
         });
     }
 

@@ -124,7 +124,10 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, BadValue> {
 }
 
 /// A switch in the file: `true`, or `"on"` as on the command line.
-pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+///
+/// # Errors
+/// It is neither.
+pub fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     struct Switch;
     impl Visitor<'_> for Switch {
         type Value = bool;

@@ -1,0 +1,468 @@
+//! Sandstorm as a desk of the session machine: a request becomes a head and parts of an object that lies in memory.
+//!
+//! ```text
+//!   request ─▶ responder ── on the shelf, or no object at all ─────────────────────▶ head, parts of the object
+//!                  │ not there                                        ▲
+//!                  ▼                                                  │ whole: ticket called, asked again
+//!               want ──▶ seat ──▶ loader ──▶ pieces ──▶ filling ──────┘
+//!                                    └─▶ changed: waits for the next site  └─▶ unreadable, no room, too late: 503
+//! ```
+//!
+//! However many ask for an object that is being read, it is read once. Each waits [`PATIENCE`] at most.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use clock::Instant;
+use control::{Figure, Figures};
+use http::{Method, Status};
+use platform::{FileMeta, OpenError};
+use turn::{Actions, FileHandle, Now, Ticket};
+use web::session::{Asked, Desk, Refused, Step, Terms};
+
+use crate::load::{Key, Site, Variant};
+use crate::respond::{Answer, Body, Reply, Responder};
+use crate::seat::{Piece, Seat, WANTS_MAX, Want};
+use crate::shelf::{Filling, Object, PutError, Shelf};
+
+/// How long a request waits for bytes that are being read.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A form that could not be read is not tried again sooner.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Pieces taken in a turn: a quarter of a megabyte is copied in far less time than a packet of it takes to leave.
+const PIECES_MAX: usize = 4;
+
+/// Objects that are being read ahead of any request.
+const PRELOADS: usize = 4;
+
+/// One worker's HTTP server.
+pub type SandstormService = web::HttpService<Objects>;
+
+/// What is remembered of a connection.
+pub type Session = web::Session<Rest>;
+
+type Answered = web::session::Answered<Rest>;
+
+/// What control hands to the workers.
+#[derive(Debug)]
+pub struct Given {
+    /// What is served.
+    pub site: Arc<Site>,
+    /// What holds for connections.
+    pub terms: Terms,
+    /// The numbers of its forms, in order.
+    keys: Box<[Key]>,
+}
+
+impl Given {
+    /// Puts the two together.
+    #[must_use]
+    pub fn new(site: Arc<Site>, terms: Terms) -> Self {
+        let mut keys: Vec<Key> = site.variants().map(|variant| variant.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self { site, terms, keys: keys.into() }
+    }
+}
+
+/// What a worker begins with.
+#[derive(Debug)]
+pub struct First {
+    /// What is served.
+    pub given: Arc<Given>,
+    /// An empty shelf.
+    pub shelf: Shelf,
+    /// Where bytes come from.
+    pub seat: Seat,
+    /// Objects are read before they are asked for, as long as there is room.
+    pub preload: bool,
+}
+
+/// What of an answer could not be handed over at once: there is nothing of the kind, since what lies in memory is handed
+/// over whole.
+#[derive(Debug)]
+pub enum Rest {}
+
+/// What answers from memory.
+#[derive(Debug)]
+pub struct Objects {
+    given: Arc<Given>,
+    responder: Responder,
+    shelf: Shelf,
+    seat: Seat,
+    loads: BTreeMap<u64, Load>,
+    /// By what is being read: its number.
+    numbers: BTreeMap<Key, u64>,
+    /// When each load is given up, the oldest first.
+    deadlines: VecDeque<(Instant, u64)>,
+    next: u64,
+    /// What could not be read, and until when that is remembered.
+    failed: BTreeMap<Key, Instant>,
+    /// Loads that are over: those who wait for them are to be called.
+    over: VecDeque<u64>,
+    /// What is still to be read ahead, the last first.
+    ahead: Vec<Variant>,
+    loaded: u64,
+    unloaded: u64,
+    refused: u64,
+}
+
+/// A form on its way to the shelf.
+#[derive(Debug)]
+struct Load {
+    key: Key,
+    /// From its first piece on.
+    filling: Option<Filling>,
+    len: u64,
+    /// Its file is another: it waits for the site that knows.
+    changed: bool,
+}
+
+/// What is counted about objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Looks at the shelf that found the object.
+    pub hits: u64,
+    /// Looks that did not.
+    pub misses: u64,
+    /// Objects taken off to make room.
+    pub evicted: u64,
+    /// Objects that are there.
+    pub objects: u64,
+    /// Bytes of frames that they hold, and those that left and are still being sent.
+    pub bytes: u64,
+    /// Objects read.
+    pub loaded: u64,
+    /// Objects that could not be read, or found no room.
+    pub unloaded: u64,
+    /// Requests that were told to come back, because what they want cannot be had now.
+    pub refused: u64,
+}
+
+impl Figures for Tally {
+    fn visit(&self, visit: &mut dyn FnMut(Figure)) {
+        // In full, so that nothing is counted and not shown.
+        let Self { hits, misses, evicted, objects, bytes, loaded, unloaded, refused } = *self;
+        visit(Figure::gauge("shelf_objects", "Objects in memory", objects));
+        visit(Figure::gauge("shelf_bytes", "Bytes of frames that objects hold", bytes));
+        for (name, help, value) in [
+            ("shelf_hits", "Objects asked for that were in memory", hits),
+            ("shelf_misses", "Objects asked for that were not", misses),
+            ("shelf_evicted", "Objects that made room for others", evicted),
+            ("shelf_loaded", "Objects read into memory", loaded),
+            ("shelf_load_failed", "Objects that could not be read or found no room", unloaded),
+            ("shelf_refused", "Requests told to come back for want of an object", refused),
+        ] {
+            visit(Figure::counter(name, help, value));
+        }
+    }
+}
+
+const TOO_LARGE: &str = "This is larger than the memory that this server has for it.";
+const LATER: &str = "The file cannot be had now; the next moment may do.";
+
+impl Objects {
+    /// Answers from the shelf, or has it filled first.
+    fn ask(&mut self, asked: &Asked<'_>, answered: &mut Answered, actions: &mut Actions) -> Step {
+        let Asked { now, arrived, request, draining } = *asked;
+        let unix = now.unix.as_secs();
+        let given = Arc::clone(&self.given);
+        if is_health(request) && given.site.find(b"healthz").is_none() {
+            let reply = self.responder.health(&given.site, request, unix, draining, answered.close);
+            hand_over(reply, answered, actions);
+            return Step::Answered;
+        }
+        let (status, why) =
+            match self.responder.answer(&given.site, &mut self.shelf, request, unix, answered.close) {
+                Answer::Reply(reply) => {
+                    hand_over(reply, answered, actions);
+                    return Step::Answered;
+                }
+                Answer::Load(variant) if !self.shelf.could_hold(variant.len()) => {
+                    (Status::InternalServerError, TOO_LARGE)
+                }
+                Answer::Load(variant) => {
+                    let left = PATIENCE.saturating_sub(now.instant.since(arrived.instant));
+                    let number = if left.is_zero() { None } else { self.want(variant, now.instant) };
+                    if let Some(number) = number {
+                        actions.wait(Ticket(number));
+                        // Whoever waits for this session's sake: the worker may sleep until then.
+                        actions.deadline(now.instant + PATIENCE);
+                        return Step::Waits;
+                    }
+                    (Status::ServiceUnavailable, LATER)
+                }
+            };
+        self.refused += 1;
+        answered.close = true;
+        let has_content = request.method != Method::Head;
+        let reply = self.responder.refuse(&given.site, (status, why), has_content, unix);
+        hand_over(reply, answered, actions);
+        Step::Answered
+    }
+
+    /// The number of the load that brings this form, begun if it was not; `None` when it cannot be had now.
+    fn want(&mut self, variant: &Variant, now: Instant) -> Option<u64> {
+        let key = variant.key;
+        if let Some(number) = self.numbers.get(&key) {
+            return Some(*number);
+        }
+        if self.failed.get(&key).is_some_and(|until| now < *until) || self.loads.len() >= WANTS_MAX {
+            return None;
+        }
+        self.failed.remove(&key);
+        let number = self.next;
+        let site = Arc::clone(&self.given.site);
+        if !self.seat.want(Want { number, site, variant: variant.clone() }) {
+            return None;
+        }
+        self.next += 1;
+        self.numbers.insert(key, number);
+        self.loads.insert(number, Load { key, filling: None, len: variant.len(), changed: false });
+        self.deadlines.push_back((now + PATIENCE, number));
+        Some(number)
+    }
+
+    /// A load is over, and those who wait for it are called.
+    fn end(&mut self, number: u64, failed_until: Option<Instant>) {
+        let Some(load) = self.loads.remove(&number) else { return };
+        self.numbers.remove(&load.key);
+        if let Some(until) = failed_until {
+            self.unloaded += 1;
+            self.failed.insert(load.key, until);
+        }
+        self.over.push_back(number);
+    }
+
+    fn on_bytes(&mut self, number: u64, bytes: &[u8], now: Instant) {
+        // One that was given up is over, and the rest of it comes to nobody.
+        let Some(load) = self.loads.get_mut(&number) else { return };
+        let filled = match &mut load.filling {
+            Some(filling) => filling.push(self.shelf.pool(), bytes),
+            None => self.shelf.begin(load.len).and_then(|mut filling| {
+                filling.push(self.shelf.pool(), bytes)?;
+                load.filling = Some(filling);
+                Ok(())
+            }),
+        };
+        if let Err(PutError::Busy | PutError::TooLarge { .. }) = filled {
+            self.end(number, Some(now + RETRY));
+        }
+    }
+
+    fn on_whole(&mut self, number: u64, now: Instant) {
+        let Some(load) = self.loads.get_mut(&number) else { return };
+        let key = load.key;
+        let filling = match load.filling.take() {
+            Some(filling) => Ok(filling),
+            // A file without bytes has no pieces.
+            None => self.shelf.begin(0),
+        };
+        let Ok(filling) = filling else { return self.end(number, Some(now + RETRY)) };
+        self.loaded += 1;
+        // A form that the site no longer has is of use to nobody.
+        if self.given.keys.binary_search(&key).is_ok() {
+            let _: std::rc::Rc<Object> = self.shelf.finish(key, filling);
+        }
+        self.end(number, None);
+    }
+
+    /// Reads ahead while there is room and little to do.
+    fn read_ahead(&mut self, now: Instant) {
+        while self.loads.len() < PRELOADS
+            && let Some(variant) = self.ahead.pop()
+        {
+            if !self.shelf.has_room(variant.len()) {
+                // What comes behind it may be smaller; but nothing is to make room for what nobody has asked for.
+                continue;
+            }
+            if self.want(&variant, now).is_none() {
+                // One that cannot be read is left; if it was for want of a place in the ring, the next one finds none either.
+                break;
+            }
+        }
+    }
+}
+
+impl Desk for Objects {
+    type First = First;
+    type Snapshot = Arc<Given>;
+    type Rest = Rest;
+    type Tally = Tally;
+
+    fn new(first: First, unix_seconds: u64) -> Self {
+        let First { given, shelf, seat, preload } = first;
+        let mut ahead: Vec<Variant> =
+            if preload { given.site.variants().cloned().collect() } else { Vec::new() };
+        ahead.reverse();
+        Self {
+            given,
+            responder: Responder::new(unix_seconds),
+            shelf,
+            seat,
+            loads: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            deadlines: VecDeque::new(),
+            next: 0,
+            failed: BTreeMap::new(),
+            over: VecDeque::new(),
+            ahead,
+            loaded: 0,
+            unloaded: 0,
+            refused: 0,
+        }
+    }
+
+    fn terms(&self) -> &Terms {
+        &self.given.terms
+    }
+
+    fn tally(&self) -> Tally {
+        let counters = self.shelf.counters();
+        Tally {
+            hits: counters.hits,
+            misses: counters.misses,
+            evicted: counters.evicted,
+            objects: self.shelf.count() as u64,
+            bytes: self.shelf.bytes(),
+            loaded: self.loaded,
+            unloaded: self.unloaded,
+            refused: self.refused,
+        }
+    }
+
+    fn on_request(&mut self, asked: &Asked<'_>, answered: &mut Answered, actions: &mut Actions) -> Step {
+        self.ask(asked, answered, actions)
+    }
+
+    fn on_file(
+        &mut self,
+        asked: &Asked<'_>,
+        _: Result<(FileHandle, FileMeta), OpenError>,
+        answered: &mut Answered,
+        actions: &mut Actions,
+    ) -> Step {
+        debug_assert!(false, "no file was asked for");
+        self.ask(asked, answered, actions)
+    }
+
+    fn on_roused(&mut self, asked: &Asked<'_>, answered: &mut Answered, actions: &mut Actions) -> Step {
+        self.ask(asked, answered, actions)
+    }
+
+    fn on_rest(&mut self, rest: Rest, _: &mut Actions) -> Option<Rest> {
+        match rest {}
+    }
+
+    fn refuse(&mut self, refused: &Refused<'_>, answered: &mut Answered, actions: &mut Actions) {
+        let Refused { now, status, sentence, request: _, has_content } = *refused;
+        let given = Arc::clone(&self.given);
+        let why = (status, sentence);
+        hand_over(
+            self.responder.refuse(&given.site, why, has_content, now.unix.as_secs()),
+            answered,
+            actions,
+        );
+    }
+
+    fn plain_to_tls(&mut self, now: Now) -> Vec<u8> {
+        let given = Arc::clone(&self.given);
+        self.responder.plain_to_tls(&given.site, now.unix.as_secs())
+    }
+
+    fn on_snapshot(&mut self, _: Now, given: Arc<Given>) {
+        self.shelf.retain(|key| given.keys.binary_search(&key).is_ok());
+        self.given = given;
+        self.responder.on_site();
+        self.failed.clear();
+        self.ahead.clear();
+        // Those who wait for a file that is another now ask again, and get the other.
+        let changed: Vec<u64> =
+            self.loads.iter().filter(|(_, load)| load.changed).map(|(number, _)| *number).collect();
+        for number in changed {
+            self.end(number, None);
+        }
+    }
+
+    fn on_turn(&mut self, now: Now) -> bool {
+        let now = now.instant;
+        while let Some((deadline, number)) = self.deadlines.front()
+            && (*deadline <= now || !self.loads.contains_key(number))
+        {
+            let number = *number;
+            self.deadlines.pop_front();
+            self.end(number, Some(now + RETRY));
+        }
+        self.read_ahead(now);
+        if self.loads.is_empty() {
+            // What is left in the ring is of loads that were given up: it goes with the next one's.
+            return false;
+        }
+        for _ in 0..PIECES_MAX {
+            match self.seat.piece() {
+                None => return false,
+                Some(Piece::Bytes(number, bytes)) => self.on_bytes(number, &bytes, now),
+                Some(Piece::Whole(number)) => {
+                    self.on_whole(number, now);
+                    // Its requests are answered before another object may push it off again.
+                    return true;
+                }
+                Some(Piece::Changed(number)) => {
+                    if let Some(load) = self.loads.get_mut(&number) {
+                        load.filling = None;
+                        load.changed = true;
+                    }
+                }
+                Some(Piece::Unreadable(number)) => self.end(number, Some(now + RETRY)),
+            }
+        }
+        true
+    }
+
+    fn poll_ticket(&mut self) -> Option<Ticket> {
+        self.over.pop_front().map(Ticket)
+    }
+}
+
+fn is_health(request: &http::Request<'_>) -> bool {
+    request.method != Method::Options
+        && request.target.split(|&byte| byte == b'?').next() == Some(b"/healthz")
+}
+
+/// Hands a reply to the engine.
+fn hand_over(reply: Reply, answered: &mut Answered, actions: &mut Actions) {
+    let Reply { status, head, head_sum: _, body, close } = reply;
+    answered.status = status;
+    answered.close |= close;
+    answered.head_bytes = head.len() as u64;
+    answered.content_bytes = body.bytes();
+    if head.is_empty() {
+        actions.abort();
+        return;
+    }
+    let range = |range: core::ops::Range<usize>| range.start as u64..range.end as u64;
+    match body {
+        Body::Nothing => actions.send(head),
+        Body::Bytes(bytes) => {
+            let mut message = head;
+            message.extend_from_slice(&bytes);
+            actions.send(message);
+        }
+        Body::Object(object, part) => {
+            actions.send(head);
+            actions.send_memory(object, range(part));
+        }
+        Body::Parts(object, parts, end) => {
+            actions.send(head);
+            for (head, part) in parts {
+                actions.send(head);
+                actions
+                    .send_memory(std::rc::Rc::clone(&object) as std::rc::Rc<dyn turn::Memory>, range(part));
+            }
+            actions.send(end);
+        }
+    }
+}

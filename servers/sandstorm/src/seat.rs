@@ -1,0 +1,132 @@
+//! The way of bytes from the disk to one worker's shelf: a thread reads, the worker only takes.
+//!
+//! ```text
+//!   worker: Seat ── Want ──▶ ring ──▶ Loader: reads, compares       one thread for each worker, which may block
+//!                ◀─ Piece ── ring ◀──          │
+//!                ◀─ bell ──────────────────────┘
+//! ```
+//!
+//! Both rings are bounded. The worker never waits: what does not fit is not asked for. The loader does: a worker that is
+//! busy gets its pieces when it has time for them.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use control::Wake;
+
+use crate::load::{LoadError, Site, Variant};
+
+/// Objects that a worker may want at once; what is wanted beyond is answered with 503.
+pub const WANTS_MAX: usize = 256;
+
+/// Pieces that may wait for the worker: a megabyte.
+const PIECES: usize = 16;
+
+/// A form that a worker wants.
+#[derive(Debug)]
+pub struct Want {
+    /// The worker's number for it, which is in every piece of it.
+    pub(crate) number: u64,
+    /// Where it is from.
+    pub(crate) site: Arc<Site>,
+    /// What it is.
+    pub(crate) variant: Variant,
+}
+
+/// What comes of it.
+#[derive(Debug)]
+pub enum Piece {
+    /// The next bytes.
+    Bytes(u64, Vec<u8>),
+    /// Those were all, and they were the file's.
+    Whole(u64),
+    /// The file is not the one that was seen: a new look through the directory is on its way.
+    Changed(u64),
+    /// It cannot be read.
+    Unreadable(u64),
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Seat {
+    wants: SyncSender<Want>,
+    pieces: Receiver<Piece>,
+}
+
+impl Seat {
+    /// Asks for a form. `false` when too many are wanted, or nobody reads any more.
+    pub(crate) fn want(&self, want: Want) -> bool {
+        match self.wants.try_send(want) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// The next piece, if one has come.
+    pub(crate) fn piece(&self) -> Option<Piece> {
+        self.pieces.try_recv().ok()
+    }
+}
+
+/// The reading thread's end.
+#[derive(Debug)]
+pub struct Loader {
+    wants: Receiver<Want>,
+    pieces: SyncSender<Piece>,
+    worker: Wake,
+    control: Wake,
+    stale: Arc<AtomicBool>,
+}
+
+/// The two ends between a worker, whose bell is given, and its loader; `stale` and control's bell say that the directory
+/// has to be looked through again.
+#[must_use]
+pub fn ends(worker: Wake, control: Wake, stale: Arc<AtomicBool>) -> (Seat, Loader) {
+    let (want, wants) = sync_channel(WANTS_MAX);
+    let (piece, pieces) = sync_channel(PIECES);
+    (Seat { wants: want, pieces }, Loader { wants, pieces: piece, worker, control, stale })
+}
+
+impl Loader {
+    /// Reads what is wanted until the worker is gone. `tell` hears what could not be, one line each.
+    pub fn run(self, mut tell: impl FnMut(&LoadError)) {
+        for Want { number, site, variant } in &self.wants {
+            let last = match self.read(number, &site, &variant) {
+                Ok(true) => Piece::Whole(number),
+                Ok(false) => return,
+                Err(error) => {
+                    tell(&error);
+                    match error {
+                        LoadError::Changed { .. } => {
+                            self.stale.store(true, Ordering::Release);
+                            self.control.ring();
+                            Piece::Changed(number)
+                        }
+                        LoadError::Io { .. } => Piece::Unreadable(number),
+                    }
+                }
+            };
+            if !self.hand_over(last) {
+                return;
+            }
+        }
+    }
+
+    fn read(&self, number: u64, site: &Site, variant: &Variant) -> Result<bool, LoadError> {
+        let mut reading = site.open(variant)?;
+        while let Some(bytes) = reading.next_piece()? {
+            if !self.hand_over(Piece::Bytes(number, bytes)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// `false` when the worker is gone.
+    fn hand_over(&self, piece: Piece) -> bool {
+        let taken = self.pieces.send(piece).is_ok();
+        self.worker.ring();
+        taken
+    }
+}
