@@ -91,7 +91,9 @@ pub fn kernel() -> String {
 /// What the machine gave the workers: a heading and a line for each. They are all alike, so one speaks for all.
 #[must_use]
 pub fn describe_facts(facts: &[Facts]) -> Vec<(&'static str, String)> {
-    let Some(Facts { pages, ring, packets, confinement: _ }) = facts.first() else { return Vec::new() };
+    let Some(Facts { pages, ring, packets, memory: _, confinement: _ }) = facts.first() else {
+        return Vec::new();
+    };
     let pages = match pages {
         Pages::Huge => "reserved huge pages",
         Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",

@@ -30,7 +30,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
-use turn::{Carrier, Engine, EngineParts, Service};
+use turn::{Carrier, Engine, EngineParts, MemoryVariant, Service};
 
 use crate::confinement::Policy;
 use crate::keeper::{Order, Orders};
@@ -150,6 +150,8 @@ pub struct Choices {
     pub connections: u32,
     /// The most of them from one client.
     pub connections_per_client: u32,
+    /// How memory that the service sends gets into packets.
+    pub memory: MemoryVariant,
 }
 
 /// What a worker got from the machine, for the start-up report.
@@ -161,6 +163,8 @@ pub struct Facts {
     pub ring: Features,
     /// How packets go to the kernel.
     pub packets: String,
+    /// How memory gets into them, on this link.
+    pub memory: MemoryVariant,
     /// What it gave up; `None` when the operator wants none of it.
     pub confinement: Option<Confinement>,
 }
@@ -297,8 +301,13 @@ impl<T: Tenant> Worker<T> {
         let disk =
             DiskUring::open(UringConfig::default(), roots, pool.region()).map_err(WorkerError::Disk)?;
         let link = queue.open(&pool).map_err(WorkerError::Link)?;
-        let told =
-            Facts { pages: pool.pages(), ring: disk.features(), packets: link.manner(), confinement: None };
+        let told = Facts {
+            pages: pool.pages(),
+            ring: disk.features(),
+            packets: link.manner(),
+            memory: choices.memory.on(&link.capabilities()),
+            confinement: None,
+        };
         let mut clock = Monotonic;
         let now = ::platform::Clock::unix_time(&mut clock).as_secs();
         let Snapshot { service, secure } = snapshot;
@@ -521,7 +530,8 @@ impl<T: Tenant> Worker<T> {
 
 /// The engine's configuration.
 fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Config {
-    let Choices { addresses, shared, http, https, congestion, connections, connections_per_client } = choices;
+    let Choices { addresses, shared, http, https, congestion, connections, connections_per_client, memory } =
+        choices;
     let mut interface = stack::InterfaceConfig::new(wire::MacAddr(link.mac));
     interface.mtu = link.mtu;
     interface.addresses.extend(addresses.iter().copied());
@@ -534,5 +544,6 @@ fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Confi
     config.tcp.congestion = *congestion;
     config.connections_max = *connections;
     config.connections_per_peer_max = *connections_per_client;
+    config.memory = *memory;
     config
 }

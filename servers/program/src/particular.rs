@@ -4,12 +4,12 @@ use clap::Args;
 use control::{Figure, Figures, Opener, Wake};
 use core::fmt;
 use dma::PoolLayout;
-use host::{Machine, Policy, Tenant};
+use host::{Facts, Machine, Policy, Tenant};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use turn::Service;
+use turn::{MemoryVariant, Service};
 use web::AccessRecord;
 
 use crate::events::Events;
@@ -112,8 +112,16 @@ pub trait Program: Tenant<Record = AccessRecord, Counters = web::Counters<Self::
     fn problems(&self) -> Vec<String>;
     /// What the workers serve by.
     fn snapshot(&self) -> Given<Self>;
-    /// Everything has been told, and nobody has been served yet.
-    fn on_ready(&mut self) {}
+    /// How memory that its workers send gets into packets.
+    fn memory(choices: &Self::Choices) -> MemoryVariant {
+        let _ = choices;
+        MemoryVariant::default()
+    }
+    /// Every worker takes packets; `facts` say what they got. Returns more lines for the report.
+    fn on_ready(&mut self, choices: &Self::Choices, facts: &[Facts]) -> Vec<(&'static str, String)> {
+        let _ = (choices, facts);
+        Vec::new()
+    }
     /// Looks through everything again, because the operator asked.
     fn reload(&mut self, config: &Config, choices: &Self::Choices, opener: &dyn Opener, events: &mut Events);
     /// Whether something has changed by itself, after having taken it over.

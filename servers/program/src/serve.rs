@@ -250,7 +250,9 @@ impl<P: Program> Server for Served<P> {
         let facts: Vec<_> = self.facts.try_iter().collect();
         let mut text = format!("{} {} on Linux {}\n", P::NAME, P::VERSION, kernel());
         let privileges = describe_privileges(self.confinement, self.monitor.as_ref(), &facts);
-        for (heading, line) in self.report.drain(..).chain(describe_facts(&facts)).chain([privileges]) {
+        let more = self.program.on_ready(&self.loaded.choices, &facts);
+        let report = self.report.drain(..).chain(describe_facts(&facts)).chain(more).chain([privileges]);
+        for (heading, line) in report {
             text.push_str(&format!("  {heading:<11} {line}\n"));
         }
         for problem in self.program.problems() {
@@ -264,7 +266,6 @@ impl<P: Program> Server for Served<P> {
             let key_log = key_log.display();
             tracing::warn!("tls: secrets are written to {key_log}: whoever has it can read what is captured");
         }
-        self.program.on_ready();
         // A terminal that is gone is no reason to stop serving.
         let _ = io::stderr().write_all(text.as_bytes());
         let listening: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();

@@ -306,6 +306,7 @@ pub(crate) fn start<P: Program>(loaded: &Loaded<P>) -> Result<Started<P>, StartE
         },
         connections: config.connections,
         connections_per_client: config.connections_per_client,
+        memory: P::memory(own),
     };
     let cores = if config.pin { host::cores() } else { Vec::new() };
     let (tell, facts) = channel();

@@ -253,6 +253,7 @@ fn start(config: &Config) -> Result<Started, StartError> {
         congestion: tcp::Algorithm::Cubic,
         connections: config.connections,
         connections_per_client: config.connections_per_client,
+        memory: turn::MemoryVariant::default(),
     };
     let bell = Wake::new().map_err(system("make an eventfd"))?;
     if let Some(steering) = &mut steering {

@@ -6,7 +6,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use dma::PoolLayout;
 use host::values::{Bytes, LogChoice};
-use host::{HostLink, Machine, Place, Tenant};
+use host::{Facts, HostLink, Machine, Place, Tenant};
 use program::{Complaint, Config, ConfigError, Events, Program, Seating};
 use sandstorm::desk::First;
 use sandstorm::seat::{Seat, ends};
@@ -16,10 +16,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use turn::MemoryVariant;
 use web::AccessRecord;
 
 use crate::content::{self, Content};
-use crate::own::{Choices, Own};
+use crate::own::{Choices, Copy, Own};
 
 /// Memory for objects and packets, unless chosen otherwise.
 const MEMORY: u64 = 2 << 30;
@@ -257,8 +258,31 @@ impl Program for Sandstorm {
         Arc::clone(&self.given)
     }
 
-    fn on_ready(&mut self) {
+    fn memory(choices: &Choices) -> MemoryVariant {
+        match choices.copy {
+            Some(Copy::Pre) => MemoryVariant::Pre,
+            Some(Copy::Mem) => MemoryVariant::Mem,
+            Some(Copy::Gather) => MemoryVariant::Gather,
+            None => MemoryVariant::default(),
+        }
+    }
+
+    fn on_ready(&mut self, choices: &Choices, facts: &[Facts]) -> Vec<(&'static str, String)> {
         self.told = self.problems();
+        let Some(Facts { memory, .. }) = facts.first() else { return Vec::new() };
+        let does = match memory {
+            MemoryVariant::Gather => "gather: packets name the frames that objects lie in",
+            MemoryVariant::Mem => "mem: each packet is a copy of its part of the object",
+            MemoryVariant::Pre => "pre: packets that are sent again and again are kept as replicas",
+        };
+        let asked = choices.copy.filter(|_| *memory != Self::memory(choices));
+        let why = asked.map(|asked| match memory {
+            MemoryVariant::Mem => format!(" (not {asked}: this link takes packets in memory of its own)"),
+            _ => {
+                format!(" (not {asked}: this link cuts segments itself, and what is not cut has no replicas)")
+            }
+        });
+        vec![("copy", format!("{does}{}", why.unwrap_or_default()))]
     }
 
     fn reload(&mut self, config: &Config, choices: &Choices, opener: &dyn Opener, events: &mut Events) {
