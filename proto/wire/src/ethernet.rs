@@ -153,6 +153,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Malformed::Truncated`].
+    #[inline]
     pub fn parse(frame: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let Some((fixed, rest)) = frame.split_first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::Truncated);
@@ -182,19 +183,22 @@ impl Header {
     ///
     /// # Panics
     /// When `buffer` is shorter than [`Header::len`].
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let Self { destination, source, vlan, ether_type } = self;
-        buffer[0..6].copy_from_slice(&destination.0);
-        buffer[6..12].copy_from_slice(&source.0);
-        let len = if let Some(vlan) = vlan {
-            buffer[12..14].copy_from_slice(&EtherType::VLAN.0.to_be_bytes());
-            buffer[14..16].copy_from_slice(&(vlan & VLAN_ID_MASK).to_be_bytes());
-            HEADER_BYTES + VLAN_TAG_BYTES
-        } else {
-            HEADER_BYTES
+        let (fixed, rest) =
+            buffer.split_first_chunk_mut::<HEADER_BYTES>().expect("room for an Ethernet header");
+        fixed[0..6].copy_from_slice(&destination.0);
+        fixed[6..12].copy_from_slice(&source.0);
+        let Some(vlan) = vlan else {
+            fixed[12..14].copy_from_slice(&ether_type.0.to_be_bytes());
+            return HEADER_BYTES;
         };
-        buffer[len - 2..len].copy_from_slice(&ether_type.0.to_be_bytes());
-        len
+        fixed[12..14].copy_from_slice(&EtherType::VLAN.0.to_be_bytes());
+        let tag = rest.first_chunk_mut::<VLAN_TAG_BYTES>().expect("room for a VLAN tag");
+        tag[0..2].copy_from_slice(&(vlan & VLAN_ID_MASK).to_be_bytes());
+        tag[2..4].copy_from_slice(&ether_type.0.to_be_bytes());
+        HEADER_BYTES + VLAN_TAG_BYTES
     }
 
     /// The header's length, in bytes: 14, or 18 with a tag.

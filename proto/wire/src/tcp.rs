@@ -94,6 +94,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Malformed::Truncated`] when the header does not fit, [`Malformed::Length`] when the data offset is below five.
+    #[inline]
     pub fn parse(segment: &[u8]) -> Result<(Self, usize), Malformed> {
         let Some((fixed, _)) = segment.split_first_chunk::<HEADER_BYTES_MIN>() else {
             return Err(Malformed::Truncated);
@@ -122,6 +123,7 @@ impl Header {
     ///
     /// # Panics
     /// When `buffer` is shorter than [`Header::len`]; [`HEADER_BYTES_MAX`] bytes always suffice.
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
         let Self { source_port, destination_port, seq, ack, flags, window, urgent, options } = self;
         let len = self.len();

@@ -44,6 +44,7 @@ impl Header {
     /// # Errors
     /// [`Malformed::Truncated`] when the bytes end before the length says; [`Malformed::Length`] when the length has no
     /// room for the header.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
         let Some((&[s0, s1, d0, d1, l0, l1, c0, c1], _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed::Truncated);
@@ -68,6 +69,7 @@ impl Header {
     ///
     /// # Panics
     /// When `buffer` is shorter than that, or the payload longer than UDP can say (65,527 bytes).
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8], payload_bytes: usize) -> usize {
         let Self { source_port, destination_port } = self;
         let len = u16::try_from(HEADER_BYTES + payload_bytes).expect("a datagram has at most 65,535 bytes");

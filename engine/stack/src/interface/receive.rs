@@ -11,6 +11,29 @@ use wire::icmp::Quote;
 use wire::{MacAddr, Malformed, Packet, Parsed, Path, arp, icmpv4, icmpv6, ipv4, ndp};
 
 impl Interface {
+    /// A TCP segment to an address and a MAC address of ours alone: what [`read`](Self::read) makes of it, sooner. `None`
+    /// says nothing about the frame.
+    #[inline]
+    pub(super) fn read_tcp<'a>(&self, frame: &'a [u8], verified: bool) -> Option<TcpInput<'a>> {
+        if frame.first_chunk::<6>()? != &self.mac.0 || self.vlan.is_some() {
+            return None;
+        }
+        let (peer_mac, segment) = wire::parse_tcp_frame(frame, !verified)?;
+        let wire::Tcp { source, destination, traffic_class, header, payload } = segment;
+        let is_for_us = match &self.mode {
+            AddressMode::Own => true,
+            AddressMode::Shared(ports) => ports.contains(&header.destination_port),
+        };
+        if !is_for_us || !self.is_ours(destination) || self.is_ours(source) || peer_mac == self.mac {
+            return None;
+        }
+        let tuple = FourTuple {
+            local: SocketAddr::new(destination, header.destination_port),
+            peer: SocketAddr::new(source, header.source_port),
+        };
+        Some(TcpInput { tuple, peer_mac, vlan: None, traffic_class, header, payload })
+    }
+
     /// Reads a frame, and counts nothing but the answers given.
     pub(super) fn read<'a>(
         &mut self,

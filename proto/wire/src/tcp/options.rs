@@ -150,8 +150,12 @@ impl Options {
 
     /// The length on the wire with padding, in bytes: a multiple of four, at most 40.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         let len = self.len_before_sack();
+        if self.sack.count == 0 {
+            return len;
+        }
         let blocks = self.sack_blocks_emitted(len);
         if blocks == 0 { len } else { len + 4 + 8 * blocks }
     }
@@ -167,6 +171,7 @@ impl Options {
     }
 
     /// All options but SACK, each padded to four bytes: at most 4 + 12 + 4 + 4 = 24.
+    #[inline]
     fn len_before_sack(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         // SACK-permitted takes the place of the two NOPs before timestamps.
@@ -181,16 +186,24 @@ impl Options {
 
     /// Reads the options between the fixed header and the payload. Never fails: see [`super::Header::parse`].
     #[must_use]
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Self {
-        let mut options = Self::NONE;
-        // The segment that everybody sends once connected: two NOPs and timestamps, nothing else.
+        // The segments that everybody sends once connected: with nothing, or with two NOPs and timestamps.
+        if bytes.is_empty() {
+            return Self::NONE;
+        }
         if let [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = *bytes {
-            options.timestamps = Some(Timestamps {
+            let timestamps = Timestamps {
                 value: u32::from_be_bytes([v0, v1, v2, v3]),
                 echo: u32::from_be_bytes([e0, e1, e2, e3]),
-            });
-            return options;
+            };
+            return Self { timestamps: Some(timestamps), ..Self::NONE };
         }
+        Self::parse_list(bytes)
+    }
+
+    fn parse_list(bytes: &[u8]) -> Self {
+        let mut options = Self::NONE;
         let mut rest = bytes;
         loop {
             rest = match rest {
@@ -244,7 +257,12 @@ impl Options {
     ///
     /// # Panics
     /// When `buffer` is shorter than [`Options::len`].
+    #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
+        if self.len() == 0 { 0 } else { self.emit_list(buffer) }
+    }
+
+    fn emit_list(&self, buffer: &mut [u8]) -> usize {
         let Self { mss, window_scale, sack_permitted, sack, timestamps } = self;
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
