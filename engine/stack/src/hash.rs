@@ -4,6 +4,8 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use siphasher::sip::{SipHasher13, SipHasher24};
 
+use crate::tuple::TupleKey;
+
 /// A secret for a hash, from `platform::Entropy`. Does not print itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HashKey([u8; 16]);
@@ -30,8 +32,104 @@ impl HashKey {
     }
 }
 
+/// 2⁶¹ − 1, a prime that is easy to divide by.
+const PRIME: u64 = (1 << 61) - 1;
+
+/// The words of an IPv4 tuple and of an IPv6 tuple, 32 bits each.
+const WORDS_V4: usize = 3;
+const WORDS_V6: usize = 9;
+
+/// The hash of tables of four-tuples, of which every packet costs one.
+///
+/// Peers choose addresses and ports, and would choose those that collide; so what they may know must not help them. The
+/// words of a tuple are multiplied by secrets and added, modulo a prime: any two tuples are the same number then with a
+/// probability of 2⁻⁶¹. That number is put into a polynomial of degree four with secret coefficients, which makes any
+/// five hashes independent of each other (Wegman and Carter 1981): as much as linear probing needs for a constant number
+/// of steps, *whatever* the set of tuples is (Pagh, Pagh and Ružić 2007). With two secrets instead of five, as
+/// multiplicative hashes have them, the ports of one host in a row already make long runs.
+///
+/// Unlike `SipHash` it would give its secrets away to somebody who sees hashes. Nobody does: they choose buckets, and no order
+/// of anything that can be observed is theirs. What goes out on the wire is a [`HashKey`]'s.
+#[derive(Clone)]
+pub(crate) struct TupleHash {
+    words_v4: [u64; WORDS_V4],
+    words_v6: [u64; WORDS_V6],
+    polynomial: [u64; 5],
+}
+
+impl TupleHash {
+    /// A hash drawn from a secret.
+    pub(crate) fn new(key: HashKey) -> Self {
+        let mut count = 0_u64;
+        let mut draw = || {
+            count += 1;
+            key.prf(&count) % PRIME
+        };
+        Self {
+            words_v4: core::array::from_fn(|_| draw()),
+            words_v6: core::array::from_fn(|_| draw()),
+            polynomial: core::array::from_fn(|_| draw()),
+        }
+    }
+
+    /// The hash of a tuple.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower half of 61 bits that are as good as random"
+    )]
+    pub(crate) fn hash(&self, key: &TupleKey) -> u32 {
+        let sum = match *key {
+            TupleKey::V4 { local, peer, local_port, peer_port } => {
+                let words = [local.to_bits(), peer.to_bits(), ports(local_port, peer_port)];
+                inner_product(&self.words_v4, &words)
+            }
+            TupleKey::V6 { local, peer, local_port, peer_port } => {
+                let mut words = [0; WORDS_V6];
+                for (word, bytes) in
+                    words.iter_mut().zip(local.as_chunks().0.iter().chain(peer.as_chunks().0))
+                {
+                    *word = u32::from_be_bytes(*bytes);
+                }
+                words[WORDS_V6 - 1] = ports(local_port, peer_port);
+                inner_product(&self.words_v6, &words)
+            }
+        };
+        let [first, rest @ ..] = &self.polynomial;
+        let at = reduce(sum);
+        rest.iter().fold(*first, |value, coefficient| {
+            reduce(u128::from(value) * u128::from(at) + u128::from(*coefficient))
+        }) as u32
+    }
+}
+
+impl fmt::Debug for TupleHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TupleHash(…)")
+    }
+}
+
+fn ports(local: u16, peer: u16) -> u32 {
+    u32::from(local) << 16 | u32::from(peer)
+}
+
+/// At most nine products of 61 and 32 bits.
+fn inner_product<const N: usize>(secrets: &[u64; N], words: &[u32; N]) -> u128 {
+    secrets.iter().zip(words).map(|(secret, word)| u128::from(*secret) * u128::from(*word)).sum()
+}
+
+/// What is left of `value`, below 2¹²⁴, modulo [`PRIME`].
+#[expect(clippy::cast_possible_truncation, reason = "61 bits, and 63 bits")]
+fn reduce(value: u128) -> u64 {
+    let folded = (value as u64 & PRIME) + (value >> 61) as u64; // < 2⁶¹ + 2⁶³
+    let folded = (folded & PRIME) + (folded >> 61); // ≤ 2⁶¹ − 1 + 7
+    if folded >= PRIME { folded - PRIME } else { folded }
+}
+
 impl fmt::Debug for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashKey(…)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub use neighbours::Resolution;
 pub use pmtu::PathMtuCache;
 pub use rate::TokenBucket;
 pub use replies::{REPLIES_MAX, REPLY_BYTES_MAX, Replies};
-pub use table::{ConnectionTable, FlowId, InsertError};
+pub use table::{ConnectionTable, FlowId, HashedTuple, InsertError};
 pub use time_wait::TimeWaitTable;
 pub use tuple::FourTuple;
 pub use wheel::{TICK_NANOS, Wheel};

@@ -1,14 +1,14 @@
 //! The connection table: from a four-tuple to a flow.
 //!
 //! ```text
-//! FourTuple ─ SipHash-1-3 ─▶ HashIndex ─▶ slot ┬ generation ┬ tuple ┐
-//!                                              └── FlowId ──┘       └ the owner's arrays have the same slots
+//! FourTuple ─ hashed, once a packet ─▶ HashIndex ─▶ slot ┬ generation ┬ tuple ┐
+//!                                                        └── FlowId ──┘       └ the owner's arrays have the same slots
 //! ```
 //!
 //! A [`FlowId`] is a slot and the generation in which the slot was handed out: an id that outlived its connection (in a
 //! timer, in a disk read) is known to be stale. Everything is allocated at the beginning.
 
-use crate::hash::HashKey;
+use crate::hash::{HashKey, TupleHash};
 use crate::index::HashIndex;
 use crate::tuple::{FourTuple, TupleKey};
 use alloc::vec::Vec;
@@ -80,6 +80,21 @@ impl fmt::Display for InsertError {
 
 impl core::error::Error for InsertError {}
 
+/// A four-tuple as tables look it up: hashed, by [`ConnectionTable::hashed`], for that table and the others of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashedTuple {
+    pub(crate) key: TupleKey,
+    pub(crate) hash: u32,
+}
+
+impl HashedTuple {
+    /// The tuple.
+    #[must_use]
+    pub fn tuple(&self) -> FourTuple {
+        self.key.tuple()
+    }
+}
+
 /// What a slot is now.
 #[derive(Clone, Copy, Debug)]
 enum Content {
@@ -93,12 +108,14 @@ enum Content {
 struct Slot {
     content: Content,
     generation: u32,
+    /// Of the flow's tuple.
+    hash: u32,
 }
 
 /// The connection table.
 #[derive(Debug)]
 pub struct ConnectionTable {
-    hash_key: HashKey,
+    hash: TupleHash,
     index: HashIndex,
     /// As many as were ever in use at once; reserved for all.
     slots: Vec<Slot>,
@@ -116,7 +133,7 @@ impl ConnectionTable {
     #[must_use]
     pub fn new(capacity: u32, hash_key: HashKey) -> Self {
         Self {
-            hash_key,
+            hash: TupleHash::new(hash_key),
             index: HashIndex::new(capacity),
             slots: Vec::with_capacity(capacity as usize),
             free: None,
@@ -137,17 +154,26 @@ impl ConnectionTable {
         self.capacity
     }
 
+    /// A tuple with its hash; `None` when its ends are of two families, as no packet's are.
+    #[must_use]
+    pub fn hashed(&self, tuple: &FourTuple) -> Option<HashedTuple> {
+        let key = TupleKey::new(tuple)?;
+        Some(HashedTuple { key, hash: self.hash.hash(&key) })
+    }
+
     /// The flow of a tuple.
     #[must_use]
     pub fn find(&self, tuple: &FourTuple) -> Option<FlowId> {
-        let key = TupleKey::new(tuple)?;
-        self.find_key(&key, self.hash_key.hash(&key))
+        self.find_hashed(&self.hashed(tuple)?)
     }
 
-    fn find_key(&self, key: &TupleKey, hash: u64) -> Option<FlowId> {
+    /// The flow of a tuple that is hashed already.
+    #[must_use]
+    pub fn find_hashed(&self, tuple: &HashedTuple) -> Option<FlowId> {
+        let HashedTuple { key, hash } = tuple;
         let is_it =
             |slot: u32| matches!(&self.slots[slot as usize].content, Content::Flow(found) if found == key);
-        let slot = self.index.find(hash, is_it)?;
+        let slot = self.index.find(u64::from(*hash), is_it)?;
         Some(FlowId { slot, generation: self.slots[slot as usize].generation })
     }
 
@@ -156,9 +182,16 @@ impl ConnectionTable {
     /// # Errors
     /// The table is full, or has the tuple already.
     pub fn insert(&mut self, tuple: &FourTuple) -> Result<FlowId, InsertError> {
-        let key = TupleKey::new(tuple).ok_or(InsertError::MixedFamilies)?;
-        let hash = self.hash_key.hash(&key);
-        if let Some(flow) = self.find_key(&key, hash) {
+        self.insert_hashed(&self.hashed(tuple).ok_or(InsertError::MixedFamilies)?)
+    }
+
+    /// Adds a flow whose tuple is hashed already.
+    ///
+    /// # Errors
+    /// The table is full, or has the tuple already.
+    pub fn insert_hashed(&mut self, tuple: &HashedTuple) -> Result<FlowId, InsertError> {
+        let HashedTuple { key, hash } = *tuple;
+        if let Some(flow) = self.find_hashed(tuple) {
             return Err(InsertError::Exists(flow));
         }
         let slot = if let Some(slot) = self.free {
@@ -166,30 +199,32 @@ impl ConnectionTable {
                 unreachable!("the free list holds free slots")
             };
             self.free = next;
-            self.slots[slot as usize].content = Content::Flow(key);
+            let free = &mut self.slots[slot as usize];
+            (free.content, free.hash) = (Content::Flow(key), hash);
             slot
         } else if self.len < self.capacity {
             // None is free, so all slots so far are in use.
-            self.slots.push(Slot { content: Content::Flow(key), generation: 0 });
+            self.slots.push(Slot { content: Content::Flow(key), generation: 0, hash });
             self.len
         } else {
             return Err(InsertError::Full);
         };
-        self.index.insert(hash, slot);
+        self.index.insert(u64::from(hash), slot);
         self.len += 1;
         Ok(FlowId { slot, generation: self.slots[slot as usize].generation })
     }
 
     /// Takes a flow out and makes its id stale; returns its tuple, or `None` when the id was stale before.
-    pub fn remove(&mut self, flow: FlowId) -> Option<FourTuple> {
+    pub fn remove(&mut self, flow: FlowId) -> Option<HashedTuple> {
         let slot = self.slots.get_mut(flow.index()).filter(|slot| slot.generation == flow.generation)?;
         let Content::Flow(key) = slot.content else { return None };
         slot.content = Content::Free { next: self.free };
         slot.generation = slot.generation.wrapping_add(1);
         self.free = Some(flow.slot);
-        self.index.remove(self.hash_key.hash(&key), flow.slot);
+        let hash = slot.hash;
+        self.index.remove(u64::from(hash), flow.slot);
         self.len -= 1;
-        Some(key.tuple())
+        Some(HashedTuple { key, hash })
     }
 
     /// The tuple of a flow; `None` for a stale id.
@@ -211,13 +246,13 @@ impl ConnectionTable {
     /// The flow that a slot belongs to now.
     #[must_use]
     pub fn flow_at(&self, slot: u32) -> Option<FlowId> {
-        let Slot { content, generation } = self.slots.get(slot as usize)?;
+        let Slot { content, generation, .. } = self.slots.get(slot as usize)?;
         matches!(content, Content::Flow(_)).then_some(FlowId { slot, generation: *generation })
     }
 
     /// All flows, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, FourTuple)> {
-        (0..).zip(&self.slots).filter_map(|(slot, &Slot { content, generation })| match content {
+        (0..).zip(&self.slots).filter_map(|(slot, &Slot { content, generation, .. })| match content {
             Content::Flow(key) => Some((FlowId { slot, generation }, key.tuple())),
             Content::Free { .. } => None,
         })

@@ -3,9 +3,9 @@
 //! A server that closes first has a minute's worth of them, many more than connections; so they are small, and when there
 //! are too many the oldest goes, whose peer has most likely heard everything.
 
-use crate::bounded::BoundedMap;
-use crate::hash::HashKey;
-use crate::tuple::{FourTuple, TupleKey};
+use crate::bounded::AgedMap;
+use crate::table::HashedTuple;
+use crate::tuple::TupleKey;
 use clock::Instant;
 use tcp::{Header, TimeWait, TimeWaitAction};
 
@@ -17,22 +17,21 @@ const _: () = assert!(size_of::<TimeWait>() <= 32, "a minute's worth of these is
 /// The table: bounded, allocated once.
 #[derive(Debug)]
 pub struct TimeWaitTable {
-    entries: BoundedMap<TupleKey, TimeWait>,
+    entries: AgedMap<TupleKey, TimeWait>,
     evicted: u64,
 }
 
 impl TimeWaitTable {
     /// A table for `capacity` connections.
     #[must_use]
-    pub fn new(capacity: u32, hash_key: HashKey) -> Self {
-        Self { entries: BoundedMap::new(capacity, hash_key), evicted: 0 }
+    pub fn new(capacity: u32) -> Self {
+        Self { entries: AgedMap::new(capacity), evicted: 0 }
     }
 
     /// Keeps what is left of a connection. A full table forgets its oldest entry.
-    pub fn insert(&mut self, tuple: &FourTuple, entry: TimeWait) {
-        // No connection has a tuple of two families.
-        let Some(key) = TupleKey::new(tuple) else { return };
-        self.evicted += u64::from(self.entries.insert(key, entry).is_some());
+    pub fn insert(&mut self, tuple: &HashedTuple, entry: TimeWait) {
+        let evicted = self.entries.insert(tuple.hash, tuple.key, entry);
+        self.evicted += u64::from(evicted.is_some());
     }
 
     /// A segment came that belongs to no living connection; `None` when it belongs to no dead one either.
@@ -43,24 +42,24 @@ impl TimeWaitTable {
         &mut self,
         config: &tcp::Config,
         now: Instant,
-        tuple: &FourTuple,
+        tuple: &HashedTuple,
         header: &Header,
         payload_bytes: u32,
     ) -> Option<TimeWaitAction> {
-        let key = TupleKey::new(tuple)?;
-        let entry = self.entries.get_mut(&key).filter(|entry| now < entry.expires())?;
+        let HashedTuple { key, hash } = tuple;
+        let entry = self.entries.get_mut(*hash, key).filter(|entry| now < entry.expires())?;
         let expired_at = entry.expires();
         let action = entry.on_segment(config, now, header, payload_bytes);
         if entry.expires() != expired_at {
             // The entries stand in the order in which they expire.
-            self.entries.refresh(&key);
+            self.entries.refresh(*hash, key);
         }
         Some(action)
     }
 
     /// Forgets a connection.
-    pub fn remove(&mut self, tuple: &FourTuple) -> Option<TimeWait> {
-        self.entries.remove(&TupleKey::new(tuple)?)
+    pub fn remove(&mut self, tuple: &HashedTuple) -> Option<TimeWait> {
+        self.entries.remove(tuple.hash, &tuple.key)
     }
 
     /// Forgets the connections whose time is over.

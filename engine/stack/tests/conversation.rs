@@ -65,7 +65,7 @@ mod tests {
                 table: ConnectionTable::new(FLOWS, key(5)),
                 flows: (0..FLOWS).map(|_| None).collect(),
                 listener: Listener::new(&listen, keys, now),
-                time_wait: TimeWaitTable::new(FLOWS, key(6)),
+                time_wait: TimeWaitTable::new(FLOWS),
                 wheel: Wheel::new(FLOWS, now),
                 replies: Replies::new(),
                 serves,
@@ -107,14 +107,15 @@ mod tests {
         }
 
         fn on_tcp(&mut self, now: Instant, input: &TcpInput<'_>) {
-            if let Some(id) = self.table.find(&input.tuple) {
+            let tuple = self.table.hashed(&input.tuple).unwrap();
+            if let Some(id) = self.table.find_hashed(&tuple) {
                 self.on_segment(now, id, input);
                 return;
             }
             let bytes = u32::try_from(input.payload.len()).unwrap();
             let path = self.interface.path_back(input);
             let mut iss_min = None;
-            match self.time_wait.on_segment(&self.config, now, &input.tuple, &input.header, bytes) {
+            match self.time_wait.on_segment(&self.config, now, &tuple, &input.header, bytes) {
                 Some(TimeWaitAction::Ack(header)) => {
                     self.replies.push_tcp(&path, &header);
                     return;
@@ -137,7 +138,7 @@ mod tests {
                     }
                     Verdict::Drop(_) => return,
                 };
-            self.time_wait.remove(&input.tuple);
+            self.time_wait.remove(&tuple);
             let left = self.serves;
             let flow = Flow {
                 connection,
@@ -189,7 +190,7 @@ mod tests {
                     self.time_wait.insert(&tuple, entry);
                 }
                 if !flow.is_active {
-                    self.listener.on_closed(tuple.peer.ip(), flow.was_half_open);
+                    self.listener.on_closed(tuple.tuple().peer.ip(), flow.was_half_open);
                 }
                 self.finished.push(flow.received);
             }

@@ -1,7 +1,7 @@
 //! Packets become events: to a connection, to the listener, or to nobody.
 
 use core::mem;
-use stack::{FlowId, Input, TcpInput, Verdict};
+use stack::{FlowId, HashedTuple, Input, TcpInput, Verdict};
 use tcp::{Connection, Events, State, TimeWaitAction};
 
 use crate::flow::{Flow, Marks};
@@ -30,9 +30,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     fn on_tcp(&mut self, input: &TcpInput<'_>) {
-        match self.table.find(&input.tuple) {
+        // A tuple of two families comes from no packet.
+        let Some(tuple) = self.table.hashed(&input.tuple) else { return };
+        match self.table.find_hashed(&tuple) {
             Some(id) => self.on_flow(id, input),
-            None => self.on_stranger(input),
+            None => self.on_stranger(&tuple, input),
         }
     }
 
@@ -70,11 +72,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// A segment that belongs to no connection.
-    fn on_stranger(&mut self, input: &TcpInput<'_>) {
+    fn on_stranger(&mut self, tuple: &HashedTuple, input: &TcpInput<'_>) {
         let now = self.now.instant;
         let config = if input.tuple.local.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
         let payload_bytes = u32::try_from(input.payload.len()).unwrap_or(u32::MAX);
-        let remembered = self.time_wait.on_segment(config, now, &input.tuple, &input.header, payload_bytes);
+        let remembered = self.time_wait.on_segment(config, now, tuple, &input.header, payload_bytes);
         let iss_min = match remembered {
             None => None,
             Some(TimeWaitAction::Reuse { iss_min }) => Some(iss_min),
@@ -87,14 +89,16 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             Verdict::Reply(header) => return self.reply(input, &header),
             Verdict::Drop(_) => return,
         };
-        self.time_wait.remove(&input.tuple);
-        self.admit(input, connection);
+        if iss_min.is_some() {
+            self.time_wait.remove(tuple);
+        }
+        self.admit(tuple, input, connection);
     }
 
     /// A new connection enters the table.
-    fn admit(&mut self, input: &TcpInput<'_>, tcp: Connection) {
+    fn admit(&mut self, tuple: &HashedTuple, input: &TcpInput<'_>, tcp: Connection) {
         let half_open = tcp.state() == State::SynReceived;
-        let Ok(id) = self.table.insert(&input.tuple) else {
+        let Ok(id) = self.table.insert_hashed(tuple) else {
             self.listener.on_closed(input.tuple.peer.ip(), half_open);
             return;
         };

@@ -160,7 +160,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 ListenKeys { table: secret(), isn: secret(), cookie: secret() },
                 now.instant,
             ),
-            time_wait: TimeWaitTable::new(config.time_wait_max, secret()),
+            time_wait: TimeWaitTable::new(config.time_wait_max),
             wheel: Wheel::new(connections, now.instant),
             flows: Flows::new(),
             service,

@@ -1,16 +1,18 @@
 use super::*;
+use crate::{ConnectionTable, FourTuple, HashKey};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tcp::{Config, Connection, Flags, SeqNum, State};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
-fn tuple(port: u16) -> FourTuple {
-    FourTuple { local: ([192, 0, 2, 1], 443).into(), peer: ([198, 51, 100, 1], port).into() }
+fn tuple(port: u16) -> HashedTuple {
+    let tuple = FourTuple { local: ([192, 0, 2, 1], 443).into(), peer: ([198, 51, 100, 1], port).into() };
+    ConnectionTable::new(0, HashKey::new([4; 16])).hashed(&tuple).unwrap()
 }
 
 fn table(capacity: u32) -> TimeWaitTable {
-    TimeWaitTable::new(capacity, HashKey::new([4; 16]))
+    TimeWaitTable::new(capacity)
 }
 
 fn outgoing(connection: &mut Connection) -> Vec<Header> {

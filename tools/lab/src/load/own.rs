@@ -195,7 +195,7 @@ impl OwnWorker {
                 table: ConnectionTable::new(capacity, key),
                 flows: (0..capacity).map(|_| None).collect(),
                 wheel: Wheel::new(capacity, begins),
-                time_wait: TimeWaitTable::new(TIME_WAITS, key),
+                time_wait: TimeWaitTable::new(TIME_WAITS),
                 replies: Replies::with_capacity(4 * BATCH),
                 outbox: Outbox::new(),
                 hops: vec![None; plan.catalogue.servers.len()],
@@ -363,12 +363,14 @@ impl Engine {
         let Input::Tcp(input) = self.interface.on_frame(now, frame, verified, &mut self.replies) else {
             return;
         };
-        if let Some(flow) = self.table.find(&input.tuple) {
+        // A tuple of two families comes from no packet.
+        let Some(tuple) = self.table.hashed(&input.tuple) else { return };
+        if let Some(flow) = self.table.find_hashed(&tuple) {
             self.on_segment(now, flow, &input);
             return;
         }
         let payload_bytes = u32::try_from(input.payload.len()).unwrap_or(u32::MAX);
-        let action = self.time_wait.on_segment(&self.config, now, &input.tuple, &input.header, payload_bytes);
+        let action = self.time_wait.on_segment(&self.config, now, &tuple, &input.header, payload_bytes);
         let reply = match action {
             Some(TimeWaitAction::Ack(header)) => Some(header),
             Some(TimeWaitAction::Ignore | TimeWaitAction::Reuse { .. }) => None,
@@ -504,7 +506,7 @@ impl Engine {
         flow.poll(&self.config, now, &mut self.outbox);
         if matches!(flow.tcp.state(), State::Closed | State::TimeWait) {
             if let Some(rest) = flow.tcp.time_wait(&self.config, now)
-                && let Some(tuple) = self.table.tuple(id)
+                && let Some(tuple) = self.table.tuple(id).and_then(|tuple| self.table.hashed(&tuple))
             {
                 self.time_wait.insert(&tuple, rest);
             }
