@@ -204,7 +204,9 @@ pub(crate) const ROOMS: &[Room] = &[
     room(
         "program",
         "servers/program",
-        &["web", "dma", "tcp", "survey", "stack", "handshake", "turn", "control", "confine", "host"],
+        &[
+            "web", "dma", "tcp", "survey", "stack", "handshake", "turn", "control", "confine", "host",
+        ],
         &[],
         NONE,
     ),

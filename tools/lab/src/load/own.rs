@@ -481,9 +481,10 @@ impl Engine {
         let table = &self.table;
         let tuple =
             self.tuples.next(peer, |tuple| table.find(tuple).is_none()).ok_or_else(|| none.clone())?;
-        let id = self.table.insert(&tuple).map_err(|_| none)?;
+        let hashed = self.table.hashed(&tuple).ok_or_else(|| none.clone())?;
+        let id = self.table.insert_hashed(&hashed).map_err(|_| none)?;
         // Ours of an earlier time, if there is one: the new sequence numbers lie beyond its.
-        self.time_wait.remove(&tuple);
+        self.time_wait.remove(&hashed);
         let iss = SeqNum(self.tuples.initial_sequence_number(now, &tuple));
         let tcp = Connection::connect(&self.config, now, tuple.local.port(), tuple.peer.port(), iss);
         let path = self.interface.path_to(&tuple, hop);
