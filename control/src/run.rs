@@ -88,6 +88,9 @@ pub trait Server {
         None
     }
 
+    /// Opens again what is written to besides the access log: it may have been moved away.
+    fn on_reopen(&mut self) {}
+
     /// Takes note of a record, besides the access log.
     fn on_record(&mut self, _record: &Self::Record) {}
 
@@ -435,6 +438,7 @@ impl<S: Server> Desk<'_, S> {
     }
 
     fn reopen(&mut self) {
+        self.server.on_reopen();
         if let Some(access_log) = &mut self.access_log
             && let Err(error) = access_log.reopen(self.server.opener())
         {

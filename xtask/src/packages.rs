@@ -34,6 +34,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("kdig", "knot-dnsutils"),
     ("drill", "ldnsutils"),
     ("dnssec-signzone", "bind9-utils"),
+    ("fstrm_capture", "fstrm-bin"),
+    ("dnstap-ldns", "dnstap-ldns"),
 ];
 
 /// Installs what is missing, as a step.

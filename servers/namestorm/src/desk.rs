@@ -7,6 +7,7 @@
 //! ```
 
 use crate::catalogue::Catalogue;
+use crate::query_log::{Record, Sampler};
 use crate::respond::{Counters as Responses, Glance, Request, Responder, Response, Settings, Transport};
 use crate::transfer::outgoing::{Kind, Outgoing};
 use control::{Figure, Figures};
@@ -54,6 +55,8 @@ pub struct Counters {
     pub streams_refused: u64,
     /// Streams that were silent for too long.
     pub streams_idle: u64,
+    /// Questions that the log had no room for.
+    pub log_dropped: u64,
     /// Transfers that were begun: of a whole zone, of what changed, of nothing.
     pub transfers: [u64; 3],
 }
@@ -63,6 +66,7 @@ pub struct Counters {
 pub struct Desk {
     catalogue: Arc<Catalogue>,
     responder: Responder,
+    log: Option<Sampler>,
     name: Name,
     /// What both ways to it count.
     pub(crate) counters: Counters,
@@ -74,7 +78,8 @@ impl Desk {
     pub fn new(snapshot: &Snapshot) -> Self {
         let catalogue = Arc::clone(&snapshot.catalogue);
         let responder = Responder::new(snapshot.serving.settings.clone(), &catalogue);
-        Self { catalogue, responder, name: Name::root(), counters: Counters::default() }
+        let log = snapshot.serving.settings.log.map(Sampler::new);
+        Self { catalogue, responder, log, name: Name::root(), counters: Counters::default() }
     }
 
     /// From now on, from these.
@@ -89,7 +94,21 @@ impl Desk {
             Transport::Udp => self.counters.udp += 1,
             Transport::Tcp => self.counters.tcp += 1,
         }
-        self.responder.respond(&self.catalogue, request, message, out)
+        let response = self.responder.respond(&self.catalogue, request, message, out);
+        self.log(request, message, response, out);
+        response
+    }
+
+    #[inline]
+    fn log(&mut self, request: &Request, message: &[u8], response: Option<Response>, out: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.on_question(request, message, response.map(|response| &out[..response.bytes]));
+        }
+    }
+
+    /// The next record for the query log.
+    pub fn take_record(&mut self) -> Option<Box<Record>> {
+        self.log.as_mut()?.take()
     }
 
     /// The transfer that a message in a stream asks for, if it does and may.
@@ -126,13 +145,16 @@ impl Desk {
         out: &mut [u8],
     ) -> Option<Response> {
         self.counters.udp += 1;
-        self.responder.respond_glanced(&self.catalogue, request, glance, message, out)
+        let response = self.responder.respond_glanced(&self.catalogue, request, glance, message, out);
+        self.log(request, message, response, out);
+        response
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters { responses: self.responder.counters(), ..self.counters }
+        let log_dropped = self.log.as_ref().map_or(0, Sampler::dropped);
+        Counters { responses: self.responder.counters(), log_dropped, ..self.counters }
     }
 }
 
@@ -144,7 +166,17 @@ const RCODES: [&str; 16] = [
 
 impl Figures for Counters {
     fn visit(&self, visit: &mut dyn FnMut(Figure)) {
-        let Self { responses, datagrams, unsent, udp, tcp, streams_refused, streams_idle, transfers } = *self;
+        let Self {
+            responses,
+            datagrams,
+            unsent,
+            udp,
+            tcp,
+            streams_refused,
+            streams_idle,
+            log_dropped,
+            transfers,
+        } = *self;
         // In full, so that nothing is counted and not shown.
         let Responses {
             queries: _,
@@ -210,6 +242,7 @@ impl Figures for Counters {
             ("responses_truncated", "Answers that did not fit", truncated),
             ("responses_slipped", "Answers cut short because of their rate", slipped),
             ("cookies_accepted", "Questions with a cookie of ours", cookies_accepted),
+            ("query_log_dropped", "Questions that the query log had no room for", log_dropped),
             ("streams_refused", "Streams ended because of what came in them", streams_refused),
             ("streams_idle", "Streams ended because they were silent", streams_idle),
         ] {

@@ -12,10 +12,12 @@
 
 pub mod catalogue;
 pub mod desk;
+pub mod dnstap;
 pub mod front;
 pub mod hash;
 pub mod keeper;
 pub mod load;
+pub mod query_log;
 pub mod respond;
 pub mod rrl;
 pub mod service;

@@ -7,6 +7,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[path = "program/log.rs"]
+mod log;
 #[path = "program/offline.rs"]
 mod offline;
 #[path = "program/options.rs"]

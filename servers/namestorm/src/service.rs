@@ -13,6 +13,7 @@
 //! A transfer is made as it leaves, [`TRANSFER_BYTES`] at a time; what was asked behind it waits until it is done.
 
 use crate::desk::{Counters, Desk, Snapshot};
+use crate::query_log::Record;
 use crate::respond::{Request, Transport};
 use crate::transfer::outgoing::{self, Outgoing};
 use core::cell::{Ref, RefCell};
@@ -78,6 +79,11 @@ impl StreamService {
     pub fn counters(&self) -> Counters {
         let desk: Ref<'_, Desk> = self.desk.borrow();
         desk.counters()
+    }
+
+    /// The next record for the query log.
+    pub fn take_record(&mut self) -> Option<Box<Record>> {
+        self.desk.borrow_mut().take_record()
     }
 
     fn idle(&self) -> Duration {

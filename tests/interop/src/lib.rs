@@ -19,6 +19,7 @@
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `loss` – links that vanish, come back and change their MTU, under downloads;
 //! * `operator` – one line for every mistake, and life without root;
+//! * `query_log` – questions written down, read by others' programs;
 //! * `steering` – answers by client and by the health of targets;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
@@ -44,6 +45,8 @@ mod loss;
 mod operator;
 #[cfg(test)]
 mod privileges;
+#[cfg(test)]
+mod query_log;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What the operator chose: command line over file over defaults. A flag is a key of the file.
 
 use clap::Args;
-use control::{Directly, Opener};
+use control::{Destination, Directly, Opener};
 use core::fmt;
+use core::num::NonZeroU32;
 use core::str::FromStr;
 use core::time::Duration;
 use host::values::{
@@ -11,6 +12,7 @@ use host::values::{
 use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
 use namestorm::hash::Form;
 use namestorm::keeper::Source;
+use namestorm::query_log::Rule;
 use namestorm::steer::table::Table;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ const FRAMES: u32 = 256;
 const FRAMES_MAX: u32 = 4 << 20;
 const WORKERS_MAX: u16 = 256;
 const RATE_MAX: u32 = 100_000;
+const QUERY_LOG_EVERY: NonZeroU32 = NonZeroU32::new(1_000).expect("not zero");
 
 pub(crate) const AFTER_LONG: &str = "\
 EXAMPLES
@@ -84,6 +87,65 @@ impl FromStr for ZoneChoice {
 }
 
 impl<'de> Deserialize<'de> for ZoneChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where questions are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum QueryLogChoice {
+    /// Nowhere.
+    Off,
+    /// A line of JSON each.
+    Json(Destination),
+    /// As dnstap, into a file.
+    Dnstap(PathBuf),
+    /// As dnstap, to whoever listens there.
+    DnstapSocket(PathBuf),
+}
+
+impl QueryLogChoice {
+    fn in_directory(self, directory: &Path) -> Self {
+        match self {
+            Self::Off | Self::Json(Destination::Stdout) => self,
+            Self::Json(Destination::File(path)) => Self::Json(Destination::File(directory.join(path))),
+            Self::Dnstap(path) => Self::Dnstap(directory.join(path)),
+            Self::DnstapSocket(path) => Self::DnstapSocket(directory.join(path)),
+        }
+    }
+}
+
+impl FromStr for QueryLogChoice {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let path = |path: &str| {
+            if path.is_empty() { bad("there is no file behind the colon") } else { Ok(path.into()) }
+        };
+        match (text, text.split_once(':')) {
+            ("off", _) => Ok(Self::Off),
+            ("-", _) => Ok(Self::Json(Destination::Stdout)),
+            ("", _) => bad("a file, -, dnstap:FILE, dnstap-socket:PATH or off"),
+            (_, Some(("dnstap", file))) => Ok(Self::Dnstap(path(file)?)),
+            (_, Some(("dnstap-socket", file))) => Ok(Self::DnstapSocket(path(file)?)),
+            (file, _) => Ok(Self::Json(Destination::File(path(file)?))),
+        }
+    }
+}
+
+impl fmt::Display for QueryLogChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Json(destination) => write!(f, "{destination}"),
+            Self::Dnstap(path) => write!(f, "dnstap to {}", path.display()),
+            Self::DnstapSocket(path) => write!(f, "dnstap to the socket {}", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for QueryLogChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
@@ -163,6 +225,15 @@ pub(crate) struct Options {
     /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9466, or a free one]
     #[arg(long, value_name = "WHERE", help_heading = "Operation")]
     admin: Option<AdminChoice>,
+    /// Where questions are written down: off, FILE or - (lines of JSON), dnstap:FILE or dnstap-socket:PATH [default: off]
+    #[arg(long, value_name = "WHERE", help_heading = "Operation")]
+    query_log: Option<QueryLogChoice>,
+    /// Write one question in so many down [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Operation")]
+    query_log_every: Option<NonZeroU32>,
+    /// Write down every question that got an error, a truncated answer or none as well: true or false [default: true]
+    #[arg(long, value_name = "SWITCH", help_heading = "Operation")]
+    query_log_odd: Option<bool>,
     /// What the event log on standard error tells: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", help_heading = "Operation")]
     log_level: Option<LogLevel>,
@@ -206,6 +277,9 @@ impl Options {
             frames: if sized { self.frames } else { below.frames },
             memory: if sized { self.memory } else { below.memory },
             admin: self.admin.or(below.admin),
+            query_log: self.query_log.or(below.query_log),
+            query_log_every: self.query_log_every.or(below.query_log_every),
+            query_log_odd: self.query_log_odd.or(below.query_log_odd),
             log_level: self.log_level.or(below.log_level),
             drain_seconds: self.drain_seconds.or(below.drain_seconds),
             rescan_seconds: self.rescan_seconds.or(below.rescan_seconds),
@@ -236,6 +310,8 @@ pub(crate) struct Config {
     pub(crate) pin: bool,
     pub(crate) pool: PoolChoice,
     pub(crate) admin: Option<AdminChoice>,
+    pub(crate) query_log: QueryLogChoice,
+    pub(crate) query_log_rule: Rule,
     pub(crate) log_level: LogLevel,
     pub(crate) drain: Duration,
     pub(crate) rescan: Option<Duration>,
@@ -353,6 +429,11 @@ impl Config {
             pin: options.pin.unwrap_or(false),
             pool,
             admin: options.admin,
+            query_log: options.query_log.unwrap_or(QueryLogChoice::Off),
+            query_log_rule: Rule {
+                every: options.query_log_every.unwrap_or(QUERY_LOG_EVERY),
+                odd: options.query_log_odd.unwrap_or(true),
+            },
             log_level: options.log_level.unwrap_or(LogLevel::Info),
             drain: Duration::from_secs(options.drain_seconds.unwrap_or(5).into()),
             rescan: rescan.map(|seconds| Duration::from_secs(seconds.into())),
@@ -370,7 +451,13 @@ impl Config {
         read.extend(
             tables.flat_map(|path| Table::named_files(path, &|path, most| Directly.read(path, most))),
         );
-        Named { read, append: Vec::new() }
+        let append = match &self.query_log {
+            QueryLogChoice::Json(Destination::File(path)) | QueryLogChoice::Dnstap(path) => {
+                vec![path.clone()]
+            }
+            _ => Vec::new(),
+        };
+        Named { read, append }
     }
 }
 
@@ -391,6 +478,7 @@ fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
         source.path = directory.join(&source.path);
     }
     options.steering = options.steering.map(|path| directory.join(path));
+    options.query_log = options.query_log.map(|choice| choice.in_directory(directory));
     Ok(options)
 }
 

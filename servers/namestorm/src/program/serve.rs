@@ -21,6 +21,7 @@ use namestorm::desk::{Serving, Snapshot};
 use namestorm::hash::Key;
 use namestorm::keeper::Keeper;
 use namestorm::load::Threads;
+use namestorm::query_log::Rule;
 use namestorm::respond::Settings;
 use namestorm::rrl::Rate;
 use rustix::fs::{Mode, OFlags};
@@ -34,7 +35,8 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use survey::{Survey, Tree};
 
-use crate::options::{Config, ConfigError, ServeArgs};
+use crate::log::{self, QueryLog};
+use crate::options::{Config, ConfigError, QueryLogChoice, ServeArgs};
 use crate::server::{Namestorm, Port, describe};
 use crate::steering::{Steering, SteeringError};
 use crate::{FAILED, NOT_STARTED, refuse};
@@ -43,8 +45,8 @@ use crate::{FAILED, NOT_STARTED, refuse};
 pub(crate) const ADMIN_PORT: u16 = 9_466;
 /// What the monitor is called in a list of processes.
 const MONITOR_NAME: &str = "namestorm-monitor";
-/// Reports of a worker that may wait.
-const REPORTS: usize = 64;
+/// Reports of a worker that may wait: of a query log, what comes in while control sleeps.
+const REPORTS: usize = 1_024;
 
 /// Why the server could not start: one line that says why and what to do.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ enum StartError {
     Monitor(MonitorError),
     Confine(ConfineError),
     Steering(SteeringError),
+    /// Where questions are to be written down.
+    QueryLog {
+        choice: QueryLogChoice,
+        source: io::Error,
+    },
     /// A zone's directory.
     Directory {
         path: PathBuf,
@@ -83,6 +90,7 @@ impl fmt::Display for StartError {
             Self::Monitor(error) => error.fmt(f),
             Self::Confine(error) => error.fmt(f),
             Self::Steering(error) => error.fmt(f),
+            Self::QueryLog { choice, source } => write!(f, "cannot write the query log ({choice}): {source}"),
             Self::Directory { path, source } => write!(f, "cannot open {}: {source}", path.display()),
             Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
         }
@@ -192,6 +200,8 @@ fn start(config: &Config) -> Result<Started, StartError> {
     let steering = config.steering.as_deref();
     let mut steering =
         policy.with_what_is_left(|| steering.map(|path| Steering::open(path, &keeper)).transpose())??;
+    let query_log = log::open(&config.query_log, &Directly)
+        .map_err(|source| StartError::QueryLog { choice: config.query_log.clone(), source })?;
     let admin = open_admin(config.admin, ADMIN_PORT)?;
     let signals = Signals::catch()?;
 
@@ -239,6 +249,11 @@ fn start(config: &Config) -> Result<Started, StartError> {
     let memory = host::values::Bytes(pool.bytes() as u64);
     report.push(("memory", format!("{memory} of frames for each worker's streams")));
     report.extend(pool_note.map(|note| ("", note)));
+    if config.query_log != QueryLogChoice::Off {
+        let Rule { every, odd } = config.query_log_rule;
+        let odd = if odd { ", and the odd ones" } else { "" };
+        report.push(("query log", format!("{}: one question in {every}{odd}", config.query_log)));
+    }
     report.extend(admin.as_ref().map(|admin| ("admin", format!("http://{}/", admin.address()))));
 
     let choices = Choices {
@@ -259,6 +274,8 @@ fn start(config: &Config) -> Result<Started, StartError> {
     if let Some(steering) = &mut steering {
         steering.start(policy, bell.clone()).map_err(system("start the thread that asks targets"))?;
     }
+    let (query_log, lines) =
+        QueryLog::start(query_log, config, policy).map_err(system("start the thread that writes dnstap"))?;
     let cores = if config.pin { host::cores() } else { Vec::new() };
     let (tell, facts) = channel();
     let mut ports = Vec::new();
@@ -288,7 +305,7 @@ fn start(config: &Config) -> Result<Started, StartError> {
             signals,
             bell,
             admin,
-            access_log: None,
+            access_log: lines,
             capture: None,
             drain: config.drain,
             rescan: config.rescan,
@@ -300,6 +317,7 @@ fn start(config: &Config) -> Result<Started, StartError> {
             loaded,
             snapshot,
             steering,
+            query_log,
             link_keeper,
             monitor,
             confinement: None,
@@ -357,6 +375,7 @@ fn settings(config: &Config, secrets: &Secrets) -> Settings {
             key: secrets.rates,
             ..Rate::default()
         }),
+        log: (config.query_log != QueryLogChoice::Off).then_some(config.query_log_rule),
         keepalive: config.idle_seconds.saturating_mul(10),
         ..Settings::default()
     }

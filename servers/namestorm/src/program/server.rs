@@ -7,6 +7,7 @@ use host::{Facts, HostLink, Monitor, Place, Tenant};
 use namestorm::desk::{self, Snapshot};
 use namestorm::front::Front;
 use namestorm::keeper::{Keeper, Outcome};
+use namestorm::query_log::Record;
 use namestorm::service::StreamService;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,15 +15,12 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tracing::Level;
 
+use crate::log::QueryLog;
 use crate::steering::Steering;
 
 type Counters = host::Counters<desk::Counters>;
 /// Control's end of a worker's mailbox.
-pub(crate) type Port = ControlPort<host::Snapshot<Snapshot>, Counters, NoRecord>;
-
-/// There is no query log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum NoRecord {}
+pub(crate) type Port = ControlPort<host::Snapshot<Snapshot>, Counters, Box<Record>>;
 
 /// What control needs to know of Namestorm.
 #[derive(Debug)]
@@ -35,6 +33,8 @@ pub(crate) struct Namestorm {
     pub(crate) snapshot: Snapshot,
     /// What depends on who asks, if anything does.
     pub(crate) steering: Option<Steering>,
+    /// Where questions are written down, besides control's own log.
+    pub(crate) query_log: QueryLog,
     /// Who looks after the link.
     pub(crate) link_keeper: host::Keeper,
     /// Who opens what we no longer may.
@@ -53,7 +53,7 @@ impl Tenant for Namestorm {
     type Service = StreamService;
     type Link = Front<HostLink>;
     type Counters = desk::Counters;
-    type Record = NoRecord;
+    type Record = Box<Record>;
     type Seat = ();
 
     fn service(snapshot: Snapshot, (): (), _: &Place<'_>) -> StreamService {
@@ -68,15 +68,15 @@ impl Tenant for Namestorm {
         service.counters()
     }
 
-    fn take_record(_: &mut StreamService) -> Option<NoRecord> {
-        None
+    fn take_record(service: &mut StreamService) -> Option<Box<Record>> {
+        service.take_record()
     }
 }
 
 impl Server for Namestorm {
     type Snapshot = host::Snapshot<Snapshot>;
     type Counters = Counters;
-    type Record = NoRecord;
+    type Record = Box<Record>;
 
     const NAME: &'static str = "namestorm";
 
@@ -122,8 +122,17 @@ impl Server for Namestorm {
         Some(Reloaded { snapshot: self.renewed(&outcomes, &mut events), events, drain: None })
     }
 
-    fn write_record(&mut self, record: &NoRecord, _: &mut Vec<u8>) {
-        match *record {}
+    fn write_record(&mut self, record: &Box<Record>, line: &mut Vec<u8>) {
+        record.write_json(line);
+    }
+
+    fn on_record(&mut self, record: &Box<Record>) {
+        self.query_log.on_record(record);
+    }
+
+    fn on_reopen(&mut self) {
+        let monitor = self.monitor.as_ref().map_or(&Directly as &dyn Opener, |monitor| monitor);
+        self.query_log.reopen(monitor);
     }
 
     fn on_second(&mut self, _: Status, _: &[Option<&Counters>]) {}
@@ -169,6 +178,7 @@ impl Server for Namestorm {
             let held = u64::from(holds == Holds::Held);
             figures.push(Figure::gauge("confined", help, held).labelled("layer", name));
         }
+        figures.extend(self.query_log.figures());
         figures.extend(self.steering.iter().flat_map(Steering::figures));
         figures
     }

@@ -1,5 +1,6 @@
 //! What an operator decides about answers.
 
+use crate::query_log::Rule;
 use crate::rrl::Rate;
 use crate::transfer::notice::Notices;
 use dns::cookie::Secret;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub version: Option<Box<[u8]>>,
     /// How many answers of a kind a network gets.
     pub rate: Option<Rate>,
+    /// Which questions are written down, if any.
+    pub log: Option<Rule>,
     /// How long an idle connection is kept, in units of 100 milliseconds (RFC 7828).
     pub keepalive: u16,
     /// Where words of primaries are left.
@@ -34,6 +37,7 @@ impl Default for Settings {
             identity: None,
             version: None,
             rate: None,
+            log: None,
             keepalive: 100,
             notices: None,
         }
