@@ -277,6 +277,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "stack",
             "handshake",
             "testbed",
+            "traffic",
         ],
         &[],
         SYS,

@@ -35,13 +35,25 @@ EXIT STATUS
   1   Something failed or did not match: the result says what, and whose fault it is.
   2   Nothing was measured: one line says why and what to do about it.";
 
-const FIG_AFTER: &str = "\
-Needs root or user namespaces, tcpdump, ethtool and nginx. Servers run on core 0 and everything else on core 1, in \
-namespaces that end with the run.
+const FIG_EXAMPLES: &str = "\
+EXAMPLES
+  Which there are, what each shows and how long it takes:
+    lab fig list
 
-EXIT STATUS
-  0   The picture was made.
-  2   It was not: one line says why and what to do about it.";
+  One figure, in seconds rather than minutes, and a page of it:
+    lab fig 2.5 --quick --out figures && lab report figures
+
+  All of them:
+    lab fig all --out figures
+
+GROUND
+  Figures with servers need root or user namespaces, ethtool, and the peers that are measured: nginx, tcpdump. What is
+  missing is said with the Debian package. Servers run on core 0 and everything else on core 1, in namespaces that end with
+  the run, however it ends.
+
+RESULT
+  DIR/N.json with everything that was measured and on what, and DIR/Na.svg for each of its pictures. A figure that was not
+  finished leaves nothing.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -62,11 +74,13 @@ pub(crate) enum Command {
     Web(Web),
     /// Queries over UDP, and a share over TCP; `lab load --dns` is the same
     Dns(Dns),
+    /// The dissertation's figures, measured again: `list` names them
+    #[command(after_long_help = FIG_EXAMPLES)]
+    Fig(Fig),
+    /// One HTML page of the figures in a directory
+    Report(Report),
     /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
     Files(Files),
-    /// Makes a figure of the dissertation again, ours beside a peer, and draws it
-    #[command(after_long_help = FIG_AFTER)]
-    Fig(Fig),
 }
 
 /// `lab load`
@@ -114,23 +128,26 @@ pub(crate) struct Files {
 /// `lab fig`
 #[derive(Debug, Args)]
 pub(crate) struct Fig {
-    /// Its number, as the dissertation counts, or `list`
-    pub(crate) number: String,
-    /// Where the picture goes, as NUMBER.svg
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) out: PathBuf,
-    /// Fewer requests: shows that it works
+    /// Figures, by the dissertation's numbers; `list`, or `all`
+    #[arg(required = true, value_name = "N|all|list")]
+    pub(crate) which: Vec<String>,
+    /// Fewer points and shorter times
     #[arg(long)]
     pub(crate) quick: bool,
-    /// The size of the object that is asked for
-    #[arg(long, value_name = "SIZE", value_parser = values::bytes, default_value = "64KB")]
-    pub(crate) object: u64,
-    /// How our server is started: {dir} is what it serves, {address} its address on `far`
-    #[arg(long, value_name = "COMMAND", default_value_t = crate::figures::ours())]
-    pub(crate) ours: String,
-    /// How the peer is started: {conf} is nginx's configuration, {dir} what it serves
-    #[arg(long, value_name = "COMMAND", default_value = "taskset -c 0 nginx -c {conf} -g 'daemon off;'")]
-    pub(crate) peer: String,
+    /// Where they go
+    #[arg(long, value_name = "DIR", default_value = "figures")]
+    pub(crate) out: PathBuf,
+    /// Where atlas, sandstorm and namestorm are [beside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
+}
+
+/// `lab report`
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Where `lab fig` left figures; the page is report.html in it
+    #[arg(value_name = "DIR", default_value = "figures")]
+    pub(crate) directory: PathBuf,
 }
 
 /// What every load needs.

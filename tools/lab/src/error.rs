@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use testbed::TestbedError;
 
+use crate::figures::Problem;
 use crate::load::catalogue::BadUrl;
 
 /// What went wrong before anything was measured.
@@ -46,6 +47,8 @@ pub enum ProgramError {
     Signals(io::Error),
     /// The load itself.
     Run(String),
+    /// A figure.
+    Figure(Problem),
     /// Standard output is gone.
     Output(io::Error),
 }
@@ -55,6 +58,7 @@ impl fmt::Display for ProgramError {
         match self {
             Self::Arguments(why) => f.write_str(why),
             Self::Url(error) => error.fmt(f),
+            Self::Figure(problem) => problem.fmt(f),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Descriptors { wanted, possible } => write!(
                 f,
@@ -78,6 +82,7 @@ impl core::error::Error for ProgramError {
         match self {
             Self::Url(error) => Some(error),
             Self::Ground(error) => Some(error),
+            Self::Figure(problem) => Some(problem),
             Self::File { source, .. } => Some(source),
             Self::Restart(error) | Self::Signals(error) | Self::Output(error) => Some(error),
             Self::Arguments(_)

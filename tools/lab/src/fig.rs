@@ -1,26 +1,94 @@
-//! Figures of the dissertation again, on the user's machine: what is measured, and how it is drawn.
-//!
-//! ```text
-//!   ground ─▶ servers, one after the other ─▶ load, and what is looked at ─▶ plot ─▶ DIR/NUMBER.svg
-//!                                                  └─ capture: packets and when they came
-//! ```
+//! `lab fig` and `lab report`.
 
-pub mod capture;
-pub mod machine;
-pub mod plot;
-pub mod trace;
+use core::time::Duration;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
-/// A figure that can be made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figure {
-    /// As the dissertation counts.
-    pub number: &'static str,
-    /// What it shows.
-    pub about: &'static str,
+use lab::error::ProgramError;
+use lab::figures::{FIGURES, Figure, Ground, Making, Problem, records, report as page};
+use lab::ground;
+
+use crate::cli::{Fig, Report};
+use crate::stops;
+
+/// Makes figures, or names them.
+pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
+    if arguments.which.iter().any(|which| which == "list") {
+        return list().map(|()| ExitCode::SUCCESS).map_err(ProgramError::Output);
+    }
+    let figures: Vec<&Figure> = if arguments.which.iter().any(|which| which == "all") {
+        FIGURES.iter().collect()
+    } else {
+        let named = arguments.which.iter().map(|id| Figure::of(id));
+        named.collect::<Result<_, _>>().map_err(ProgramError::Figure)?
+    };
+    let stop = stops()?;
+    if figures.iter().any(|figure| figure.ground == Ground::Namespaces) {
+        if !ground::is_inside() {
+            return ground::enter();
+        }
+        ground::heed_outside(&stop);
+    }
+    let seconds: u32 = figures.iter().map(|figure| takes(figure, arguments.quick)).sum();
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let say = |line: String| {
+        // A bar is silent where there is no terminal.
+        if bar.is_hidden() { writeln!(io::stderr(), "{line}").unwrap_or(()) } else { bar.println(line) }
+    };
+    say(format!("{} of {} figures: about {}", figures.len(), FIGURES.len(), time(seconds)));
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let making = Making {
+        quick: arguments.quick,
+        programs: arguments.programs.as_deref(),
+        out: &arguments.out,
+        command: &command,
+    };
+    for figure in figures {
+        figure
+            .make(&making, &stop, &mut |what| bar.set_message(format!("figure {}: {what}", figure.id)))
+            .map_err(ProgramError::Figure)?;
+        bar.println(format!(
+            "figure {}: {}",
+            figure.id,
+            arguments.out.join(format!("{}.json", figure.id)).display()
+        ));
+    }
+    bar.finish_and_clear();
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Every figure there is here.
-pub const FIGURES: [Figure; 1] = [Figure {
-    number: "3.2",
-    about: "packet traces of one connection to a busy but unsaturated server: sequence numbers and acknowledgements by time",
-}];
+/// Makes the page.
+pub(crate) fn report(arguments: &Report) -> Result<ExitCode, ProgramError> {
+    let records = records(&arguments.directory).map_err(ProgramError::Figure)?;
+    let text = page::html(&records).map_err(|error| ProgramError::Figure(Problem::Plot(error)))?;
+    let path = arguments.directory.join("report.html");
+    fs::write(&path, text).map_err(|source| ProgramError::File { path: path.clone(), source })?;
+    writeln!(io::stdout(), "{}", path.display()).map_err(ProgramError::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<7} {:>7} {:>7}  shows", "figure", "quick", "whole")?;
+    for figure in FIGURES {
+        let (quick, whole) = (takes(figure, true), takes(figure, false));
+        writeln!(out, "{:<7} {:>7} {:>7}  {}", figure.id, time(quick), time(whole), figure.title)?;
+    }
+    Ok(())
+}
+
+fn takes(figure: &Figure, quick: bool) -> u32 {
+    if quick { figure.seconds.0 } else { figure.seconds.1 }
+}
+
+/// A duration for people.
+fn time(seconds: u32) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+}

@@ -1,194 +1,240 @@
-//! `lab fig`: a figure of the dissertation again, ours beside a peer, on this machine.
+//! The dissertation's figures, measured again: ours beside the peers, as far as the machine goes.
+//!
+//! ```text
+//!   lab fig 2.5 ──▶ Figure::run ──▶ Record ──▶ DIR/2.5.json, DIR/2.5a.svg
+//!                                                  └────────▶ lab report DIR ──▶ DIR/report.html
+//! ```
+//!
+//! A figure is a function that measures and says what it measured with. What a machine cannot do is a remark in the
+//! record, at its place, with what was run instead.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::time::Duration;
 use std::fs;
-use std::io::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use lab::error::ProgramError;
-use lab::fig::plot::{self, Frame};
-use lab::fig::{FIGURES, machine, trace};
-use lab::ground::{self, Ground, Order, Served};
+pub mod machine;
+pub mod plot;
+pub mod record;
+pub mod report;
 
-use crate::cli::Fig;
-use crate::stops;
+mod capture;
+mod cipher;
+mod contestant;
+mod memory;
+mod trace;
+mod traces;
 
-/// Below `/run`, which is ours alone inside.
-const PLACE: &str = "/run/lab-fig";
-const OBJECT: &str = "/object.bin";
-const CLIENTS: usize = 40;
-const THINK: Duration = Duration::from_millis(4);
-const OURS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 3), 80);
-const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 2), 80);
-const BLUE: (u8, u8, u8) = (0x1f, 0x5f, 0xa8);
-const ORANGE: (u8, u8, u8) = (0xd9, 0x6c, 0x0b);
+use record::{Panel, Record};
 
-/// Makes one, or names those there are.
-pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
-    let mut out = std::io::stdout().lock();
-    if arguments.number == "list" {
-        for figure in FIGURES {
-            writeln!(out, "{:5} {}", figure.number, figure.about).map_err(ProgramError::Output)?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !FIGURES.iter().any(|figure| figure.number == arguments.number) {
-        return Err(ProgramError::Arguments(format!(
-            "there is no figure {} here: lab fig list names those there are",
-            arguments.number
-        )));
-    }
-    if !ground::is_inside() {
-        return ground::enter();
-    }
-    let stop = stops()?;
-    ground::heed_outside(&stop);
-    let drawn = traces(arguments, &stop)?;
-    let path = arguments.out.join(format!("{}.svg", arguments.number));
-    let failed = |source| ProgramError::File { path: path.clone(), source };
-    fs::create_dir_all(&arguments.out).and_then(|()| fs::write(&path, drawn)).map_err(failed)?;
-    writeln!(out, "{}", path.display()).map_err(ProgramError::Output)?;
-    Ok(ExitCode::SUCCESS)
+/// A figure of the dissertation.
+#[derive(Debug)]
+pub struct Figure {
+    /// Its number.
+    pub id: &'static str,
+    /// What is shown.
+    pub title: &'static str,
+    /// The section that tells of it.
+    pub section: &'static str,
+    /// What was found, in a sentence.
+    pub found: &'static str,
+    /// How long it takes, in seconds: quick, and whole.
+    pub seconds: (u32, u32),
+    /// What it stands on.
+    pub ground: Ground,
+    /// Measures.
+    run: fn(&mut Run<'_>) -> Result<(), Problem>,
 }
 
-/// A server of the figure.
-struct Contestant {
-    name: String,
-    color: (u8, u8, u8),
-    command: String,
-    address: SocketAddrV4,
-    afxdp: bool,
+/// What a figure stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// This process.
+    Nothing,
+    /// Network namespaces, and servers in them.
+    Namespaces,
 }
 
-/// Figure 3.2.
-fn traces(arguments: &Fig, stop: &Arc<AtomicBool>) -> Result<String, ProgramError> {
-    let directory = Path::new(PLACE).join("web");
-    let configuration = Path::new(PLACE).join("nginx.conf");
-    let made = fs::create_dir_all(&directory)
-        .and_then(|()| fs::write(directory.join(&OBJECT[1..]), vec![b'x'; bytes(arguments.object)]))
-        .and_then(|()| fs::write(&configuration, nginx(&directory)));
-    made.map_err(|source| ProgramError::File { path: PLACE.into(), source })?;
-    let filled = |command: &str| {
-        command
-            .replace("{dir}", &directory.to_string_lossy())
-            .replace("{conf}", &configuration.to_string_lossy())
-            .replace("{address}", &OURS.ip().to_string())
-    };
-    let contestants = [
-        Contestant {
-            name: program(&arguments.ours),
-            color: BLUE,
-            command: filled(&arguments.ours),
-            address: OURS,
-            afxdp: true,
-        },
-        Contestant {
-            name: "nginx".to_owned(),
-            color: ORANGE,
-            command: filled(&arguments.peer),
-            address: PEER,
-            afxdp: false,
-        },
-    ];
-    let (mut series, mut notes) = (Vec::new(), Vec::new());
-    for contestant in contestants {
-        if stop.load(Ordering::Relaxed) {
-            return Err(ProgramError::Run("interrupted".to_owned()));
+/// Every figure there is, in the dissertation's order.
+pub const FIGURES: &[Figure] = &[
+    memory::BUFFERS,
+    memory::QUEUES,
+    cipher::BULK,
+    memory::SEALED,
+    traces::TRACES,
+    memory::CONVENTIONAL,
+    memory::STACKS,
+];
+
+/// Why a figure cannot be made.
+#[derive(Debug)]
+pub enum Problem {
+    /// Ctrl-C.
+    Stopped,
+    /// There is no such figure.
+    Unknown(String),
+    /// A file of the record.
+    File(PathBuf, io::Error),
+    /// A record that is none.
+    Record(PathBuf, serde_json::Error),
+    /// There is nothing to report.
+    NoRecords(PathBuf),
+    /// What the experiment needs and did not get.
+    Experiment(String),
+    /// A picture.
+    Plot(plot::PlotError),
+}
+
+impl core::fmt::Display for Problem {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("stopped: the figures that were finished are kept"),
+            Self::Unknown(id) => write!(f, "there is no figure {id}: `lab fig list` names them all"),
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Record(path, error) => {
+                write!(f, "{} is no figure's record ({error}): make it again with `lab fig`", path.display())
+            }
+            Self::NoRecords(path) => {
+                write!(f, "{} holds no figure: make some with `lab fig N --out {0}`", path.display())
+            }
+            Self::Experiment(why) => f.write_str(why),
+            Self::Plot(error) => error.fmt(f),
         }
-        let order = Order {
-            command: &contestant.command,
-            ground: Ground::Veth,
-            congestion_control: "reno",
-            sources: &[trace::PROBE.into()],
-            afxdp: false,
-            afxdp_server: contestant.afxdp,
-            steer: Some((trace::CLIENT_CORE, trace::SERVER_CORE)),
+    }
+}
+
+impl core::error::Error for Problem {}
+
+/// A figure being made.
+#[expect(missing_debug_implementations, reason = "it reports to a closure")]
+pub struct Run<'a> {
+    record: Record,
+    quick: bool,
+    programs: Option<&'a Path>,
+    stop: &'a Arc<AtomicBool>,
+    progress: &'a mut dyn FnMut(&str),
+}
+
+impl Run<'_> {
+    /// The next thing that is measured; an error when somebody wants us to stop.
+    fn step(&mut self, what: &str) -> Result<(), Problem> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Problem::Stopped);
+        }
+        (self.progress)(what);
+        Ok(())
+    }
+
+    /// `quick`, or else `whole`.
+    fn either<T>(&self, quick: T, whole: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+
+    fn panel(&mut self, panel: Panel) {
+        self.record.panels.push(panel);
+    }
+
+    fn remark(&mut self, remark: &str) {
+        self.record.remarks.push(remark.to_owned());
+    }
+}
+
+/// How figures are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// Fewer points, shorter times.
+    pub quick: bool,
+    /// Where our programs are, if not beside this one.
+    pub programs: Option<&'a Path>,
+    /// Where records go.
+    pub out: &'a Path,
+    /// The command line, for the record.
+    pub command: &'a str,
+}
+
+impl Figure {
+    /// The figure of that number.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of(id: &str) -> Result<&'static Self, Problem> {
+        FIGURES.iter().find(|figure| figure.id == id).ok_or_else(|| Problem::Unknown(id.to_owned()))
+    }
+
+    /// Makes it, and leaves its record and its pictures behind. Nothing is left of one that was not finished.
+    ///
+    /// # Errors
+    /// What is missing, or [`Problem::Stopped`].
+    pub fn make(
+        &self,
+        making: &Making<'_>,
+        stop: &Arc<AtomicBool>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), Problem> {
+        let begun = Instant::now();
+        let record = Record {
+            figure: self.id.to_owned(),
+            title: self.title.to_owned(),
+            section: self.section.to_owned(),
+            found: self.found.to_owned(),
+            taken_at: httpdate::fmt_http_date(SystemTime::now()),
+            quick: making.quick,
+            machine: machine::describe(),
+            commands: vec![making.command.to_owned()],
+            ..Record::default()
         };
-        let served = Served::start(&order, contestant.address.into(), stop)?;
-        let client = served.client().ok_or_else(|| ProgramError::Run("no client's end".to_owned()))?;
-        let traced = trace::look(&trace::Look {
-            client,
-            server: contestant.address,
-            path: OBJECT,
-            clients: CLIENTS,
-            think: THINK,
-            probes: if arguments.quick { 5 } else { 101 },
-            file: &Path::new(PLACE).join("capture.pcap"),
-        })
-        .map_err(|why| ProgramError::Run(format!("{}: {why}", contestant.name)))?;
-        notes.push(format!(
-            "{}: `{}`, {:.0} requests/s from {CLIENTS} other clients, its core {:.0} % busy",
-            contestant.name,
-            shown(&contestant.command),
-            traced.requests_per_s,
-            traced.busy * 100.0
-        ));
-        series.extend(traced.series(&contestant.name, contestant.color));
+        let mut run = Run { record, quick: making.quick, programs: making.programs, stop, progress };
+        (self.run)(&mut run)?;
+        let mut record = run.record;
+        record.took_s = begun.elapsed().as_secs_f64();
+        keep(&record, making.out)
     }
-    notes.push(format!("{}, {}", machine::description(), machine::today()));
-    let frame = Frame {
-        title: format!(
-            "One connection of median length, {} KB, as it passes the client's end of a veth pair",
-            arguments.object / 1_000
-        ),
-        notes,
-        x: "time since the client's SYN (µs)".to_owned(),
-        y: "bytes of the response".to_owned(),
+}
+
+/// Writes a record and its pictures.
+fn keep(record: &Record, out: &Path) -> Result<(), Problem> {
+    let write = |name: String, text: &str| {
+        let path = out.join(name);
+        fs::write(&path, text).map_err(|error| Problem::File(path, error))
     };
-    plot::svg(&frame, &series).map_err(|error| ProgramError::Run(error.to_string()))
+    fs::create_dir_all(out).map_err(|error| Problem::File(out.to_owned(), error))?;
+    for panel in &record.panels {
+        write(format!("{}{}.svg", record.figure, panel.letter), &plot::svg(panel).map_err(Problem::Plot)?)?;
+    }
+    // Last: where there is a record, there is all of it.
+    let text = serde_json::to_string_pretty(record).expect("a record is plain data");
+    write(format!("{}.json", record.figure), &text)
 }
 
-fn bytes(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
+/// The records below a directory, in the dissertation's order.
+///
+/// # Errors
+/// A file that cannot be read or is none of ours, or no file at all.
+pub fn records(directory: &Path) -> Result<Vec<Record>, Problem> {
+    let unreadable = |error| Problem::File(directory.to_owned(), error);
+    let mut records = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| Problem::File(path.clone(), error))?;
+        records.push(serde_json::from_str(&text).map_err(|error| Problem::Record(path, error))?);
+    }
+    if records.is_empty() {
+        return Err(Problem::NoRecords(directory.to_owned()));
+    }
+    records.sort_by_key(|record: &Record| place(&record.figure));
+    Ok(records)
 }
 
-/// What stands before `serve`.
-fn program(command: &str) -> String {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "serve").and_then(|at| at.checked_sub(1));
-    let path = Path::new(at.map_or("ours", |at| words[at]));
-    path.file_name().map_or_else(|| "ours".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// A command without directories, which say nothing to whoever looks at the picture.
-fn shown(command: &str) -> String {
-    let words = command.split(' ').map(|word| match word.strip_prefix('/') {
-        Some(rest) => rest.rsplit('/').next().unwrap_or(rest),
-        None => word,
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// Short connections as nginx serves them best: files open and in the page cache, head and content together.
-fn nginx(directory: &Path) -> String {
-    format!(
-        "worker_processes 1; worker_cpu_affinity 1; pid /run/lab-fig/nginx.pid; error_log stderr crit;
-events {{ worker_connections 4096; use epoll; multi_accept on; }}
-http {{
-  access_log off; server_tokens off; etag on; default_type application/octet-stream;
-  open_file_cache max=16 inactive=3600s; open_file_cache_valid 3600s;
-  sendfile on; sendfile_max_chunk 512k; tcp_nopush on;
-  server {{ listen 80 reuseport deferred; root {}; }}
-}}
-",
-        directory.display()
-    )
-}
-
-/// Our own program beside this one, if it lies there, else wherever the shell finds it.
-pub(crate) fn ours() -> String {
-    let beside = |name| std::env::current_exe().ok().map(|path| path.with_file_name(name));
-    let program =
-        beside("sandstorm").filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("sandstorm"));
-    format!(
-        "taskset -c {} {} serve {{dir}} --link afxdp:far --addr {{address}}/16 --https off --workers 1 --admin off",
-        trace::SERVER_CORE,
-        program.display()
-    )
+/// Chapter and number, for an order in which 4.12 comes after 4.9.
+fn place(id: &str) -> (u32, u32, String) {
+    let (chapter, rest) = id.split_once('.').unwrap_or(("99", id));
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    (chapter.parse().unwrap_or(99), rest[..digits].parse().unwrap_or(99), rest[digits..].to_owned())
 }
 
 #[cfg(test)]
@@ -196,10 +242,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_names_programs_and_not_where_they_lie() {
-        assert_eq!(
-            shown("taskset -c 0 /opt/bin/sandstorm serve /srv/web"),
-            "taskset -c 0 sandstorm serve web"
+    fn figures_are_named_once_and_in_order() {
+        let places: Vec<_> = FIGURES.iter().map(|figure| place(figure.id)).collect();
+        assert!(places.is_sorted() && places.windows(2).all(|pair| pair[0] != pair[1]), "{places:?}");
+        assert!(
+            place("4.9") < place("4.12") && place("2.8") < place("2.8b") && place("4.14") < place("loss")
         );
+    }
+
+    #[test]
+    fn what_was_kept_is_found_again_and_what_is_no_record_is_named() {
+        let directory = std::env::temp_dir().join(format!("lab-figures-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        let kept = |figure: &str| Record {
+            figure: figure.into(),
+            panels: vec![Panel { letter: "a".into(), ..Panel::default() }],
+            ..Record::default()
+        };
+        keep(&kept("4.12"), &directory).unwrap();
+        keep(&kept("4.9"), &directory).unwrap();
+        assert!(directory.join("4.12a.svg").exists());
+        assert_eq!(records(&directory).unwrap(), [kept("4.9"), kept("4.12")]);
+        fs::write(directory.join("x.json"), "{}").unwrap();
+        let problem = records(&directory).unwrap_err().to_string();
+        assert!(problem.contains("x.json is no figure's record"), "{problem}");
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(matches!(records(&directory), Err(Problem::File(..))));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_figure_that_was_stopped() {
+        let directory = std::env::temp_dir().join(format!("lab-stopped-{}", std::process::id()));
+        let making = Making { quick: true, programs: None, out: &directory, command: "lab fig 2.3" };
+        let made = Figure::of("2.3").unwrap().make(&making, &Arc::new(AtomicBool::new(true)), &mut |_| {});
+        assert!(matches!(made, Err(Problem::Stopped)) && !directory.exists());
     }
 }

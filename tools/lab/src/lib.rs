@@ -4,7 +4,7 @@
 //!   lab load   persistent connections, paced viewers, every distribution     load
 //!   lab web    a connection for every request                                load
 //!   lab dns    queries over UDP and TCP                                      dns
-//!   lab fig    a figure of the dissertation, measured and drawn              fig
+//!   lab fig    the dissertation's figures, measured again; lab report        figures
 //!   --serve    the server too, in namespaces that end with the run           ground
 //! ```
 //!
@@ -13,7 +13,7 @@
 pub mod device;
 pub mod dns;
 pub mod error;
-pub mod fig;
+pub mod figures;
 pub mod ground;
 pub mod load;
 pub mod values;

@@ -4,7 +4,7 @@
 
 mod cli;
 mod console;
-mod figures;
+mod fig;
 mod files;
 mod prepare;
 
@@ -39,8 +39,9 @@ fn main() -> ExitCode {
             measure(common, Demand { requests_per_connection: Some(1), ..Demand::CLOSED_LOOP })
         }
         Command::Dns(dns) => ask(dns),
+        Command::Fig(fig) => fig::make(fig),
+        Command::Report(report) => fig::report(report),
         Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
-        Command::Fig(fig) => figures::make(fig),
     };
     ended.unwrap_or_else(|error| {
         let line = error.to_string().lines().collect::<Vec<_>>().join(" ");

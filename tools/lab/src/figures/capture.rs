@@ -27,22 +27,22 @@ const ETHERNET_BYTES: usize = 14;
 
 /// A TCP segment that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Since the beginning of time, as the kernel counts it.
-    pub at: Duration,
+    pub(super) at: Duration,
     /// Who sent it.
-    pub from: SocketAddrV4,
+    pub(super) from: SocketAddrV4,
     /// To whom.
-    pub to: SocketAddrV4,
+    pub(super) to: SocketAddrV4,
     /// Its header.
-    pub header: Header,
+    pub(super) header: Header,
     /// How much it carries.
-    pub payload_bytes: u32,
+    pub(super) payload_bytes: u32,
 }
 
 /// Why there is no capture.
 #[derive(Debug)]
-pub enum CaptureError {
+pub(super) enum CaptureError {
     /// tcpdump cannot be started.
     NotStarted(std::io::Error),
     /// It ended, and said this.
@@ -70,7 +70,7 @@ impl core::error::Error for CaptureError {}
 
 /// A capture under way.
 #[derive(Debug)]
-pub struct Capture {
+pub(super) struct Capture {
     tcpdump: Child,
     file: PathBuf,
 }
@@ -80,7 +80,7 @@ impl Capture {
     ///
     /// # Errors
     /// tcpdump is not there, or does not like what it is told.
-    pub fn begin(
+    pub(super) fn begin(
         namespace: &Namespace,
         device: &str,
         filter: &str,
@@ -113,7 +113,7 @@ impl Capture {
     ///
     /// # Errors
     /// What was written cannot be read.
-    pub fn end(mut self) -> Result<Vec<Segment>, CaptureError> {
+    pub(super) fn end(mut self) -> Result<Vec<Segment>, CaptureError> {
         self.stop();
         let bytes =
             std::fs::read(&self.file).map_err(|error| CaptureError::Unreadable(self.file.clone(), error))?;
@@ -179,7 +179,7 @@ fn segment(at: Duration, packet: &[u8]) -> Option<Segment> {
 impl Segment {
     /// It begins a connection.
     #[must_use]
-    pub fn opens(&self) -> bool {
+    pub(super) fn opens(&self) -> bool {
         self.header.flags.contains(Flags::SYN) && !self.header.flags.contains(Flags::ACK)
     }
 }

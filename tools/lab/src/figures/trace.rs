@@ -26,61 +26,57 @@ use testbed::cpu::{Busy, pin};
 use wire::tcp::Flags;
 
 use super::capture::{Capture, Segment};
-use super::plot::{Series, Shape};
+use super::contestant::{CLIENT_CORE, SERVER_CORE};
 use crate::load::catalogue::{Catalogue, Part};
 use crate::load::choice::{Chooser, Mix};
 use crate::load::plan::{Demand, Plan};
 use crate::load::run::{Effort, Via, run};
 
 /// Where single requests come from.
-pub const PROBE: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 9);
-/// The server's core, and everybody else's.
-pub const SERVER_CORE: usize = 0;
-/// Everybody else's.
-pub const CLIENT_CORE: usize = 1;
+pub(super) const PROBE: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 9);
 /// Before the first one: the load is then what it will be.
 const SETTLE: Duration = Duration::from_millis(500);
 const BETWEEN: Duration = Duration::from_millis(10);
 
 /// How a server is looked at.
 #[derive(Clone, Debug)]
-pub struct Look<'a> {
+pub(super) struct Look<'a> {
     /// The namespace of the clients, whose device is `near`.
-    pub client: &'a Namespace,
+    pub(super) client: &'a Namespace,
     /// Where it listens.
-    pub server: SocketAddrV4,
+    pub(super) server: SocketAddrV4,
     /// What is asked for.
-    pub path: &'a str,
+    pub(super) path: &'a str,
     /// Clients that keep it busy.
-    pub clients: usize,
+    pub(super) clients: usize,
     /// Each pauses so long between two requests.
-    pub think: Duration,
+    pub(super) think: Duration,
     /// Single requests, the median of which is drawn.
-    pub probes: usize,
+    pub(super) probes: usize,
     /// Where the capture goes.
-    pub file: &'a Path,
+    pub(super) file: &'a Path,
 }
 
 /// A connection as it passed the client's device, and how busy the server was then.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trace {
+pub(super) struct Trace {
     /// Packets of the server's with bytes of the response: when in microseconds, from which byte, to which.
-    pub data: Vec<(f64, f64, f64)>,
+    pub(super) data: Vec<(f64, f64, f64)>,
     /// What the client acknowledged, and when.
-    pub acknowledged: Vec<(f64, f64)>,
+    pub(super) acknowledged: Vec<(f64, f64)>,
     /// SYN, SYN-ACK, request and the server's FIN.
-    pub marks: Vec<(f64, f64)>,
+    pub(super) marks: Vec<(f64, f64)>,
     /// Share of the server's core.
-    pub busy: f64,
+    pub(super) busy: f64,
     /// Of the load.
-    pub requests_per_s: f64,
+    pub(super) requests_per_s: f64,
 }
 
 /// Puts the load on the server, asks for one thing after the other, and takes the connection of median length.
 ///
 /// # Errors
 /// One line: the load failed, nothing came, or nothing could be captured.
-pub fn look(look: &Look<'_>) -> Result<Trace, String> {
+pub(super) fn look(look: &Look<'_>) -> Result<Trace, String> {
     let stop = AtomicBool::new(false);
     let plan = Arc::new(plan(look)?);
     thread::scope(|scope| {
@@ -218,19 +214,6 @@ fn trace(segments: &[&Segment], server: SocketAddrV4) -> Option<(f64, Trace)> {
         }
     }
     (!trace.data.is_empty()).then_some((end?, trace))
-}
-
-impl Trace {
-    /// As it is drawn.
-    #[must_use]
-    pub fn series(&self, name: &str, color: (u8, u8, u8)) -> Vec<Series> {
-        let one = |what: &str, shape| Series { name: format!("{name}: {what}"), color, shape };
-        vec![
-            one("packets of the response", Shape::Bars(self.data.clone())),
-            one("acknowledged by the client", Shape::Steps(self.acknowledged.clone())),
-            one("SYN, SYN-ACK, request; the server's FIN", Shape::Points(self.marks.clone())),
-        ]
-    }
 }
 
 #[cfg(test)]
