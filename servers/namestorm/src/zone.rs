@@ -213,10 +213,7 @@ impl Zone {
                     return Some(at);
                 }
             }
-            slot += 1;
-            if slot == self.slots.len() {
-                slot = 0;
-            }
+            slot = next_slot(slot, self.slots.len());
         }
     }
 
@@ -234,10 +231,7 @@ impl Zone {
                 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
                 return Some(NodeRef(entry as u32 - 1));
             }
-            slot += 1;
-            if slot == self.slots.len() {
-                slot = 0;
-            }
+            slot = next_slot(slot, self.slots.len());
         }
     }
 
@@ -349,6 +343,12 @@ const fn tag(hash: u64) -> u64 {
 fn slot_of(hash: u64, slots: usize) -> usize {
     let scaled = ((hash >> 32) * slots as u64) >> 32;
     usize::try_from(scaled).expect("less than the number of slots")
+}
+
+/// The slot behind a slot that another name has taken.
+#[inline]
+const fn next_slot(slot: usize, slots: usize) -> usize {
+    if slot + 1 == slots { 0 } else { slot + 1 }
 }
 
 impl fmt::Debug for Zone {

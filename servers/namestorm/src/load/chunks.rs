@@ -365,6 +365,13 @@ fn measure(text: &[u8], ended: bool) -> Option<Entry> {
         b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' => None,
         _ => Some(word_bytes(text)),
     };
+    // Most entries are a line with nothing in it that could go beyond.
+    if let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+        let goes_on = |byte: u8| matches!(byte, b'\\' | b'"' | b'(' | b')' | b';');
+        if !text[..end].iter().fold(false, |any, byte| any | goes_on(*byte)) {
+            return Some(Entry { bytes: end + 1, lines: 1, owner_bytes });
+        }
+    }
     let (mut depth, mut quoted, mut lines) = (0_u32, false, 0);
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

@@ -11,10 +11,10 @@ use core::fmt::Write as _;
 use core::panic::AssertUnwindSafe;
 use dns::Rtype;
 use dns::name::Presentation;
+use domain::base::Name;
 use domain::base::iana::Class;
 use domain::base::rdata::ComposeRecordData;
-use domain::base::{Name, ToName};
-use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
+use domain::zonefile::inplace::{Entry, ScannedDname, ScannedRecord, Zonefile};
 use std::panic::catch_unwind;
 
 /// Reads the chunk's records into `records`. Returns the last record's TTL.
@@ -25,13 +25,14 @@ pub(super) fn parse(
 ) -> Result<Option<u32>, ZoneError> {
     let mut owner = Vec::with_capacity(255);
     run(chunk, ttl_before, |line, record| {
-        owner.clear();
-        compose_folded(record.owner(), &mut owner);
         let rtype = Rtype(record.rtype().to_int());
-        check(record, rtype).map_err(|reason| ZoneError::at(&chunk.file, line(), reason))?;
+        check(&record, rtype).map_err(|reason| ZoneError::at(&chunk.file, line(), reason))?;
+        let ttl = record.ttl().as_secs();
+        let (name, data) = record.into_owner_and_data();
+        fold_into(name, &mut owner);
         records
-            .push(&owner, rtype, record.ttl().as_secs(), |out| {
-                record.data().compose_rdata(out).unwrap_or_else(|never| match never {});
+            .push(&owner, rtype, ttl, |out| {
+                data.compose_rdata(out).unwrap_or_else(|never| match never {});
             })
             .map_err(|error| ZoneError::at(&chunk.file, line(), error.reason))
     })
@@ -45,9 +46,9 @@ pub(super) fn visit(
 ) -> Result<Option<u32>, ZoneError> {
     let mut owner = Vec::new();
     run(chunk, ttl_before, |line, record| {
-        owner.clear();
-        compose_folded(record.owner(), &mut owner);
-        visit(line, &owner, Rtype(record.rtype().to_int()));
+        let rtype = Rtype(record.rtype().to_int());
+        fold_into(record.into_owner_and_data().0, &mut owner);
+        visit(line, &owner, rtype);
         Ok(())
     })
 }
@@ -55,7 +56,7 @@ pub(super) fn visit(
 fn run(
     chunk: &Chunk,
     ttl_before: Option<u32>,
-    mut each: impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+    mut each: impl FnMut(&dyn Fn() -> u64, ScannedRecord) -> Result<(), ZoneError>,
 ) -> Result<Option<u32>, ZoneError> {
     match scan(chunk, &chunk.text, ttl_before, &mut each) {
         Err(Failed { read, error }) if matches!(error.reason, Reason::Syntax(_)) => {
@@ -72,11 +73,11 @@ fn retry(
     ttl_before: Option<u32>,
     read: usize,
     error: ZoneError,
-    each: &mut impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+    each: &mut impl FnMut(&dyn Fn() -> u64, ScannedRecord) -> Result<(), ZoneError>,
 ) -> Result<Option<u32>, ZoneError> {
     let Some(text) = units::spelled_out(&chunk.text) else { return Err(error) };
     let mut left = read;
-    let mut later = |line: &dyn Fn() -> u64, record: &ScannedRecord| {
+    let mut later = |line: &dyn Fn() -> u64, record: ScannedRecord| {
         if left > 0 {
             left -= 1;
             return Ok(());
@@ -96,7 +97,7 @@ fn scan(
     chunk: &Chunk,
     text: &[u8],
     ttl_before: Option<u32>,
-    each: &mut impl FnMut(&dyn Fn() -> u64, &ScannedRecord) -> Result<(), ZoneError>,
+    each: &mut impl FnMut(&dyn Fn() -> u64, ScannedRecord) -> Result<(), ZoneError>,
 ) -> Result<Option<u32>, Failed> {
     let mut preamble = String::new();
     let owner = chunk.owner.as_deref().unwrap_or(&chunk.origin);
@@ -133,7 +134,7 @@ fn scan(
                 ttl = Some(record.ttl().as_secs());
                 let end = zonefile.current_offset().saturating_sub(preamble.len()).min(text.len());
                 let line = || chunk.line_of(text, end);
-                each(&line, &record).map_err(|error| Failed { read, error })?;
+                each(&line, record).map_err(|error| Failed { read, error })?;
                 read += 1;
             }
             // Directives never reach the parser.
@@ -176,13 +177,14 @@ impl Chunk {
     }
 }
 
-/// Appends the owner in lower case.
-fn compose_folded(owner: &impl ToName, out: &mut Vec<u8>) {
-    for label in owner.iter_labels() {
-        let bytes = label.as_slice();
-        out.push(u8::try_from(bytes.len()).expect("a label has at most 63 bytes"));
-        out.extend(bytes.iter().map(u8::to_ascii_lowercase));
-    }
+/// The owner in lower case, in place of what was there: what stood in the text, then the origin.
+fn fold_into(owner: ScannedDname, out: &mut Vec<u8>) {
+    let (own, behind) = owner.unwrap();
+    out.clear();
+    out.extend_from_slice(own.as_slice());
+    out.extend_from_slice(behind.as_slice());
+    // Lengths lie below the letters.
+    dns::name::fold_bytes(out);
 }
 
 fn check(record: &ScannedRecord, rtype: Rtype) -> Result<(), Reason> {

@@ -30,6 +30,8 @@ impl RecordRef {
 pub struct Records {
     bytes: Vec<u8>,
     count: u64,
+    /// How many owners were written: at least as many as there are names.
+    owners: u64,
     /// The owner of the last record, so that it is not written again.
     owner: Vec<u8>,
 }
@@ -86,6 +88,7 @@ impl Records {
         self.bytes[start + 6..start + 8].copy_from_slice(&rdlength.to_le_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self.count += 1;
+        self.owners += u64::from(owner_bytes > 0);
         Ok(())
     }
 
@@ -99,6 +102,7 @@ impl Records {
         }
         self.bytes.extend_from_slice(&other.bytes);
         self.count += other.count;
+        self.owners += other.owners;
         self.owner.clone_from(&other.owner);
         Ok(())
     }
@@ -126,6 +130,12 @@ impl Records {
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The most names that own them: as many, when each one's records stand together.
+    #[must_use]
+    pub const fn owners(&self) -> u64 {
+        self.owners
     }
 
     /// The bytes that they take.

@@ -12,7 +12,7 @@ mod sketch;
 
 use super::denial::{self, Nsec3};
 use super::node::{self, NodeRef, flag};
-use super::{Weight, Zone, slot_of, tag};
+use super::{Weight, Zone};
 use crate::hash::{Form, Key};
 use crate::load::{Loaded, Reason, RecordRef, Records, ZoneError};
 use crate::transfer::journal::Journal;
@@ -100,7 +100,7 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
     let mut layer = Layer {
         arena: Vec::with_capacity(sketches.records.bytes()),
         nsec: Vec::new(),
-        placed: Vec::new(),
+        placed: Vec::with_capacity(sketches.len()),
         hidden: Records::default(),
     };
     let mut names = 0;
@@ -110,11 +110,11 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
             for set in answers::gather(&sketches.records, sketches.first(index)) {
                 layer.hide(&sketches.records, sketches.name(index), &set)?;
             }
+            layer.placed.push(None);
             continue;
         }
         layer.lay(&sketches, index, &mut warnings)?;
     }
-    let slots = index(&layer.placed, &sketches);
     let nsec3 = nsec3(&sketches, &mut layer, &mut warnings)?;
     let negative = answers::negative(&sketches)?;
     let serial = answers::serial(&sketches)?;
@@ -123,8 +123,8 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
         apex: apex.into(),
         apex_labels: sketches.apex_labels,
         arena,
-        slots,
-        apex_node: layer.placed[0].1,
+        apex_node: layer.placed[0].expect("nothing is above the apex that could hide it"),
+        slots: sketches.into_slots(&layer.placed),
         negative,
         nsec: Box::default(),
         nsec3,
@@ -134,7 +134,6 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
         withheld: false,
         weight: Weight { names, records: records_count, text_bytes, bytes: 0 },
     };
-    drop(sketches);
     layer.nsec.sort_unstable_by(|a, b| canonical_order(zone.node(*a).name(), zone.node(*b).name()));
     zone.nsec = layer.nsec.into_boxed_slice();
     zone.weight.bytes = zone.bytes();
@@ -157,8 +156,8 @@ impl Zone {
 struct Layer {
     arena: Vec<u8>,
     nsec: Vec<NodeRef>,
-    /// Sketches that became nodes, and where.
-    placed: Vec<(u32, NodeRef)>,
+    /// For each sketch its node; nothing for what is below a cut.
+    placed: Vec<Option<NodeRef>>,
     hidden: Records,
 }
 
@@ -197,7 +196,7 @@ impl Layer {
         let at = self.begin(relative, flags)?;
         if flags == 0 && answers::lay_single(&sketches.records, sketches.first(index), &mut self.arena) {
             self.count_entry(at);
-            self.placed.push((u32::try_from(index).expect("fewer names than records"), at));
+            self.placed.push(Some(at));
             self.align();
             return Ok(());
         }
@@ -219,7 +218,7 @@ impl Layer {
                 self.nsec.push(at);
             }
         }
-        self.placed.push((u32::try_from(index).expect("fewer names than records"), at));
+        self.placed.push(Some(at));
         self.align();
         Ok(())
     }
@@ -244,20 +243,6 @@ impl Layer {
     fn align(&mut self) {
         self.arena.resize(self.arena.len().next_multiple_of(node::ALIGN), 0);
     }
-}
-
-/// The table from hashes to nodes: three of four slots taken.
-fn index(placed: &[(u32, NodeRef)], sketches: &Sketches<'_>) -> Box<[u64]> {
-    let mut slots = vec![0_u64; placed.len() + placed.len() / 3 + 2].into_boxed_slice();
-    for (index, at) in placed {
-        let hash = sketches.hash(*index as usize);
-        let mut slot = slot_of(hash, slots.len());
-        while slots[slot] != 0 {
-            slot = if slot + 1 == slots.len() { 0 } else { slot + 1 };
-        }
-        slots[slot] = tag(hash) << 32 | u64::from(at.0 + 1);
-    }
-    slots
 }
 
 /// Lays down the NSEC3 records, which are found by hash only (RFC 5155 §7.2.8: their owners are no names of the zone).

@@ -4,7 +4,8 @@ use super::{NONE, WARNINGS_MAX, Warning};
 use crate::hash::{Form, Key, Suffixes};
 use crate::load::{Reason, RecordRef, Records, ZoneError};
 use crate::zone::denial::{Nsec3Hash, from_label};
-use crate::zone::node::flag;
+use crate::zone::node::{NodeRef, flag};
+use crate::zone::{next_slot, slot_of, tag};
 use dns::{Name, Rtype};
 
 /// A name, and the list of its records.
@@ -35,8 +36,8 @@ pub(super) struct Sketches<'a> {
     list: Vec<Sketch>,
     /// Names of empty non-terminals, each behind its length.
     names: Vec<u8>,
-    /// Open addressing: the hash's tag, and the sketch's index plus one.
-    slots: Vec<u64>,
+    /// As the zone's own slots: the hash's tag, and the sketch's index plus one.
+    slots: Box<[u64]>,
     /// NSEC3 records and their signatures: the hash in their owner, and the list.
     nsec3: Vec<(Nsec3Hash, RecordRef)>,
     hashes: Suffixes,
@@ -45,7 +46,8 @@ pub(super) struct Sketches<'a> {
 
 impl<'a> Sketches<'a> {
     pub(super) fn new(apex: &'a [u8], records: Records, key: Key, form: Form) -> Result<Self, ZoneError> {
-        let capacity = usize::try_from(records.count()).unwrap_or(0) / 2;
+        // The apex is there whatever the records say.
+        let capacity = usize::try_from(records.owners()).unwrap_or(0) + 1;
         let mut sketches = Self {
             apex,
             apex_labels: super::name_of(apex).labels(),
@@ -53,7 +55,7 @@ impl<'a> Sketches<'a> {
             warnings: Vec::new(),
             list: Vec::with_capacity(capacity),
             names: Vec::new(),
-            slots: vec![0; (capacity * 2).next_power_of_two().max(16)],
+            slots: vec![0; slots_for(capacity)].into(),
             nsec3: Vec::new(),
             hashes: Suffixes::new(key, form),
             name: Name::root(),
@@ -67,10 +69,6 @@ impl<'a> Sketches<'a> {
 
     pub(super) const fn len(&self) -> usize {
         self.list.len()
-    }
-
-    pub(super) fn hash(&self, index: usize) -> u64 {
-        self.list[index].hash
     }
 
     pub(super) fn flags(&self, index: usize) -> u8 {
@@ -109,21 +107,20 @@ impl<'a> Sketches<'a> {
     }
 
     fn look_up(&self, hash: u64, wire: &[u8]) -> Option<usize> {
-        let mask = self.slots.len() - 1;
-        let mut slot = start(hash) & mask;
+        let mut slot = slot_of(hash, self.slots.len());
         loop {
             let entry = self.slots[slot];
             if entry == 0 {
                 return None;
             }
-            if entry >> 32 == hash >> 32 {
+            if entry >> 32 == tag(hash) {
                 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
                 let index = (entry as u32 - 1) as usize;
                 if self.name(index) == wire {
                     return Some(index);
                 }
             }
-            slot = (slot + 1) & mask;
+            slot = next_slot(slot, self.slots.len());
         }
     }
 
@@ -226,7 +223,7 @@ impl<'a> Sketches<'a> {
     }
 
     fn insert(&mut self, skip: usize, name: NamePlace) -> Result<usize, ZoneError> {
-        if (self.list.len() + 1) * 4 > self.slots.len() * 3 {
+        if slots_for(self.list.len() + 1) > self.slots.len() {
             self.grow();
         }
         let hash = self.hashes.suffix(skip);
@@ -239,16 +236,12 @@ impl<'a> Sketches<'a> {
     }
 
     fn put(&mut self, hash: u64, number: u32) {
-        let mask = self.slots.len() - 1;
-        let mut slot = start(hash) & mask;
-        while self.slots[slot] != 0 {
-            slot = (slot + 1) & mask;
-        }
-        self.slots[slot] = hash >> 32 << 32 | u64::from(number);
+        put(&mut self.slots, hash, number);
     }
 
     fn grow(&mut self) {
-        self.slots = vec![0; self.slots.len() * 2];
+        // Empty non-terminals are not counted beforehand. They are few, or else many.
+        self.slots = vec![0; self.slots.len() + self.slots.len() / 2].into();
         for index in 0..self.list.len() {
             let number = u32::try_from(index + 1).expect("counted when it was inserted");
             self.put(self.list[index].hash, number);
@@ -285,6 +278,29 @@ impl<'a> Sketches<'a> {
         }
     }
 
+    /// The table from hashes to nodes, for sketches of which each became the node at its place among `nodes`, or none.
+    pub(super) fn into_slots(mut self, nodes: &[Option<NodeRef>]) -> Box<[u64]> {
+        let names = nodes.iter().flatten().count();
+        let number = |node: &NodeRef| node.0 + 1;
+        // What is left out leaves holes that others were led past.
+        if names < nodes.len() || slots_for(names) < self.slots.len() - self.slots.len() / 16 {
+            let mut slots = vec![0; slots_for(names)].into_boxed_slice();
+            for (sketch, node) in self.list.iter().zip(nodes) {
+                if let Some(node) = node {
+                    put(&mut slots, sketch.hash, number(node));
+                }
+            }
+            return slots;
+        }
+        for slot in self.slots.iter_mut().filter(|slot| **slot != 0) {
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+            let index = *slot as u32 as usize - 1;
+            let node = nodes[index].as_ref().map_or(0, number);
+            *slot = *slot >> 32 << 32 | u64::from(node);
+        }
+        self.slots
+    }
+
     /// Each hashed owner, and the list of its records.
     pub(super) fn nsec3_owners(&self) -> Vec<(Nsec3Hash, RecordRef)> {
         let mut owners = self.nsec3.clone();
@@ -318,10 +334,17 @@ impl<'a> Sketches<'a> {
     }
 }
 
-/// The lower half chooses the slot here, so that the tag says something new.
-#[expect(clippy::cast_possible_truncation, reason = "masked by the number of slots")]
-const fn start(hash: u64) -> usize {
-    hash as u32 as usize
+/// So many slots that three of four are taken.
+const fn slots_for(names: usize) -> usize {
+    names + names / 3 + 2
+}
+
+fn put(slots: &mut [u64], hash: u64, number: u32) {
+    let mut slot = slot_of(hash, slots.len());
+    while slots[slot] != 0 {
+        slot = next_slot(slot, slots.len());
+    }
+    slots[slot] = tag(hash) << 32 | u64::from(number);
 }
 
 /// Whether data of a type that we look into is what the type says.
