@@ -23,7 +23,7 @@ mod wire;
 #[cfg(test)]
 mod replay;
 
-pub use crate::dns::dns_query;
+pub use crate::dns::{dns_query, dns_zone};
 pub use crate::engine::engine;
 pub use crate::http::{http_date, http_range, http_request, http_target};
 pub use crate::stack::stack_frame;
@@ -37,6 +37,7 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, which is also that of its corpus and of its program in `fuzz`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("dns_query", dns_query),
+    ("dns_zone", dns_zone),
     ("engine", engine),
     ("http_date", http_date),
     ("http_range", http_range),

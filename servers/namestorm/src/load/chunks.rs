@@ -124,6 +124,11 @@ impl Chunks {
         let unreadable =
             |error: std::io::Error| ZoneError::new(Reason::Unreadable(path.to_path_buf(), error.to_string()));
         self.files.push((path.to_path_buf(), None));
+        // An operator may pipe a zone in; what a zone names is not to block us for ever.
+        let is_included = !self.open.is_empty();
+        if is_included && !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(ZoneError::new(Reason::Unreadable(path.to_path_buf(), "not a regular file".to_owned())));
+        }
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {

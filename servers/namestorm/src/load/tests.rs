@@ -154,6 +154,7 @@ fn errors_name_their_line() {
         ("a 1 A (\n1.2.3.4\n", "z:", ""),
         ("a 1 AXFR x\n", "z:1: ", ""),
         ("$INCLUDE /nowhere/at/all\n", "z:1: ", "cannot read"),
+        ("$INCLUDE /dev/zero\n", "z:1: ", "not a regular file"),
     ] {
         let error = load(text).expect_err(text).to_string();
         assert!(error.starts_with(at) && error.contains(what), "{text:?}: {error}");
