@@ -54,11 +54,7 @@ pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
         figure
             .make(&making, &stop, &mut |what| bar.set_message(format!("figure {}: {what}", figure.id)))
             .map_err(ProgramError::Figure)?;
-        bar.println(format!(
-            "figure {}: {}",
-            figure.id,
-            arguments.out.join(format!("{}.json", figure.id)).display()
-        ));
+        say(format!("figure {}: {}", figure.id, arguments.out.join(format!("{}.json", figure.id)).display()));
     }
     bar.finish_and_clear();
     Ok(ExitCode::SUCCESS)

@@ -23,9 +23,11 @@ pub mod report;
 mod capture;
 mod cipher;
 mod contestant;
+mod load;
 mod memory;
 mod trace;
 mod traces;
+mod web;
 
 use record::{Panel, Record};
 
@@ -63,7 +65,11 @@ pub const FIGURES: &[Figure] = &[
     memory::QUEUES,
     cipher::BULK,
     memory::SEALED,
+    web::SHORT_FLOWS,
     traces::TRACES,
+    web::SIZES,
+    web::CDN,
+    web::VARIANTS,
     memory::CONVENTIONAL,
     memory::STACKS,
 ];

@@ -38,16 +38,22 @@ impl Contestant {
     ///
     /// # Errors
     /// The program is not there.
-    pub(super) fn sandstorm(run: &mut Run<'_>, directory: &Path) -> Result<Self, Problem> {
+    pub(super) fn sandstorm(run: &mut Run<'_>, directory: &Path, copying: Copying) -> Result<Self, Problem> {
         let program = ours(run, "sandstorm")?;
+        let (name, copy) = match copying {
+            Copying::Default => ("Sandstorm", ""),
+            Copying::Gather => ("gather", " --copy gather"),
+            Copying::Mem => ("mem", " --copy mem"),
+            Copying::Pre => ("pre", " --copy pre"),
+        };
         let command = format!(
-            "taskset -c {SERVER_CORE} {} serve {} --link afxdp:far --addr {}/16 --https off --workers 1 --memory 64MiB \
-             --admin off",
+            "taskset -c {SERVER_CORE} {} serve {} --link afxdp:far --addr {}/16 --https off --workers 1 --memory 256MiB \
+             --admin off{copy}",
             program.display(),
             directory.display(),
             OURS.ip(),
         );
-        Ok(Self { name: "Sandstorm", command, address: OURS, afxdp: true })
+        Ok(Self { name, command, address: OURS, afxdp: true })
     }
 
     /// nginx as it serves small files best: open, in the page cache, head and content together.
@@ -77,6 +83,11 @@ http {{
         Ok(Self { name: "nginx", command, address: KERNEL, afxdp: false })
     }
 
+    /// Where it answers over TLS.
+    pub(super) fn secure(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(*self.address.ip(), 443)
+    }
+
     /// Starts it at the far end of a veth pair, with `sources` as further addresses of the clients.
     ///
     /// # Errors
@@ -98,6 +109,29 @@ http {{
         Served::start(&order, self.address.into(), stop)
             .map_err(|error| Problem::Experiment(format!("{}: {error}", self.name)))
     }
+}
+
+/// How memory gets into packets (`sandstorm serve --copy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copying {
+    /// As it does by itself.
+    Default,
+    /// Parts of it are the packet's.
+    Gather,
+    /// It is copied into the packet.
+    Mem,
+    /// A replica is the packet.
+    Pre,
+}
+
+/// A directory of ours inside.
+///
+/// # Errors
+/// It cannot be made.
+pub(super) fn place(name: &str) -> Result<PathBuf, Problem> {
+    let path = Path::new(PLACE).join(name);
+    fs::create_dir_all(&path).map_err(|error| Problem::File(path.clone(), error))?;
+    Ok(path)
 }
 
 /// A file of ours inside; the path is told.
@@ -123,7 +157,10 @@ fn ours(run: &mut Run<'_>, name: &str) -> Result<PathBuf, Problem> {
             program.display()
         ))
     })?;
-    run.record.versions.push((name.to_owned(), version));
+    let line = (name.to_owned(), version);
+    if !run.record.versions.contains(&line) {
+        run.record.versions.push(line);
+    }
     Ok(program)
 }
 

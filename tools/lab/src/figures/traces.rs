@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::contestant::{self, Contestant};
+use super::contestant::{self, Contestant, Copying};
 use super::record::{Axis, Curve, Drawn, Origin, Panel, Point};
 use super::trace::{self, Look, Trace};
 use super::{Figure, Ground, Problem, Run};
@@ -25,7 +25,8 @@ pub(super) const TRACES: Figure = Figure {
 fn traces(run: &mut Run<'_>) -> Result<(), Problem> {
     let object = contestant::file(&format!("web/{OBJECT}"), &vec![b'x'; OBJECT_BYTES])?;
     let directory = object.parent().unwrap_or(&object);
-    let contestants = [Contestant::sandstorm(run, directory)?, Contestant::nginx(run, directory)?];
+    let contestants =
+        [Contestant::sandstorm(run, directory, Copying::Default)?, Contestant::nginx(run, directory)?];
     let capture = contestant::file("capture.pcap", &[])?;
     let mut curves = Vec::new();
     for (index, contestant) in contestants.iter().enumerate() {
