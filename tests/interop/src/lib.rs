@@ -23,6 +23,7 @@
 //! * `steering` – answers by client and by the health of targets;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
+//! * `transfers` – Namestorm's zones to and from NSD and Knot;
 //! * `together` – what happens at the same moment.
 
 #![forbid(unsafe_code)]
@@ -53,5 +54,7 @@ mod sockets;
 mod steering;
 #[cfg(test)]
 mod together;
+#[cfg(test)]
+mod transfers;
 #[cfg(test)]
 mod visible;
