@@ -23,6 +23,8 @@ pub struct Files<'a> {
     pub read: Vec<BorrowedFd<'a>>,
     /// To be written, created and truncated, but not read, renamed or removed.
     pub write: Vec<BorrowedFd<'a>>,
+    /// Directories whose files are read, written and replaced by others of that directory.
+    pub replace: Vec<BorrowedFd<'a>>,
     /// What is kept of TCP.
     pub network: Network,
 }
@@ -55,7 +57,7 @@ pub(crate) fn restrict(files: &Files<'_>) -> Result<Holds, ConfineError> {
 }
 
 fn rules(files: &Files<'_>) -> Result<landlock::RestrictionStatus, landlock::RulesetError> {
-    let Files { read, write, network } = files;
+    let Files { read, write, replace, network } = files;
     // A device below the content is asked for its size; what else it may be asked, seccomp says.
     let reading = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::IoctlDev;
     let writing = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg;
@@ -72,6 +74,9 @@ fn rules(files: &Files<'_>) -> Result<landlock::RestrictionStatus, landlock::Rul
     }
     for fd in write {
         set = set.add_rule(PathBeneath::new(fd, writing))?;
+    }
+    for fd in replace {
+        set = set.add_rule(PathBeneath::new(fd, reading | writing | AccessFs::RemoveFile))?;
     }
     if let Network::Connect(ports) = network {
         for port in ports {

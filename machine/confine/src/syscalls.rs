@@ -40,6 +40,8 @@ pub enum Kind {
     Writer,
     /// Connects to others: asks them how they are, or tells them what happens here.
     Caller,
+    /// Fetches from other servers, and keeps what it fetched in files.
+    Courier,
     /// Opens what the others may not.
     Monitor,
 }
@@ -301,6 +303,38 @@ const WRITER: &[Allowed] = &[
     only(libc::SYS_statx, &[Condition::Is { argument: 2, value: bits(libc::AT_EMPTY_PATH) }]),
 ];
 
+/// Connections to others and datagrams, and the files that keep what came.
+const COURIER: &[Allowed] = &[
+    only(
+        libc::SYS_socket,
+        &[
+            Condition::Is { argument: 0, value: bits(libc::AF_INET) },
+            Condition::Is { argument: 0, value: bits(libc::AF_INET6) },
+        ],
+    ),
+    any(libc::SYS_connect),
+    any(libc::SYS_shutdown),
+    any(libc::SYS_getsockopt),
+    any(libc::SYS_getsockname),
+    any(libc::SYS_getpeername),
+    any(libc::SYS_recvfrom),
+    any(libc::SYS_openat),
+    any(libc::SYS_newfstatat),
+    any(libc::SYS_statx),
+    any(libc::SYS_getcwd),
+    any(libc::SYS_fsync),
+    any(libc::SYS_fdatasync),
+    any(libc::SYS_ftruncate),
+    any(libc::SYS_utimensat),
+    any(libc::SYS_renameat),
+    any(libc::SYS_renameat2),
+    only(libc::SYS_ioctl, NONBLOCKING_AND_TERMINAL),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_open),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_rename),
+];
+
 /// Devices, sockets of any kind, files.
 const MONITOR: &[Allowed] = &[
     any(libc::SYS_openat),
@@ -362,6 +396,7 @@ const fn own(kind: Kind) -> &'static [Allowed] {
         Kind::Control => CONTROL,
         Kind::Forwarder => FORWARDER,
         Kind::Writer => WRITER,
+        Kind::Courier => COURIER,
         Kind::Caller => CALLER,
         Kind::Monitor => MONITOR,
     }

@@ -8,12 +8,14 @@
 use crate::catalogue::Catalogue;
 use crate::hash::{Form, Key};
 use crate::load::{self, Files, Threads, ZoneError};
+use crate::transfer::policy::Policy;
 use crate::zone::{self, Warning, Weight, Zone};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A zone and the file that it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     /// Its name, folded, on the wire.
     pub apex: Vec<u8>,
@@ -58,6 +60,38 @@ impl Keeper {
         self.threads = threads;
     }
 
+    /// From now on these zones from files, those with these names from other servers, and no others, under these rules.
+    /// A zone that stays is not read again; one that other servers have and we do not is withheld.
+    pub fn set(&mut self, sources: Vec<Source>, fetched: &[Vec<u8>], policy: Arc<Policy>) {
+        let mut before: BTreeMap<Source, Option<Files>> =
+            self.kept.drain(..).map(|kept| (kept.source, kept.files)).collect();
+        self.kept = sources
+            .into_iter()
+            .map(|source| Kept { files: before.remove(&source).flatten(), source })
+            .collect();
+        let (key, form) = (self.catalogue.key(), self.catalogue.form());
+        let named: BTreeSet<&[u8]> =
+            self.kept.iter().map(|kept| &kept.source.apex).chain(fetched).map(|apex| &apex[..]).collect();
+        let mut zones: Vec<_> =
+            self.catalogue.zones().iter().filter(|zone| named.contains(zone.apex())).cloned().collect();
+        let missing = fetched.iter().filter(|apex| self.catalogue.zone(apex).is_none());
+        zones.extend(missing.map(|apex| Arc::new(Zone::withheld(apex, key, form))));
+        self.catalogue = Arc::new(Catalogue::new(key, form, zones).governed(policy));
+    }
+
+    /// Zones that came from elsewhere take the places of those of their names.
+    pub fn install(&mut self, zones: Vec<Arc<Zone>>) {
+        if zones.is_empty() {
+            return;
+        }
+        let replaced: BTreeSet<&[u8]> = zones.iter().map(|zone| zone.apex()).collect();
+        let others = self.catalogue.zones().iter().filter(|zone| !replaced.contains(zone.apex())).cloned();
+        let all = others.chain(zones.iter().cloned()).collect();
+        let (key, form) = (self.catalogue.key(), self.catalogue.form());
+        let policy = Arc::clone(self.catalogue.policy());
+        self.catalogue = Arc::new(Catalogue::new(key, form, all).governed(policy));
+    }
+
     /// The zones as they are now. It never changes: after a reload there is another.
     #[must_use]
     pub fn catalogue(&self) -> Arc<Catalogue> {
@@ -76,23 +110,22 @@ impl Keeper {
             let (key, form) = (self.catalogue.key(), self.catalogue.form());
             let files = kept.files.insert(Files::default());
             let loaded = load_zone_noting(&kept.source, key, form, self.threads, files);
-            let result = loaded.map(|built| {
+            let before = self.catalogue.zone(&kept.source.apex);
+            let is_sent = self.catalogue.policy().is_sent(&kept.source.apex);
+            let result = loaded.map(|mut built| {
+                if let Some(before) = before.filter(|_| is_sent) {
+                    if built.zone.serial() == before.serial() && !built.zone.says_what(before) {
+                        built.warnings.push(Warning::SameSerial(before.serial()));
+                    }
+                    built.zone.succeed(before, key, form);
+                }
                 let weight = built.zone.weight();
                 fresh.push(Arc::new(built.zone));
                 (weight, built.warnings)
             });
             outcomes.push(Outcome { source: kept.source.clone(), result });
         }
-        if !fresh.is_empty() {
-            let mut zones = self.catalogue.zones().to_vec();
-            let (key, form) = (self.catalogue.key(), self.catalogue.form());
-            zones.retain(|old| {
-                self.catalogue.zone(old.apex()).is_some_and(|current| Arc::ptr_eq(current, old))
-            });
-            zones.retain(|old| !fresh.iter().any(|zone| zone.apex() == old.apex()));
-            zones.extend(fresh);
-            self.catalogue = Arc::new(Catalogue::new(key, form, zones));
-        }
+        self.install(fresh);
         outcomes
     }
 }
@@ -213,6 +246,47 @@ mod tests {
 
         std::fs::write(&included, "a A 192.0.2.1\nb A 192.0.2.2\nc A 192.0.2.3\n").unwrap();
         assert_eq!(names(&mut keeper), Some(Ok(4)));
+    }
+
+    #[test]
+    fn zones_come_and_go_and_those_that_stay_are_not_read_again() {
+        let files = Directory::new("set");
+        let (a, b) = (files.write("a", 1, ""), files.write("b", 1, ""));
+        let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), vec![a.clone()]);
+        keeper.refresh();
+        let first = keeper.catalogue();
+        keeper.set(vec![a.clone(), b.clone()], &[from_text(b"c").unwrap()], Arc::default());
+        let outcomes = keeper.refresh();
+        assert_eq!(outcomes.iter().map(|outcome| &outcome.source).collect::<Vec<_>>(), [&b]);
+        assert!(Arc::ptr_eq(first.zone(&a.apex).unwrap(), keeper.catalogue().zone(&a.apex).unwrap()));
+        let fetched = |keeper: &Keeper| keeper.catalogue().zone(&from_text(b"c").unwrap()).cloned();
+        assert!(fetched(&keeper).unwrap().is_withheld(), "it is ours, and nothing is known of it");
+        keeper.set(vec![b], &[], Arc::default());
+        assert!(keeper.refresh().is_empty());
+        assert_eq!((serial(&keeper, "a"), serial(&keeper, "b")), (None, Some(1)));
+        assert!(fetched(&keeper).is_none());
+    }
+
+    #[test]
+    fn a_change_that_secondaries_will_not_see_is_said() {
+        let files = Directory::new("serial");
+        let source = files.write("a", 1, "");
+        let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), Vec::new());
+        let rules = crate::transfer::policy::Rules {
+            transfer: vec!["0.0.0.0/0".parse().unwrap()],
+            primaries: Vec::new(),
+        };
+        let rules = [(source.apex.clone().into(), rules)].into();
+        keeper.set(vec![source], &[], Arc::new(Policy::new(Vec::new(), rules)));
+        let mut warnings = |serial, rest: &str| {
+            files.write("a", serial, rest);
+            let outcomes = keeper.refresh();
+            outcomes.into_iter().flat_map(|outcome| outcome.result.unwrap().1).collect::<Vec<_>>()
+        };
+        assert_eq!(warnings(1, ""), []);
+        assert_eq!(warnings(1, "; no more than a remark\n"), []);
+        assert_eq!(warnings(1, "x A 1.1.1.1\n"), [Warning::SameSerial(1)]);
+        assert_eq!(warnings(2, "x A 1.1.1.1\nxx A 1.1.1.1\n"), []);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!   options ─▶ serve ─┬─▶ host: worker 0 … N    front and engine each, on a thread of its own
+//!                     ├─▶ courier              zones of other servers, and word of ours to them
 //!                     └─▶ control::run          this thread, until everything has left
 //!   offline: check, query
 //! ```
 #![forbid(unsafe_code)]
 
+#[path = "program/courier.rs"]
+mod courier;
 #[path = "program/log.rs"]
 mod log;
 #[path = "program/offline.rs"]
@@ -21,6 +24,8 @@ mod server;
 mod set;
 #[path = "program/steering.rs"]
 mod steering;
+#[path = "program/zones.rs"]
+mod zones;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

@@ -13,6 +13,7 @@ mod compress;
 mod contents;
 mod denial;
 pub mod node;
+mod text;
 
 pub use build::{Built, Warning, build};
 pub use contents::{Cursor, Item, Soa};
@@ -140,6 +141,12 @@ impl Zone {
     #[must_use]
     pub const fn is_withheld(&self) -> bool {
         self.withheld
+    }
+
+    /// Whether it says the same as `other`, in the same order.
+    #[must_use]
+    pub fn says_what(&self, other: &Self) -> bool {
+        self.arena == other.arena && self.hidden.are_those_of(&other.hidden)
     }
 
     /// This zone takes the place of `old`: what changed is remembered, as far as that is little.

@@ -11,11 +11,13 @@ use host::values::{
 };
 use host::{FRAMES_MIN, Named, Policy, PoolChoice, Seccomp};
 use namestorm::hash::Form;
-use namestorm::keeper::Source;
 use namestorm::query_log::Rule;
 use namestorm::steer::table::Table;
+use namestorm::transfer::policy::{self, Remote};
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
+
+use crate::zones::{ForAll, KeyChoice, Written, ZoneChoice, Zones};
 
 /// A file of more than this is not a configuration; 10,000 zones need less.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -44,11 +46,15 @@ FILES
     addr = [\"192.0.2.53/24\", \"2001:db8::53/64\"]
     link = \"packet:eth1\"
 
+  Keys, who may have a zone, who is told of its changes, and zones that come
+  from other servers are in the file only; docs/operating.md has the tables.
+
 SIGNALS
   SIGINT, SIGTERM   Let streams finish within --drain-seconds, leave.
-  SIGHUP            Read the zones whose files have changed again, and the table
-                    of --steering. What is broken is reported, and what is in
-                    force stays.
+  SIGHUP            Read the configuration file again: zones that are new or gone,
+                    keys, who may have zones and who is told of changes. Read the
+                    zones whose files have changed, and the table of --steering.
+                    What is broken is reported, and what was in force stays.
 
 EXIT STATUS
   0   It was told to leave, and left.
@@ -63,33 +69,6 @@ pub(crate) struct ServeArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: Options,
-}
-
-/// A zone and its file: `example=example.zone`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ZoneChoice(pub(crate) Source);
-
-impl FromStr for ZoneChoice {
-    type Err = BadValue;
-
-    fn from_str(text: &str) -> Result<Self, BadValue> {
-        let Some((name, file)) = text.split_once('=').filter(|(_, file)| !file.is_empty()) else {
-            return bad(format!("'{text}' is not a zone and its file, such as example=example.zone"));
-        };
-        match dns::name::from_text(name.as_bytes()) {
-            Ok(mut apex) => {
-                apex.make_ascii_lowercase();
-                Ok(Self(Source { apex, path: file.into() }))
-            }
-            Err(error) => bad(format!("'{name}' is no name of a zone: {error}")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ZoneChoice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// Where questions are written down.
@@ -168,6 +147,15 @@ pub(crate) struct Options {
     /// A zone and its file; may be given many times
     #[arg(long, value_name = "NAME=FILE")]
     zone: Vec<ZoneChoice>,
+    /// In the file only: `[[key]]`.
+    #[arg(skip)]
+    key: Vec<KeyChoice>,
+    /// In the file only: who may have the zones that do not say so themselves.
+    #[arg(skip)]
+    transfer: Vec<Written<policy::Rule>>,
+    /// In the file only: who is told that such a zone has changed.
+    #[arg(skip)]
+    notify: Vec<Written<Remote>>,
     /// What names are hashed as [default: wire]
     #[arg(long, value_name = "FORM")]
     hash: Option<HashForm>,
@@ -259,6 +247,9 @@ impl Options {
         let linked = self.link.is_some() || self.dev.is_some();
         Self {
             zone: if self.zone.is_empty() { below.zone } else { self.zone },
+            key: below.key,
+            transfer: below.transfer,
+            notify: below.notify,
             hash: self.hash.or(below.hash),
             load_threads: self.load_threads.or(below.load_threads),
             rate: self.rate.or(below.rate),
@@ -292,7 +283,7 @@ impl Options {
 /// Everything that the operator decides.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) zones: Vec<Source>,
+    pub(crate) zones: Zones,
     pub(crate) form: Form,
     pub(crate) load_threads: usize,
     /// Answers a second; 0 for no limit.
@@ -354,15 +345,8 @@ impl Config {
 
     fn resolve(options: Options) -> Result<Self, ConfigError> {
         let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
-        if options.zone.is_empty() {
-            return wrong("no zone to serve: give one, as in `namestorm serve --zone example=example.zone`");
-        }
-        let zones: Vec<Source> = options.zone.into_iter().map(|ZoneChoice(source)| source).collect();
-        let mut apexes: Vec<&[u8]> = zones.iter().map(|zone| &zone.apex[..]).collect();
-        apexes.sort_unstable();
-        if apexes.windows(2).any(|pair| pair[0] == pair[1]) {
-            return wrong("a zone is given twice: each has one file");
-        }
+        let all = ForAll { keys: options.key, transfer: options.transfer, notify: options.notify };
+        let zones = Zones::resolve(options.zone, all).map_err(ConfigError::Contradiction)?;
         let of_family = |v4: bool| options.addr.iter().filter(|cidr| cidr.address.is_ipv4() == v4).count();
         if of_family(true) > 1 || of_family(false) > 1 {
             return wrong("--addr may be given once for IPv4 and once for IPv6");
@@ -444,9 +428,11 @@ impl Config {
         })
     }
 
-    /// The files that the monitor opens for us. Those of zones are not among them, as control keeps their directories.
-    pub(crate) fn named(&self) -> Named {
-        let mut read: Vec<PathBuf> = self.steering.iter().cloned().collect();
+    /// The files that the monitor opens for us: the configuration's own, and those of steering. Those of zones are not among
+    /// them, as control keeps their directories.
+    pub(crate) fn named(&self, file: Option<&Path>) -> Named {
+        let mut read: Vec<PathBuf> =
+            file.map(Path::to_owned).into_iter().chain(self.steering.clone()).collect();
         let tables = self.steering.iter();
         read.extend(
             tables.flat_map(|path| Table::named_files(path, &|path, most| Directly.read(path, most))),
@@ -458,6 +444,62 @@ impl Config {
             _ => Vec::new(),
         };
         Named { read, append }
+    }
+
+    /// What differs from `other` and is not taken over by a reload.
+    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            zones: _,
+            load_threads: _,
+            drain: _,
+            form,
+            rate,
+            identity,
+            addr,
+            link,
+            address_mode,
+            port,
+            connections,
+            connections_per_client,
+            idle_seconds,
+            workers,
+            pin,
+            pool,
+            admin,
+            log_level,
+            rescan,
+            policy,
+            steering,
+            query_log,
+            query_log_rule,
+        } = self;
+        [
+            ("hash", *form != other.form),
+            ("rate", *rate != other.rate),
+            ("identity", *identity != other.identity),
+            ("addr", *addr != other.addr),
+            ("link", *link != other.link),
+            ("address-mode", *address_mode != other.address_mode),
+            ("port", *port != other.port),
+            ("connections", *connections != other.connections),
+            ("connections-per-client", *connections_per_client != other.connections_per_client),
+            ("idle-seconds", *idle_seconds != other.idle_seconds),
+            ("workers", *workers != other.workers),
+            ("pin", *pin != other.pin),
+            ("frames or memory", *pool != other.pool),
+            ("admin", *admin != other.admin),
+            ("log-level", *log_level != other.log_level),
+            ("rescan-seconds", *rescan != other.rescan),
+            ("confine or seccomp", *policy != other.policy),
+            ("steering", *steering != other.steering),
+            (
+                "query-log or its rule",
+                *query_log != other.query_log || *query_log_rule != other.query_log_rule,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
     }
 }
 
@@ -474,8 +516,8 @@ fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
         syntax(line, &error.message().lines().collect::<Vec<_>>().join(" "))
     })?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    for ZoneChoice(source) in &mut options.zone {
-        source.path = directory.join(&source.path);
+    for zone in &mut options.zone {
+        zone.lies_in(directory);
     }
     options.steering = options.steering.map(|path| directory.join(path));
     options.query_log = options.query_log.map(|choice| choice.in_directory(directory));
@@ -486,6 +528,7 @@ fn read(path: &Path, opener: &dyn Opener) -> Result<Options, ConfigError> {
 mod tests {
     use super::*;
     use clap::{CommandFactory as _, Parser as _};
+    use namestorm::keeper::Source;
 
     fn config(arguments: &[&str]) -> Result<Config, String> {
         let all = ["namestorm", "serve"].iter().chain(arguments);
@@ -507,7 +550,8 @@ mod tests {
         std::fs::write(&file, "zone = [\"Example=a.zone\"]\nport = 5353\nworkers = 2\n").unwrap();
         let told = config(&["--config", file.to_str().unwrap(), "--port", "54"]).unwrap();
         assert_eq!((told.port, told.workers), (54, Some(2)));
-        assert_eq!(told.zones, [Source { apex: b"\x07example\0".to_vec(), path: directory.join("a.zone") }]);
+        let example = Source { apex: b"\x07example\0".to_vec(), path: directory.join("a.zone") };
+        assert_eq!(told.zones.files, [example]);
         std::fs::write(&file, "zone = [\"a=b\"]\n\nprot = 1\n").unwrap();
         let line = config(&["--config", file.to_str().unwrap()]).unwrap_err();
         assert!(line.contains("namestorm.toml:3: unknown field `prot`"), "{line}");

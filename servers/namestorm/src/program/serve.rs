@@ -24,6 +24,7 @@ use namestorm::load::Threads;
 use namestorm::query_log::Rule;
 use namestorm::respond::Settings;
 use namestorm::rrl::Rate;
+use namestorm::transfer::notice::Notices;
 use rustix::fs::{Mode, OFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
@@ -35,6 +36,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use survey::{Survey, Tree};
 
+use crate::courier::{self, CourierError, Order, Recalled};
 use crate::log::{self, QueryLog};
 use crate::options::{Config, ConfigError, QueryLogChoice, ServeArgs};
 use crate::server::{Namestorm, Port, describe};
@@ -45,6 +47,8 @@ use crate::{FAILED, NOT_STARTED, refuse};
 pub(crate) const ADMIN_PORT: u16 = 9_466;
 /// What the monitor is called in a list of processes.
 const MONITOR_NAME: &str = "namestorm-monitor";
+/// The most that a primary may send of one zone before it is given up.
+const TRANSFER_BYTES_MAX: u64 = 4 << 30;
 /// Reports of a worker that may wait: of a query log, what comes in while control sleeps.
 const REPORTS: usize = 1_024;
 
@@ -61,6 +65,7 @@ enum StartError {
     Monitor(MonitorError),
     Confine(ConfineError),
     Steering(SteeringError),
+    Courier(CourierError),
     /// Where questions are to be written down.
     QueryLog {
         choice: QueryLogChoice,
@@ -88,8 +93,11 @@ impl fmt::Display for StartError {
             Self::Signals(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Monitor(error) => error.fmt(f),
-            Self::Confine(error) => error.fmt(f),
+            Self::Confine(error) | Self::Courier(CourierError::Confine(error)) => error.fmt(f),
             Self::Steering(error) => error.fmt(f),
+            Self::Courier(CourierError::Thread(error)) => {
+                write!(f, "cannot start the thread that fetches zones: {error}")
+            }
             Self::QueryLog { choice, source } => write!(f, "cannot write the query log ({choice}): {source}"),
             Self::Directory { path, source } => write!(f, "cannot open {}: {source}", path.display()),
             Self::System { attempt, source } => write!(f, "cannot {attempt}: {source}"),
@@ -118,16 +126,17 @@ from_error!(
     Monitor(MonitorError),
     Confine(ConfineError),
     Steering(SteeringError),
+    Courier(CourierError),
 );
 
 /// Serves until it is told to leave.
 pub(crate) fn serve(arguments: ServeArgs) -> ExitCode {
-    let config = match Config::load(arguments, &Directly) {
+    let config = match Config::load(arguments.clone(), &Directly) {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
     log_to_stderr(config.log_level);
-    let Started { plan, ports, workers, mut server, directories, keep } = match start(&config) {
+    let Started { plan, ports, workers, mut server, directories, keep } = match start(&config, arguments) {
         Ok(started) => started,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
@@ -156,14 +165,20 @@ pub(crate) fn serve(arguments: ServeArgs) -> ExitCode {
 
 /// Opens links again that the server has given up the right to open. Started by a server, and of no use to anybody else.
 pub(crate) fn monitor(arguments: ServeArgs) -> ExitCode {
+    let file = arguments.config.clone();
     let load = || Config::load(arguments.clone(), &Directly);
     let config = match load() {
         Ok(config) => config,
         Err(error) => return refuse(&error, NOT_STARTED),
     };
     log_to_stderr(config.log_level);
-    // What is named may have changed by the time that it is asked for.
-    match host::attend(config.policy, || load().map_or_else(|_| Named::default(), |config| config.named())) {
+    // What is named may have changed by the time that it is asked for; of a file that is broken, itself.
+    let nothing_but_the_file = Named { read: file.iter().cloned().collect(), append: Vec::new() };
+    let named = || match load() {
+        Ok(config) => config.named(file.as_deref()),
+        Err(_) => nothing_but_the_file.clone(),
+    };
+    match host::attend(config.policy, named) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error, FAILED),
     }
@@ -180,17 +195,25 @@ struct Started {
     keep: host::Keep,
 }
 
-fn start(config: &Config) -> Result<Started, StartError> {
+fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
     let machine = Machine::look();
     host::raise_file_limit();
     let system = |attempt| move |source| StartError::System { attempt, source };
     let policy = config.policy;
-    let directories = directories(config)?;
+    let directories = open_all(directories(config, arguments.config.as_deref()))?;
     let secrets = Secrets::draw().map_err(system("draw a secret"))?;
-    let sources = config.zones.clone();
-    let mut keeper = Keeper::new(secrets.names, config.form, Threads(config.load_threads), sources);
+    let zones = &config.zones;
+    let mut keeper = Keeper::new(secrets.names, config.form, Threads(config.load_threads), Vec::new());
+    let fetched: Vec<_> = zones.secondaries.iter().map(|zone| zone.source.apex.clone()).collect();
+    keeper.set(zones.files.clone(), &fetched, Arc::clone(&zones.policy));
     // With the rights that will be left: a zone that could not be read again is found out now.
-    let loaded = policy.with_what_is_left(|| keeper.refresh())?;
+    let (loaded, recalled) = policy.with_what_is_left(|| {
+        let sources = zones.secondaries.iter().map(|zone| &zone.source);
+        let recalled: Vec<_> =
+            sources.map(|source| Recalled::read(source, secrets.names, config.form)).collect();
+        (keeper.refresh(), recalled)
+    })?;
+    keeper.install(recalled.iter().filter_map(Recalled::servable).collect());
     // From here on control makes no threads.
     keeper.set_threads(Threads(1));
     if keeper.catalogue().zones().is_empty() {
@@ -227,11 +250,29 @@ fn start(config: &Config) -> Result<Started, StartError> {
         .transpose()?;
     let (pool, pool_note) = machine.pool(config.pool, workers)?;
 
+    let bell = Wake::new().map_err(system("make an eventfd"))?;
+    let courier_bell = Wake::new().map_err(system("make an eventfd"))?;
+    let (notices, notice) = Notices::new(courier_bell.clone());
+    let courier = courier::start(courier::Plan {
+        key: secrets.names,
+        form: config.form,
+        bell: courier_bell,
+        notices: notice,
+        control: bell.clone(),
+        privileges: policy,
+        directories: open_all(zones.secondaries.iter().map(|zone| parent(&zone.source.path)).collect())?,
+        ports: zones.ports(),
+        bytes_max: TRANSFER_BYTES_MAX,
+    })?;
+    courier.order(Order::Zones(Box::new(zones.clone()), recalled));
+    // RFC 1996 §3.3 leaves it to us; whoever missed something while we were away hears of it now.
+    courier.order(Order::Changed(keeper.catalogue().zones().to_vec()));
+
     let addresses: Vec<IpAddr> = network.addresses.iter().map(|cidr| cidr.address).collect();
     let serving = Serving {
         addresses: addresses.clone(),
         port: config.port,
-        settings: settings(config, &secrets),
+        settings: Settings { notices: Some(notices), ..settings(config, &secrets) },
         idle: core::time::Duration::from_secs(config.idle_seconds.into()),
     };
     let mut catalogue = keeper.catalogue();
@@ -270,7 +311,6 @@ fn start(config: &Config) -> Result<Started, StartError> {
         connections_per_client: config.connections_per_client,
         memory: turn::MemoryVariant::default(),
     };
-    let bell = Wake::new().map_err(system("make an eventfd"))?;
     if let Some(steering) = &mut steering {
         steering.start(policy, bell.clone()).map_err(system("start the thread that asks targets"))?;
     }
@@ -324,19 +364,29 @@ fn start(config: &Config) -> Result<Started, StartError> {
             facts,
             urls: urls.collect(),
             report,
+            arguments,
+            config: config.clone(),
+            courier,
         },
         directories,
         keep: network.keep,
     })
 }
 
-/// The directories that zones and what they include are read from.
-fn directories(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
-    let parent = |path: &Path| match path.parent() {
+/// The directories that zones and what they include are read from: theirs, and the configuration file's, so that zones may
+/// be added beside it.
+fn directories(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
+    config.zones.paths().chain(file).map(parent).collect()
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
-    };
-    let mut paths: Vec<PathBuf> = config.zones.iter().map(|zone| parent(&zone.path)).collect();
+    }
+}
+
+fn open_all(mut paths: Vec<PathBuf>) -> Result<Vec<OwnedFd>, StartError> {
     paths.sort_unstable();
     paths.dedup();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

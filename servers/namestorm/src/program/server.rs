@@ -2,20 +2,25 @@
 
 use confine::{Confinement, Holds};
 use control::{ControlPort, Directly, Event, Figure, Opener, Reloaded, Said, Server, Status, Wish};
+use core::time::Duration;
 use host::start::{describe_facts, describe_privileges, kernel};
 use host::{Facts, HostLink, Monitor, Place, Tenant};
+use namestorm::catalogue::Catalogue;
 use namestorm::desk::{self, Snapshot};
 use namestorm::front::Front;
-use namestorm::keeper::{Keeper, Outcome};
+use namestorm::keeper::{Keeper, Outcome, Source};
 use namestorm::query_log::Record;
 use namestorm::service::StreamService;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 use tracing::Level;
 
+use crate::courier::{Order, Post, Recalled};
 use crate::log::QueryLog;
+use crate::options::{Config, ConfigError, ServeArgs};
 use crate::steering::Steering;
 
 type Counters = host::Counters<desk::Counters>;
@@ -47,6 +52,12 @@ pub(crate) struct Namestorm {
     pub(crate) urls: Vec<String>,
     /// What was found and chosen.
     pub(crate) report: Vec<(&'static str, String)>,
+    /// What the operator said at the command line; the file is read again.
+    pub(crate) arguments: ServeArgs,
+    /// What is in force.
+    pub(crate) config: Config,
+    /// Who fetches zones, and tells of ours.
+    pub(crate) courier: Post,
 }
 
 impl Tenant for Namestorm {
@@ -102,24 +113,30 @@ impl Server for Namestorm {
     }
 
     fn reload(&mut self) -> Reloaded<Self::Snapshot> {
-        let outcomes = self.keeper.refresh();
-        let mut events = events(&outcomes);
+        let mut events = Vec::new();
+        let before = self.keeper.catalogue();
+        let drain = match self.configure(&mut events) {
+            Ok(drain) => drain,
+            Err(error) => {
+                events.push(event(Level::ERROR, format!("{error}; what was in force stays")));
+                None
+            }
+        };
+        events.extend(self.refresh());
         events.push(event(Level::INFO, format!("zones: {}", describe(&self.keeper))));
         if let Some(steering) = &mut self.steering {
             let monitor = self.monitor.as_ref().map_or(&Directly as &dyn Opener, |monitor| monitor);
             events.push(steering.reload(monitor));
         }
-        let snapshot = self.renewed(&outcomes, &mut events);
-        Reloaded { snapshot, events, drain: None }
+        let snapshot = self.renewed(&before, &mut events);
+        Reloaded { snapshot, events, drain }
     }
 
     fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>> {
-        let outcomes = self.keeper.refresh();
-        if outcomes.is_empty() {
-            return None;
-        }
-        let mut events = events(&outcomes);
-        Some(Reloaded { snapshot: self.renewed(&outcomes, &mut events), events, drain: None })
+        let before = self.keeper.catalogue();
+        let mut events = self.refresh();
+        let snapshot = self.renewed(&before, &mut events);
+        (snapshot.is_some() || !events.is_empty()).then_some(Reloaded { snapshot, events, drain: None })
     }
 
     fn write_record(&mut self, record: &Box<Record>, line: &mut Vec<u8>) {
@@ -138,7 +155,15 @@ impl Server for Namestorm {
     fn on_second(&mut self, _: Status, _: &[Option<&Counters>]) {}
 
     fn news(&mut self) -> Option<Reloaded<Self::Snapshot>> {
-        let mut events = self.steering.as_mut()?.news()?;
+        let before = self.keeper.catalogue();
+        // Of zones that are no longer wanted, the last may still have been on its way.
+        let arrivals = self.courier.arrivals().into_iter();
+        self.keeper.install(arrivals.filter(|zone| before.zone(zone.apex()).is_some()).collect());
+        let said = self.steering.as_mut().and_then(Steering::news);
+        if said.is_none() && Arc::ptr_eq(&before, &self.keeper.catalogue()) {
+            return None;
+        }
+        let mut events = said.unwrap_or_default();
         let snapshot = Some(self.steered(&mut events));
         Some(Reloaded { snapshot, events, drain: None })
     }
@@ -164,6 +189,9 @@ impl Server for Namestorm {
             self.monitor = None;
             return Err("the monitor is gone: no link could be recovered".to_owned());
         }
+        if !self.courier.is_alive() {
+            return Err("the thread that fetches zones is gone; this is a bug of ours".to_owned());
+        }
         self.link_keeper.look(self.monitor.as_ref(), now);
         Ok(())
     }
@@ -180,14 +208,61 @@ impl Server for Namestorm {
         }
         figures.extend(self.query_log.figures());
         figures.extend(self.steering.iter().flat_map(Steering::figures));
+        figures.extend(self.courier.tally.figures());
         figures
     }
 }
 
 impl Namestorm {
-    /// The zones for the workers, if any came of it.
-    fn renewed(&mut self, outcomes: &[Outcome], events: &mut Vec<Event>) -> Option<host::Snapshot<Snapshot>> {
-        let changed = outcomes.iter().any(|outcome| outcome.result.is_ok());
+    /// Reads the configuration file again, if there is one. Returns the new time for draining.
+    fn configure(&mut self, events: &mut Vec<Event>) -> Result<Option<Duration>, ConfigError> {
+        if self.arguments.config.is_none() {
+            return Ok(None);
+        }
+        let opener: &dyn Opener = match &self.monitor {
+            Some(monitor) => monitor,
+            None => &Directly,
+        };
+        let config = Config::load(self.arguments.clone(), opener)?;
+        for option in self.config.fixed_differences(&config) {
+            events.push(event(Level::WARN, format!("{option}: changed, and in force after a restart")));
+        }
+        let (catalogue, zones) = (self.keeper.catalogue(), config.zones.clone());
+        let (key, form) = (catalogue.key(), catalogue.form());
+        let known =
+            |source: &Source| self.config.zones.secondaries.iter().any(|old| old.source.apex == source.apex);
+        let new = zones.secondaries.iter().map(|zone| &zone.source).filter(|source| !known(source));
+        let recalled: Vec<_> = new.map(|source| Recalled::read(source, key, form)).collect();
+        let fetched: Vec<_> = zones.secondaries.iter().map(|zone| zone.source.apex.clone()).collect();
+        self.keeper.set(zones.files.clone(), &fetched, Arc::clone(&zones.policy));
+        self.keeper.install(recalled.iter().filter_map(Recalled::servable).collect());
+        self.courier.order(Order::Zones(Box::new(zones), recalled));
+        let drain = config.drain;
+        // What needs a restart is compared with what is in force, each time.
+        self.config = Config { zones: config.zones, drain, ..self.config.clone() };
+        Ok(Some(drain))
+    }
+
+    /// Reads zones that have changed, and has others told of it. Returns what is worth a line.
+    fn refresh(&mut self) -> Vec<Event> {
+        let outcomes = self.keeper.refresh();
+        let catalogue = self.keeper.catalogue();
+        let changed = outcomes.iter().filter(|outcome| outcome.result.is_ok());
+        let changed: Vec<_> =
+            changed.filter_map(|outcome| catalogue.zone(&outcome.source.apex).cloned()).collect();
+        if !changed.is_empty() {
+            self.courier.order(Order::Changed(changed));
+        }
+        events(&outcomes)
+    }
+
+    /// The zones for the workers, if they are others than before, or steered otherwise.
+    fn renewed(
+        &mut self,
+        before: &Arc<Catalogue>,
+        events: &mut Vec<Event>,
+    ) -> Option<host::Snapshot<Snapshot>> {
+        let changed = !Arc::ptr_eq(before, &self.keeper.catalogue());
         let steers = self.steering.as_mut().is_some_and(Steering::take_change);
         (changed || steers).then(|| self.steered(events))
     }

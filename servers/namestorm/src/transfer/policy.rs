@@ -186,6 +186,12 @@ impl Policy {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// Whether anybody may have the zone.
+    #[must_use]
+    pub fn is_sent(&self, apex: &[u8]) -> bool {
+        self.zones.get(apex).is_some_and(|rules| !rules.transfer.is_empty())
+    }
+
     /// Whether whoever comes from there, and has signed with that key, may have the zone.
     #[must_use]
     pub fn may_transfer(&self, apex: &[u8], source: IpAddr, key: Option<&[u8]>) -> bool {

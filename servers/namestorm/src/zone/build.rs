@@ -43,6 +43,8 @@ pub enum Warning {
     Ttl(Rtype, Box<[u8]>),
     /// A SOA record that is not the apex's was left out.
     SoaBelowApex(Box<[u8]>),
+    /// The zone has changed, and its serial is what it was: whoever fetches it does not notice.
+    SameSerial(u32),
 }
 
 impl fmt::Display for Warning {
@@ -70,6 +72,9 @@ impl fmt::Display for Warning {
                     "the {rtype} records of {} have different TTLs; the smallest is used",
                     Presentation(owner)
                 )
+            }
+            Self::SameSerial(serial) => {
+                write!(f, "its serial is still {serial}: secondaries do not see the change; count it up")
             }
             Self::SoaBelowApex(owner) => {
                 write!(

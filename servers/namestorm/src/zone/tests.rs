@@ -218,4 +218,65 @@ mod contents {
         assert_eq!((soa.ttl, soa.numbers()), (300, [7, 3_600, 900, 604_800, 60]));
         assert!(soa.rdata.starts_with(b"\x02ns\x07example\0\x01h\x07example\0"));
     }
+
+    #[test]
+    fn what_is_written_as_text_is_read_as_the_same() {
+        let rest = format!(
+            "{EVERYTHING}t TXT \"a\\\"b\\\\c\\200\" \"\" \"; (x) $y @\"\nodd\\.dot.\\032blank A 1.2.3.4\n\\@ A 1.2.3.4\n\
+             \\$weird A 1.2.3.4\n\\(p A 1.2.3.4\n@ CAA 0 issue \"ca.example\"\nx TYPE65300 \\# 0\ny TYPE65300 \\# 3 aabbcc\n\
+             s SVCB 1 . alpn=h2 port=8443\n@ DNSKEY 257 3 13 aabbccddaabbccdd\ne NSEC f.example. A NSEC\n"
+        );
+        let before = zone(&rest).zone;
+        let mut text = Vec::new();
+        before.write(&mut text).unwrap();
+        let apex = from_text(b"example.").unwrap();
+        let loaded = read_text(Path::new("z"), &text, &apex)
+            .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&text)));
+        let after = build(&apex, loaded, Key::new([1; 16]), Form::Wire).unwrap().zone;
+        let rows = |zone: &Zone| {
+            let mut rows = Vec::new();
+            let _ = zone.visit(Cursor::default(), |item| {
+                rows.push(row(item));
+                ControlFlow::Continue(())
+            });
+            rows.sort();
+            rows
+        };
+        assert_eq!(rows(&after), rows(&before), "{}", String::from_utf8_lossy(&text));
+    }
+
+    /// Everything of a zone, in one order.
+    fn all(zone: &Zone) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let _ = zone.visit(Cursor::default(), |item| {
+            rows.push(row(item));
+            ControlFlow::Continue(())
+        });
+        rows.sort();
+        rows
+    }
+
+    proptest::proptest! {
+        /// What a primary sends is no parser's work: it is what it is, and is built or refused, written and read again.
+        #[test]
+        fn data_of_any_kind_is_refused_or_kept_as_it_is(
+            records in proptest::collection::vec((1_u16..110, proptest::collection::vec(0_u8..80, 0..40)), 0..6),
+        ) {
+            let apex = from_text(b"example.").unwrap();
+            let mut loaded = read_text(Path::new("z"), HEAD.as_bytes(), &apex).unwrap();
+            for (index, (rtype, rdata)) in records.iter().enumerate() {
+                let owner = from_text(format!("x{}.example.", index % 3).as_bytes()).unwrap();
+                if !Rtype(*rtype).is_meta() {
+                    loaded.records.push(&owner, Rtype(*rtype), 60, |out| out.extend_from_slice(rdata)).unwrap();
+                }
+            }
+            if let Ok(built) = build(&apex, loaded, Key::new([1; 16]), Form::Wire) {
+                let mut text = Vec::new();
+                built.zone.write(&mut text).unwrap();
+                let again = read_text(Path::new("z"), &text, &apex).unwrap();
+                let again = build(&apex, again, Key::new([1; 16]), Form::Wire).unwrap().zone;
+                proptest::prop_assert_eq!(all(&again), all(&built.zone));
+            }
+        }
+    }
 }
