@@ -182,6 +182,36 @@ impl Turnaround {
         if !self.may_be_ours(frame) {
             return Err(Verdict::NotOurs);
         }
+        // Nearly all questions; whatever is not quite like them goes the long way.
+        let (ethernet, udp) = match wire::parse_udp_frame(frame, !verified) {
+            Some((source, udp))
+                if self.config.vlan.is_none()
+                    && self.is_to_us(udp.destination, udp.header.destination_port) =>
+            {
+                let ether_type = if udp.source.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
+                (
+                    ethernet::Header { destination: source, source: self.config.mac, vlan: None, ether_type },
+                    udp,
+                )
+            }
+            _ => self.accept_odd(frame, verified)?,
+        };
+        let source_port = udp.header.source_port;
+        if source_port == 0 || udp.source.is_unspecified() || self.config.addresses.contains(&udp.source) {
+            self.counters.spoofed += 1;
+            return Err(Verdict::Dropped(Reason::Spoofed));
+        }
+        self.counters.asked += 1;
+        let asked = Asked { source: SocketAddr::new(udp.source, source_port), destination: udp.destination };
+        Ok((Accepted { asked, ethernet }, udp.payload))
+    }
+
+    /// A question that is not like nearly all of them, and the Ethernet header of its answer.
+    fn accept_odd<'f>(
+        &mut self,
+        frame: &'f [u8],
+        verified: bool,
+    ) -> Result<(ethernet::Header, wire::Udp<'f>), Verdict> {
         let parsed = match wire::parse_frame(frame, !verified) {
             Ok(parsed) => parsed,
             Err(malformed) => {
@@ -200,15 +230,12 @@ impl Turnaround {
         if parsed.ethernet.vlan != self.config.vlan {
             return Err(Verdict::NotOurs);
         }
-        let source_port = udp.header.source_port;
-        if source_port == 0 || udp.source.is_unspecified() || self.config.addresses.contains(&udp.source) {
-            self.counters.spoofed += 1;
-            return Err(Verdict::Dropped(Reason::Spoofed));
-        }
-        self.counters.asked += 1;
-        let asked = Asked { source: SocketAddr::new(udp.source, source_port), destination: udp.destination };
-        let ethernet = ethernet::Header { destination: parsed.ethernet.source, ..parsed.ethernet };
-        Ok((Accepted { asked, ethernet }, udp.payload))
+        let ethernet = ethernet::Header {
+            destination: parsed.ethernet.source,
+            source: self.config.mac,
+            ..parsed.ethernet
+        };
+        Ok((ethernet, udp))
     }
 
     /// The second half: completes the frame around an answer that stands in `out` behind the room for headers. Returns

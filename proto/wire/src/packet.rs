@@ -124,14 +124,56 @@ pub fn parse_frame(frame: &[u8], verify: bool) -> Result<Parsed<'_>, Malformed> 
 #[must_use]
 #[inline]
 pub fn parse_tcp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Tcp<'_>)> {
-    let (ethernet, packet) = frame.split_first_chunk::<{ ethernet::HEADER_BYTES }>()?;
-    let &[_, _, _, _, _, _, s0, s1, s2, s3, s4, s5, t0, t1] = ethernet;
-    let tcp = match EtherType(u16::from_be_bytes([t0, t1])) {
+    let (source, ether_type, packet) = untagged(frame)?;
+    let tcp = match ether_type {
         EtherType::IPV4 => tcp_over_ipv4(packet, verify)?,
-        EtherType::IPV6 => tcp_over_ipv6(packet, verify)?,
+        EtherType::IPV6 => match parse_ipv6(packet, verify) {
+            Ok(Packet::Tcp(tcp)) => tcp,
+            _ => return None,
+        },
         _ => return None,
     };
-    Some((MacAddr([s0, s1, s2, s3, s4, s5]), tcp))
+    Some((source, tcp))
+}
+
+/// The UDP datagram in a frame, likewise. Its source may be nobody.
+#[must_use]
+#[inline]
+pub fn parse_udp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Udp<'_>)> {
+    let (source, ether_type, packet) = untagged(frame)?;
+    let udp = match ether_type {
+        EtherType::IPV4 => udp_over_ipv4(packet, verify)?,
+        EtherType::IPV6 => match parse_ipv6(packet, verify) {
+            Ok(Packet::Udp(udp)) => udp,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some((source, udp))
+}
+
+/// From whom, and what, in a frame of which nobody says yet that it has no tag.
+#[inline]
+fn untagged(frame: &[u8]) -> Option<(MacAddr, EtherType, &[u8])> {
+    let (ethernet, packet) = frame.split_first_chunk::<{ ethernet::HEADER_BYTES }>()?;
+    let &[_, _, _, _, _, _, s0, s1, s2, s3, s4, s5, t0, t1] = ethernet;
+    Some((MacAddr([s0, s1, s2, s3, s4, s5]), EtherType(u16::from_be_bytes([t0, t1])), packet))
+}
+
+#[inline]
+fn udp_over_ipv4(packet: &[u8], verify: bool) -> Option<Udp<'_>> {
+    let parsed = if verify { ipv4::Header::parse(packet) } else { ipv4::Header::parse_merged(packet) };
+    let ipv4::Packet { header: ip, fragment, payload } = parsed.ok()?;
+    let ipv4::Header { source, destination, protocol, .. } = ip;
+    let is_nobody = source.is_unspecified();
+    if protocol != Protocol::UDP || fragment.is_some() || !(is_nobody || is_somebody_v4(source)) {
+        return None;
+    }
+    let udp::Datagram { header, payload, has_checksum, bytes } = udp::Header::parse(payload).ok()?;
+    if verify && has_checksum && !checksum::verify_v4(source, destination, protocol, bytes) {
+        return None;
+    }
+    Some(Udp { source: source.into(), destination: destination.into(), header, payload })
 }
 
 #[inline]
@@ -148,13 +190,6 @@ fn tcp_over_ipv4(packet: &[u8], verify: bool) -> Option<Tcp<'_>> {
     let (header, offset) = tcp::Header::parse(payload).ok()?;
     let (source, destination) = (source.into(), destination.into());
     Some(Tcp { source, destination, traffic_class, header, payload: &payload[offset..] })
-}
-
-fn tcp_over_ipv6(packet: &[u8], verify: bool) -> Option<Tcp<'_>> {
-    match parse_ipv6(packet, verify) {
-        Ok(Packet::Tcp(tcp)) => Some(tcp),
-        _ => None,
-    }
 }
 
 /// A unicast address that a host on a network may have.

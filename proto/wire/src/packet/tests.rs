@@ -162,6 +162,31 @@ fn every_kind_of_malformation_has_its_own_counter() {
     }
 }
 
+fn udp_frame(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let (l4, end) = (14 + 20, 14 + 20 + 8 + payload.len());
+    let mut frame = alloc::vec![0; end];
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    ethernet::Header { destination: mac, source: mac, vlan: None, ether_type: EtherType::IPV4 }
+        .emit(&mut frame);
+    let header = ipv4::Header {
+        source,
+        destination,
+        protocol: Protocol::UDP,
+        ttl: 64,
+        traffic_class: 0,
+        identification: 0,
+        dont_fragment: true,
+    };
+    header.emit(&mut frame[14..], 8 + payload.len());
+    udp::Header { source_port: 40_000, destination_port: 53 }.emit(&mut frame[l4..], payload.len());
+    frame[l4 + 8..].copy_from_slice(payload);
+    let bytes = u32::try_from(8 + payload.len()).unwrap();
+    let sum = checksum::Sum::pseudo_v4(source, destination, Protocol::UDP, bytes).then(&frame[l4..]);
+    let sum = udp::checksum_on_the_wire(sum.finish());
+    frame[l4 + 6..l4 + 8].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
 /// What the short way finds is what the long way finds, and it finds every segment without a VLAN tag.
 fn ways_agree(frame: &[u8], verify: bool) -> Result<(), TestCaseError> {
     let long = parse_frame(frame, verify).ok().and_then(|Parsed { ethernet, packet }| match packet {
@@ -169,6 +194,11 @@ fn ways_agree(frame: &[u8], verify: bool) -> Result<(), TestCaseError> {
         _ => None,
     });
     prop_assert_eq!(parse_tcp_frame(frame, verify), long);
+    let long = parse_frame(frame, verify).ok().and_then(|Parsed { ethernet, packet }| match packet {
+        Packet::Udp(udp) if ethernet.vlan.is_none() => Some((ethernet.source, udp)),
+        _ => None,
+    });
+    prop_assert_eq!(parse_udp_frame(frame, verify), long);
     Ok(())
 }
 
@@ -187,6 +217,19 @@ proptest! {
 
     #[test]
     fn any_frame_is_read_or_refused(frame in testing::bytes(200), verify in any::<bool>()) {
+        ways_agree(&frame, verify)?;
+    }
+
+    #[test]
+    fn any_damage_to_a_datagram_is_read_or_refused(
+        source in testing::host_v4(), destination in testing::host_v4(), payload in testing::bytes(60), verify in any::<bool>(),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut frame = udp_frame(source, destination, &payload);
+        for (at, byte) in damage {
+            let at = at.index(frame.len());
+            frame[at] = byte;
+        }
         ways_agree(&frame, verify)?;
     }
 
