@@ -205,10 +205,7 @@ impl Interface {
         verified: bool,
         replies: &mut Replies,
     ) -> Input<'a> {
-        // Nearly all of a server's frames; whatever is not quite like them goes the long way.
-        if let Some(input) = self.read_tcp(frame, verified) {
-            self.counters.frames += 1;
-            self.counters.tcp += 1;
+        if let Some(input) = self.on_tcp_frame(frame, verified) {
             return Input::Tcp(input);
         }
         let input = match self.read(now, frame, verified, replies) {
@@ -217,6 +214,16 @@ impl Interface {
         };
         self.counters.count(&input);
         input
+    }
+
+    /// The short way to a TCP segment, which nearly all of a server's frames are. After `None` the frame is to go to
+    /// [`on_frame`](Self::on_frame), as one that nobody has looked at.
+    #[inline]
+    pub fn on_tcp_frame<'a>(&mut self, frame: &'a [u8], verified: bool) -> Option<TcpInput<'a>> {
+        let input = self.read_tcp(frame, verified)?;
+        self.counters.frames += 1;
+        self.counters.tcp += 1;
+        Some(input)
     }
 
     /// Announces our addresses again, from the next [`Interface::poll`] on: after a failover, or when the link came back.

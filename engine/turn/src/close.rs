@@ -1,12 +1,13 @@
 //! Endings, and what happens when nothing does: timers.
 
 use clock::Instant;
+use core::mem;
 use core::time::Duration;
 use stack::FlowId;
 use tcp::{Events, State};
 
 use crate::carrier::Carrier;
-use crate::flow::{Flow, Marks, Security};
+use crate::flow::{Marks, Security};
 use crate::service::{End, Service, Transfer};
 use crate::worker::Core;
 
@@ -196,30 +197,33 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// The connection's entry goes, and with it everything it held.
     fn remove(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.remove(id) else { return };
+        let Some(mut flow) = self.flows.remove(id) else { return };
         // Who is gone has no use for the rest of a run, and its frames have other uses.
         self.train.take_if(|(of, _)| *of == id);
         let tuple = self.table.remove(id);
-        let Flow { tcp, path, security, session, outbound, marks, end, .. } = *flow;
+        let (marks, end) = (flow.marks, flow.end);
         let transfer = Transfer {
             sent_bytes: flow.sent_bytes,
             resent_bytes: flow.resent_bytes,
             received_bytes: flow.received_bytes,
-            srtt: tcp.info().srtt.unwrap_or_default(),
+            srtt: flow.tcp.srtt().unwrap_or_default(),
         };
         self.wheel.cancel(id.slot());
-        self.listener.on_closed(path.destination, marks.contains(Marks::HALF_OPEN));
-        let config = if path.source.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
-        if let (Some(tuple), Some(entry)) = (tuple, tcp.time_wait(config, self.now.instant)) {
+        self.listener.on_closed(flow.path.destination, marks.contains(Marks::HALF_OPEN));
+        let config = if flow.path.source.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
+        if let (Some(tuple), Some(entry)) = (tuple, flow.tcp.time_wait(config, self.now.instant)) {
             self.time_wait.insert(&tuple, entry);
         }
-        if let Security::Established(records) = security {
+        if let Security::Established(records) = mem::replace(&mut flow.security, Security::Plain) {
             records.sealer.forget(&mut self.keys);
             records.opener.forget(&mut self.keys);
         }
-        if let Some(outbound) = outbound {
+        if let Some(outbound) = flow.outbound.take() {
             self.recycle(outbound);
         }
+        let session = flow.session.take();
+        flow.tcp.give_back(&mut self.transfers);
+        self.flows.recycle(flow);
         if marks.contains(Marks::HALF_OPEN) {
             // It never came in.
             return;

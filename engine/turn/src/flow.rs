@@ -176,18 +176,30 @@ impl<Session> Flow<Session> {
 pub(crate) struct Flows<Session> {
     slots: Vec<Option<(FlowId, Box<Flow<Session>>)>>,
     len: usize,
+    /// Memory of connections that are gone, for the next ones.
+    spare: Vec<Box<Flow<Session>>>,
 }
+
+/// Boxes that are kept.
+const SPARE_MAX: usize = 256;
 
 impl<Session> Flows<Session> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), len: 0 }
+        Self { slots: Vec::new(), len: 0, spare: Vec::with_capacity(SPARE_MAX) }
     }
 
     pub(crate) fn insert(&mut self, id: FlowId, flow: Flow<Session>) {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
         }
-        let before = self.slots[id.index()].replace((id, Box::new(flow)));
+        let flow = match self.spare.pop() {
+            Some(mut spare) => {
+                *spare = flow;
+                spare
+            }
+            None => Box::new(flow),
+        };
+        let before = self.slots[id.index()].replace((id, flow));
         debug_assert!(before.is_none(), "the table gives a slot to one connection at a time");
         self.len += 1;
     }
@@ -211,6 +223,15 @@ impl<Session> Flows<Session> {
         }
         self.len -= 1;
         slot.take().map(|(_, flow)| flow)
+    }
+
+    /// Keeps the memory of a connection that is gone. What it held elsewhere was taken out of it; if its peer left
+    /// something behind, all of it goes.
+    pub(crate) fn recycle(&mut self, flow: Box<Flow<Session>>) {
+        debug_assert!(flow.session.is_none() && flow.outbound.is_none(), "held by nobody");
+        if self.spare.len() < SPARE_MAX && flow.tcp.heap_bytes() == 0 && flow.input.is_empty() {
+            self.spare.push(flow);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

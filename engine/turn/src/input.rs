@@ -12,6 +12,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// A packet has arrived. `verified`: the link vouches for its checksum.
     pub(crate) fn on_frame(&mut self, bytes: &[u8], verified: bool) {
         let now = self.now.instant;
+        if let Some(input) = self.interface.on_tcp_frame(bytes, verified) {
+            return self.on_tcp(&input);
+        }
         match self.interface.on_frame(now, bytes, verified, &mut self.replies) {
             Input::Tcp(input) => self.on_tcp(&input),
             Input::PathMtu { tuple, seq, mtu } => {

@@ -112,6 +112,8 @@ pub(crate) struct Core<A: tls::Aead, S: Service> {
     pub(crate) train: Option<(FlowId, Train)>,
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
     pub(crate) spare: Vec<Box<Outbound>>,
+    /// What TCP keeps of a transfer, for the next.
+    pub(crate) transfers: Vec<tcp::Spare>,
     pub(crate) counters: Counters,
     pub(crate) draining: bool,
     /// Who looks at packets, and the time they are told.
@@ -186,6 +188,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             link_full: false,
             train: None,
             spare: Vec::with_capacity(SPARE_OUTBOUND_MAX),
+            transfers: Vec::with_capacity(SPARE_OUTBOUND_MAX),
             counters: Counters::default(),
             draining: false,
             tap: None,
@@ -322,7 +325,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// The connection's sending state, made when it is needed.
     pub(crate) fn outbound(&mut self, id: FlowId) -> Option<&mut Outbound> {
         let flow = self.flows.get_mut(id)?;
-        let spare = &mut self.spare;
+        let Self { spare, transfers, .. } = self;
+        if flow.outbound.is_none() {
+            flow.tcp.lend(transfers);
+        }
         Some(flow.outbound.get_or_insert_with(|| spare.pop().unwrap_or_default()))
     }
 

@@ -513,7 +513,11 @@ impl Link for MemoryLink {
         }
         let mut place = self.take_place().ok_or(Full(()))?;
         place.set_head(headers.bytes());
-        place.parts.extend(parts.drain(..));
+        match parts.len() {
+            0 => {}
+            1 => place.parts.extend(parts.pop()),
+            _ => place.parts.extend(parts.drain(..)),
+        }
         place.verified = offload.checksum.is_some();
         self.send(place, head_bytes + payload, *offload);
         Ok(())

@@ -13,10 +13,11 @@ use crate::info::Info;
 use crate::num::clamp_u32;
 use crate::receiver::{AckDue, Receiver};
 use crate::segment::Outgoing;
-use crate::sender::{Flight, Sender};
+use crate::sender::{Flight, Sender, Spare};
 use crate::timers::Kind;
 use crate::timestamps::{TimestampClock, precedes};
 use crate::validate::Throttle;
+use alloc::vec::Vec;
 use clock::Instant;
 use core::ops::Range;
 use core::time::Duration;
@@ -526,6 +527,23 @@ impl Connection {
         let flight =
             self.snd.flight.as_ref().map_or(0, |flight| size_of::<Flight>() + flight.board.heap_bytes());
         flight + self.rcv.heap_bytes()
+    }
+
+    /// Keeps the state of the transfer that is about to begin in memory that another connection gave back, if there is any.
+    /// It costs what an allocation saves, so only a connection that is about to [`reserve`](Self::reserve) is lent any.
+    pub fn lend(&mut self, spares: &mut Vec<Spare>) {
+        self.snd.lend(spares);
+    }
+
+    /// At the end: the memory of its transfer is for another connection, if `spares` has the capacity for it.
+    pub fn give_back(&mut self, spares: &mut Vec<Spare>) {
+        self.snd.give_back(spares);
+    }
+
+    /// The smoothed round-trip time, once there is one.
+    #[must_use]
+    pub fn srtt(&self) -> Option<Duration> {
+        self.snd.rtt.srtt()
     }
 
     /// What there is to know, for statistics.

@@ -74,5 +74,6 @@ pub use cookies::CookieParams;
 pub use events::Events;
 pub use info::{Counters, Info};
 pub use segment::{Outgoing, reset_for};
+pub use sender::Spare;
 pub use time_wait::{TimeWait, TimeWaitAction};
 pub use wire::tcp::{Flags, Header, Options, SackBlocks, SeqNum, Timestamps};

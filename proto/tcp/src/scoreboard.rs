@@ -162,6 +162,13 @@ impl Scoreboard {
         }
     }
 
+    /// Forgets everything but its memory.
+    pub(crate) fn clear(&mut self) {
+        let mut entries = core::mem::take(&mut self.entries);
+        entries.clear();
+        *self = Self { entries, ..Self::new() };
+    }
+
     /// Bytes in the network as far as we know (RFC 6675 `pipe`).
     pub(crate) fn pipe(&self) -> u32 {
         self.pipe

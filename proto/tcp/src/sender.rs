@@ -20,6 +20,7 @@ use crate::scoreboard::{Again, Scoreboard};
 use crate::timers::RetransmitTimer;
 use crate::timestamps::TimestampClock;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use clock::Instant;
 use core::ops::Range;
 use wire::tcp::SeqNum;
@@ -62,11 +63,26 @@ impl Flight {
         }
     }
 
+    /// For another transfer, in the same memory.
+    fn reset(&mut self) {
+        let mut board = core::mem::replace(&mut self.board, Scoreboard::new());
+        board.clear();
+        *self = Self { board, ..Self::new() };
+    }
+
     /// Bytes in the network; without SACK each duplicate ACK means that a segment left it (RFC 3042, RFC 6582 §3.2).
     pub(crate) fn pipe(&self, mss: u32) -> u32 {
         self.board.pipe().saturating_sub(u32::from(self.dupacks) * mss)
     }
 }
+
+/// What the state of a transfer was kept in: memory for the next connection's, from
+/// [`Connection::give_back`](crate::Connection::give_back).
+#[derive(Clone, Debug)]
+pub struct Spare(Box<Flight>);
+
+/// Memory of a long transfer is not kept for a short one.
+const SPARE_HEAP_BYTES_MAX: usize = 4 << 10;
 
 /// What [`Sender::transmit`] lets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -513,6 +529,22 @@ impl Sender {
     }
 
     /// Gives back what only a transfer needs.
+    pub(crate) fn lend(&mut self, spares: &mut Vec<Spare>) {
+        if self.flight.is_none() {
+            self.flight = spares.pop().map(|Spare(flight)| flight);
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, spares: &mut Vec<Spare>) {
+        if let Some(mut flight) = self.flight.take()
+            && spares.len() < spares.capacity()
+            && flight.board.heap_bytes() <= SPARE_HEAP_BYTES_MAX
+        {
+            flight.reset();
+            spares.push(Spare(flight));
+        }
+    }
+
     pub(crate) fn trim(&mut self) {
         if self.una == self.nxt && self.reserved <= self.nxt {
             self.flight = None;
