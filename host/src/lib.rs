@@ -4,7 +4,7 @@
 //!   Machine ── what there is ──▶ how many workers, how much memory
 //!   Network ── links, addresses, perhaps a namespace ──▶ one queue for each worker
 //!   worker  ── a thread: engine, pool, link, disk ── turns, and sleeps when there is nothing to turn for
-//!   look    ── the other end of a running server's admin port
+//!   look    ── the other end of a running server's admin port; `screen` shows it, again and again
 //!   forward ── from the loopback interface outside into a namespace
 //! ```
 //!
@@ -24,6 +24,7 @@ mod machine;
 mod monitor;
 pub mod namespace;
 mod network;
+pub mod screen;
 pub mod start;
 mod sys;
 pub mod values;

@@ -26,6 +26,8 @@ mod set;
 mod steering;
 #[path = "program/zones.rs"]
 mod zones;
+#[path = "program/top.rs"]
+mod top;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -60,6 +62,10 @@ enum Command {
     Query(offline::Query),
     /// Show the targets of a running server's steering, or say something of one
     Set(set::Set),
+    /// Watch a running server in this terminal
+    Top(top::Top),
+    /// The figures of a running server, as JSON
+    Stats(top::StatsArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +85,8 @@ fn main() -> ExitCode {
         Command::Check(check) => status(check.run()),
         Command::Query(query) => status(query.run()),
         Command::Set(set) => status(set.run()),
+        Command::Top(top) => status(top.run()),
+        Command::Stats(stats) => status(stats.run()),
     }
 }
 

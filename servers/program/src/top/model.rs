@@ -3,51 +3,12 @@
 use control::Connection;
 use core::net::SocketAddr;
 use core::time::Duration;
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use host::screen::{Stats, Watched, of};
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 /// Intervals that the sparkline remembers: the widest terminal there is.
 const HISTORY: usize = 512;
-
-/// The figures of one moment.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Stats {
-    pub(super) status: String,
-    pub(super) uptime: f64,
-    /// By name, as `/stats` has them.
-    pub(super) workers: Vec<BTreeMap<String, f64>>,
-}
-
-impl Stats {
-    pub(super) fn of(stats: &Value) -> Self {
-        let numbers = |value: &Value| -> BTreeMap<String, f64> {
-            let fields = value.as_object().into_iter().flatten();
-            fields.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
-        };
-        Self {
-            status: stats["status"].as_str().unwrap_or("?").to_owned(),
-            uptime: stats["process"]["uptime_seconds"].as_f64().unwrap_or(0.0),
-            workers: stats["workers"].as_array().into_iter().flatten().map(numbers).collect(),
-        }
-    }
-
-    /// A figure of all workers together; of all its labels, when `name` ends with a dot.
-    pub(super) fn sum(&self, name: &str) -> f64 {
-        self.workers.iter().map(|worker| of(worker, name)).sum()
-    }
-}
-
-fn of(worker: &BTreeMap<String, f64>, name: &str) -> f64 {
-    if name.ends_with('.') {
-        return worker
-            .range(name.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(name))
-            .map(|(_, n)| n)
-            .sum();
-    }
-    worker.get(name).copied().unwrap_or(0.0)
-}
 
 /// Everything seen at one moment.
 #[derive(Clone, Debug)]
@@ -78,13 +39,8 @@ pub(super) struct Row {
 
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) program: &'static str,
-    pub(super) address: SocketAddr,
-    pub(super) interval: Duration,
+    pub(super) watched: Watched,
     pub(super) sort: Sort,
-    pub(super) paused: bool,
-    /// Why the server was not seen, and since when.
-    pub(super) problem: Option<(String, Instant)>,
     pub(super) now: Option<Sample>,
     before: Option<Sample>,
     /// Bits a second, the newest last.
@@ -96,12 +52,8 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(program: &'static str, address: SocketAddr, interval: Duration) -> Self {
         Self {
-            program,
-            address,
-            interval,
+            watched: Watched::new(program, address, interval),
             sort: Sort::Rate,
-            paused: false,
-            problem: None,
             now: None,
             before: None,
             history: VecDeque::new(),
@@ -111,8 +63,7 @@ impl Model {
 
     /// The server was seen. While paused the screen stays as it is.
     pub(super) fn on_sample(&mut self, sample: Sample) {
-        self.problem = None;
-        if self.paused {
+        if self.watched.paused {
             return;
         }
         // One that was started again has counted from zero: nothing happened between the two.
@@ -133,16 +84,6 @@ impl Model {
             }
         }
         self.make_rows();
-    }
-
-    /// The server was not seen.
-    pub(super) fn on_problem(&mut self, line: String, now: Instant) {
-        let since = self.problem.take().map_or(now, |(_, since)| since);
-        self.problem = Some((line, since));
-    }
-
-    pub(super) fn pause(&mut self) {
-        self.paused = !self.paused;
     }
 
     pub(super) fn sort_by(&mut self, sort: Sort) {
@@ -297,22 +238,12 @@ pub(super) mod tests {
     #[test]
     fn a_pause_keeps_what_is_shown() {
         let (mut model, _) = model();
-        model.pause();
+        model.watched.pause();
         let shown = model.now.as_ref().unwrap().at;
         model.on_sample(sample(Instant::now(), 99, 0));
         assert_eq!(model.now.as_ref().unwrap().at, shown);
-        model.pause();
+        model.watched.pause();
         model.on_sample(sample(Instant::now(), 99, 0));
         assert_ne!(model.now.as_ref().unwrap().at, shown);
-    }
-
-    #[test]
-    fn a_problem_lasts_from_its_first_look_to_the_next_sample() {
-        let (mut model, now) = model();
-        model.on_problem("gone".to_owned(), now);
-        model.on_problem("still gone".to_owned(), now + Duration::from_secs(9));
-        assert_eq!(model.problem, Some(("still gone".to_owned(), now)));
-        model.on_sample(sample(now, 31, 0));
-        assert_eq!(model.problem, None);
     }
 }

@@ -13,9 +13,12 @@
 //! Colours are two of the terminal's own, red and green, that are read on dark and on light; the rest is bold, faint and
 //! reversed.
 
+use host::screen::parts::{
+    BAD, BOLD, FAINT, GOOD, bar, count, draw_keys as keys_line, draw_title, figure, micros, quantity,
+};
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row as Line2, Sparkline, Table, Wrap};
 use std::time::Instant;
@@ -28,11 +31,6 @@ const HEIGHT_MIN: u16 = 24;
 const FIGURES: u16 = 8 + 2;
 /// The least that the list of connections has: frame, heading, four of them.
 const LIST_MIN: u16 = 2 + 1 + 4;
-
-const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
-const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
-const GOOD: Style = Style::new().fg(Color::Green);
-const BAD: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
 
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Instant) {
     let area = frame.area();
@@ -56,39 +54,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Instant) {
     ])
     .areas(area);
     let [left, right] = Layout::horizontal([Constraint::Min(36), Constraint::Length(44)]).areas(upper);
-    draw_title(frame, title, model, now);
+    draw_title(frame, title, &model.watched, model.now.as_ref().map(|sample| &sample.stats), now);
     draw_throughput(frame, left, model);
     draw_figures(frame, right, model);
     draw_workers(frame, middle, model, workers, usize::from(shown));
     draw_connections(frame, list, model);
     draw_keys(frame, keys, model);
-}
-
-fn draw_title(frame: &mut Frame<'_>, area: Rect, model: &Model, now: Instant) {
-    let address = model.address;
-    if let Some((problem, since)) = &model.problem {
-        let seconds = now.saturating_duration_since(*since).as_secs();
-        let line = format!(" {seconds} s, trying again: {problem}");
-        let style = BAD.add_modifier(Modifier::REVERSED);
-        frame.render_widget(Paragraph::new(line).style(style), area);
-        return;
-    }
-    let mut spans =
-        vec![Span::styled(format!(" {}", model.program), BOLD), Span::raw(format!(" at {address}"))];
-    match &model.now {
-        Some(sample) => {
-            let style = if sample.stats.status == "running" { GOOD } else { BAD };
-            spans.push(Span::styled(format!("  {}", sample.stats.status), style));
-            spans.push(Span::raw(format!("  up {}", duration(sample.stats.uptime))));
-        }
-        None => spans.push(Span::raw("  …")),
-    }
-    if model.paused {
-        spans.push(Span::styled("  paused", BOLD.add_modifier(Modifier::REVERSED)));
-    }
-    frame.render_widget(Paragraph::new(Line::from(spans)), area);
-    let every = format!("every {} s ", model.interval.as_secs_f64());
-    frame.render_widget(Paragraph::new(every).alignment(Alignment::Right).style(FAINT), area);
 }
 
 fn draw_throughput(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -155,28 +126,6 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(text).block(Block::bordered().title(" now ")), area);
 }
 
-/// A line of figures: a name, what matters most, and the rest.
-struct Figure(Vec<Span<'static>>);
-
-fn figure(name: &str, value: String) -> Figure {
-    Figure(vec![Span::styled(format!(" {name:<12}"), FAINT), Span::styled(value, BOLD)])
-}
-
-impl Figure {
-    fn and(mut self, value: String) -> Self {
-        self.0.push(Span::raw(format!("  {value}")));
-        self
-    }
-
-    /// Only there when it is not zero.
-    fn warn(mut self, rate: f64, what: &str) -> Self {
-        if rate > 0.0 {
-            self.0.push(Span::styled(format!("  {}/s {what}", count(rate)), BAD));
-        }
-        self
-    }
-}
-
 fn draw_workers(frame: &mut Frame<'_>, area: Rect, model: &Model, workers: usize, shown: usize) {
     let mut lines = Vec::new();
     let listed = if workers > shown { shown - 1 } else { workers };
@@ -199,17 +148,6 @@ fn draw_workers(frame: &mut Frame<'_>, area: Rect, model: &Model, workers: usize
         lines.push(Line::styled(format!(" and {} more", workers - listed), FAINT));
     }
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" workers ")), area);
-}
-
-fn bar(share: f64, width: usize) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "0 to a few"
-    )]
-    let full = ((share * width as f64).round() as usize).min(width);
-    "█".repeat(full) + &"░".repeat(width - full)
 }
 
 fn draw_connections(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -262,66 +200,12 @@ fn row(row: &Row) -> Line2<'static> {
 }
 
 fn draw_keys(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let pause = if model.paused { "go on" } else { "pause" };
-    let mut spans = Vec::new();
-    for (key, what) in [
-        ("q", "quit"),
-        ("p", pause),
-        ("b", "throughput"),
-        ("t", "round trip"),
-        ("c", "cwnd"),
-        ("r", "sent again"),
-        ("+-", "interval"),
-    ] {
-        spans.push(Span::styled(format!(" {key}"), BOLD));
-        spans.push(Span::styled(format!(" {what} "), FAINT));
-    }
-    frame.render_widget(Paragraph::new(Line::from(spans)), area);
-}
-
-/// Three digits that count, and a prefix: `15.0 Gb`.
-fn quantity(value: f64, unit: &str) -> String {
-    let mut value = value;
-    let mut prefix = "";
-    for next in ["k", "M", "G", "T", "P"] {
-        if value < 999.5 {
-            break;
-        }
-        value /= 1_000.0;
-        prefix = next;
-    }
-    let digits = match value {
-        _ if prefix.is_empty() => 0,
-        value if value < 9.995 => 2,
-        value if value < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.digits$} {prefix}{unit}").trim_end().to_owned()
-}
-
-/// Events a second.
-fn count(rate: f64) -> String {
-    if rate > 0.0 && rate < 9.95 { format!("{rate:.1}") } else { quantity(rate, "").replace(' ', "") }
-}
-
-fn micros(micros: f64) -> String {
-    match micros {
-        micros if micros < 999.5 => format!("{micros:.0} µs"),
-        micros if micros < 99_950.0 => format!("{:.1} ms", micros / 1e3),
-        micros if micros < 999_500.0 => format!("{:.0} ms", micros / 1e3),
-        micros => format!("{:.1} s", micros / 1e6),
-    }
-}
-
-fn duration(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an uptime")]
-    let seconds = seconds as u64;
-    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes:02}"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
+    keys_line(
+        frame,
+        area,
+        &model.watched,
+        &[("b", "throughput"), ("t", "round trip"), ("c", "cwnd"), ("r", "sent again")],
+    );
 }
 
 #[cfg(test)]
@@ -390,7 +274,7 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told_and_what_was_seen_last_stays() {
         let (mut model, now) = model();
-        model.on_problem("no server has its admin port at 127.0.0.1:9464".to_owned(), now);
+        model.watched.on_problem("no server has its admin port at 127.0.0.1:9464".to_owned(), now);
         let screen = screen(&model, now + Duration::from_secs(12), 80, 24);
         shows(&screen, 0, &["12 s, trying again: no server has its admin port"]);
         shows(&screen, 17, &["198.51.100.40:52039"]);
@@ -401,14 +285,14 @@ mod tests {
         let now = Instant::now();
         let mut model = Model::new("atlas", "127.0.0.1:9464".parse().unwrap(), Duration::from_secs(1));
         shows(&screen(&model, now, 80, 24), 0, &["atlas at 127.0.0.1:9464  …"]);
-        model.on_problem("no server".to_owned(), now);
+        model.watched.on_problem("no server".to_owned(), now);
         shows(&screen(&model, now, 80, 24), 0, &["0 s, trying again: no server"]);
     }
 
     #[test]
     fn a_pause_and_the_order_are_told() {
         let (mut model, now) = model();
-        model.pause();
+        model.watched.pause();
         model.sort_by(Sort::RoundTrip);
         let screen = screen(&model, now, 80, 24);
         shows(&screen, 0, &["paused"]);
@@ -425,27 +309,5 @@ mod tests {
         let screen = screen(&model, now, 80, 24);
         assert!(screen.iter().any(|line| line.contains("more")), "{}", screen.join("\n"));
         shows(&screen, 23, &["q quit"]);
-    }
-
-    #[test]
-    fn quantities_have_three_digits_that_count() {
-        for (value, text) in [
-            (0.0, "0 b"),
-            (999.0, "999 b"),
-            (999.7, "1.00 kb"),
-            (12_345.0, "12.3 kb"),
-            (999_600.0, "1.00 Mb"),
-            (15e9, "15.0 Gb"),
-        ] {
-            assert_eq!(quantity(value, "b"), text);
-        }
-        assert_eq!(
-            (micros(240.0), micros(1_234.0), micros(2.5e6)),
-            ("240 µs".into(), "1.2 ms".into(), "2.5 s".into())
-        );
-        assert_eq!(
-            (duration(59.0), duration(11_520.0), duration(90_000.0)),
-            ("59 s".into(), "3 h 12".into(), "1 d 1 h".into())
-        );
     }
 }
