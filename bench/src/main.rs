@@ -60,7 +60,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 21] = [
+const BENCHES: [(&str, &str, Bench); 22] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -149,6 +149,11 @@ const BENCHES: [(&str, &str, Bench); 21] = [
         "namestorm-load",
         "records per second of one core, and what a zone of 1,000,000 names weighs",
         namestorm::load,
+    ),
+    (
+        "namestorm-steered",
+        "what an answer by client and health costs, with 1,000,000 networks, beside an ordinary one in the same run",
+        namestorm::steered::steered,
     ),
 ];
 

@@ -24,10 +24,10 @@ mod server;
 mod set;
 #[path = "program/steering.rs"]
 mod steering;
-#[path = "program/zones.rs"]
-mod zones;
 #[path = "program/top.rs"]
 mod top;
+#[path = "program/zones.rs"]
+mod zones;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
