@@ -18,7 +18,7 @@ extern crate alloc;
 extern crate std;
 
 use arrayvec::ArrayVec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use wire::checksum::Sum;
 use wire::udp::{self, CHECKSUM_OFFSET, checksum_on_the_wire};
 use wire::{EtherType, MacAddr, Malformed, Packet, Protocol, ethernet, ipv4, ipv6};
@@ -245,7 +245,12 @@ impl Turnaround {
     /// `out` is shorter than that.
     #[inline]
     pub fn reply(&mut self, accepted: &Accepted, answered: Answered, out: &mut [u8]) -> usize {
+        self.counters.answered += 1;
         let Accepted { asked, ethernet } = accepted;
+        if let (IpAddr::V4(us), SocketAddr::V4(peer), None) = (asked.destination, asked.source, ethernet.vlan)
+        {
+            return self.reply_plain(us, peer, ethernet.destination, answered, out);
+        }
         let payload = accepted.headers_bytes();
         let l4 = payload - udp::HEADER_BYTES;
         ethernet::Header { source: self.config.mac, ..*ethernet }.emit(out);
@@ -256,8 +261,50 @@ impl Turnaround {
         let sum = pseudo.then(&out[l4..payload]).combine(answered.sum);
         let checksum = checksum_on_the_wire(sum.finish());
         out[l4 + CHECKSUM_OFFSET..][..2].copy_from_slice(&checksum.to_be_bytes());
-        self.counters.answered += 1;
         l4 + datagram
+    }
+
+    /// The same over IPv4, untagged: all three headers at places that are known, summed before they are written.
+    #[inline]
+    fn reply_plain(
+        &self,
+        us: Ipv4Addr,
+        peer: SocketAddrV4,
+        to: MacAddr,
+        answered: Answered,
+        out: &mut [u8],
+    ) -> usize {
+        const PAYLOAD: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + udp::HEADER_BYTES;
+        let datagram = udp::HEADER_BYTES + answered.bytes;
+        let total =
+            u16::try_from(ipv4::HEADER_BYTES_MIN + datagram).expect("a packet has at most 65,535 bytes");
+        let of_datagram = total - 20;
+        // Version, length and class, total length; no identification, don't fragment (RFC 6864 §4.1); TTL, protocol.
+        let [first, second, third] = [
+            0x4500_0000 | u32::from(total),
+            0x0000_4000,
+            u32::from(wire::Path::HOP_LIMIT) << 24 | u32::from(Protocol::UDP.0) << 16,
+        ];
+        let (source, destination) = (u32::from(us), u32::from(*peer.ip()));
+        let words = [first, second, third, source, destination].map(u64::from);
+        let ip_checksum = Sum::ZERO.then(&words.iter().sum::<u64>().to_be_bytes()).finish();
+        let ports = u64::from(self.config.port) << 48 | u64::from(peer.port()) << 32;
+        let udp = ports | u64::from(of_datagram) << 16;
+        let sum = Sum::pseudo_v4(us, *peer.ip(), Protocol::UDP, of_datagram.into())
+            .then(&udp.to_be_bytes())
+            .combine(answered.sum);
+        let udp_checksum = checksum_on_the_wire(sum.finish());
+        let head = out.first_chunk_mut::<PAYLOAD>().expect("room for the headers of an answer");
+        head[..6].copy_from_slice(&to.0);
+        head[6..12].copy_from_slice(&self.config.mac.0);
+        head[12..14].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+        head[14..18].copy_from_slice(&first.to_be_bytes());
+        head[18..22].copy_from_slice(&second.to_be_bytes());
+        head[22..26].copy_from_slice(&(third | u32::from(ip_checksum)).to_be_bytes());
+        head[26..30].copy_from_slice(&source.to_be_bytes());
+        head[30..34].copy_from_slice(&destination.to_be_bytes());
+        head[34..42].copy_from_slice(&(udp | u64::from(udp_checksum)).to_be_bytes());
+        ethernet::HEADER_BYTES + usize::from(total)
     }
 
     /// A first look: a frame for our MAC address that carries IP, and UDP if it is IPv4. TCP goes on at once.

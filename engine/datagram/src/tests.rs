@@ -5,8 +5,7 @@ use wire::parse_frame;
 
 const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
-const V4: [IpAddr; 2] =
-    [IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 9))];
+const V4: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9))];
 const V6: [IpAddr; 2] = [
     IpAddr::V6(core::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
     IpAddr::V6(core::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),
@@ -143,6 +142,30 @@ mod a_question {
         let mut out = [0; 1_024];
         assert_eq!(turnaround.on_frame(&frame, false, &mut out, |_, _, _| None), Verdict::Silent);
         assert_eq!((turnaround.counters().asked, turnaround.counters().answered), (1, 0));
+    }
+}
+
+#[test]
+fn an_answer_written_the_short_way_is_the_same_as_by_the_long_one() {
+    for payload in [&b"even"[..], b"odd", b""] {
+        let frame = question(V4, None, [4_000, 53], payload);
+        let mut turnaround = turnaround(None);
+        let (accepted, _) = turnaround.accept(&frame, false).expect("a question");
+        let answer = b"an answer";
+        let answered = Answered { bytes: answer.len(), sum: Sum::of(answer) };
+        let mut out = [[0x5a; 128], [0xa5; 128]];
+        let bytes = out.each_mut().map(|out| {
+            out[42..42 + answer.len()].copy_from_slice(answer);
+            turnaround.reply(&accepted, answered, out)
+        });
+        let asked = &accepted.asked;
+        let long = &mut out[1];
+        let l3 = ethernet::Header { source: US, ..accepted.ethernet }.emit(long);
+        let pseudo = emit_ip(asked, 8 + answer.len(), &mut long[l3..]);
+        udp::Header { source_port: 53, destination_port: 4_000 }.emit(&mut long[34..], answer.len());
+        let sum = checksum_on_the_wire(pseudo.then(&long[34..42]).combine(answered.sum).finish());
+        long[40..42].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(out[0][..bytes[0]], out[1][..bytes[1]]);
     }
 }
 
