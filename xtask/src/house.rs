@@ -204,9 +204,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room(
         "program",
         "servers/program",
-        &[
-            "web", "dma", "tcp", "survey", "stack", "handshake", "turn", "control", "confine", "host",
-        ],
+        &["web", "dma", "tcp", "survey", "stack", "handshake", "turn", "control", "confine", "host"],
         &[],
         NONE,
     ),
@@ -220,9 +218,7 @@ pub(crate) const ROOMS: &[Room] = &[
     room(
         "sandstorm",
         "servers/sandstorm",
-        &[
-            "web", "clock", "http", "wire", "dma", "platform", "turn", "control", "confine", "host", "program",
-        ],
+        &["web", "clock", "http", "wire", "dma", "platform", "turn", "control", "confine", "host", "program"],
         &["tcp", "stack", "aead", "link-memory", "disk-memory"],
         NONE,
     ),

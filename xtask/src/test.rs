@@ -104,18 +104,34 @@ fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>,
         report.step("namespaces", |_| Outcome::not_run(count, why));
         return;
     }
-    let programs =
-        ["build", "--release", "--locked", "-p", "atlas", "-p", "namestorm", "-p", "middlebox", "--bins"];
+    let programs = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "atlas",
+        "-p",
+        "sandstorm",
+        "-p",
+        "namestorm",
+        "-p",
+        "middlebox",
+        "--bins",
+    ];
     if !report.command("build the programs", workspace.cargo(&programs)) {
         return;
     }
     let missing = packages::missing();
     for (package, tests_of) in packages {
         let (mut chosen, mut spared) = (Vec::new(), BTreeMap::<String, u64>::new());
+        let mut again = Vec::new();
         for test in tests_of.iter().filter(|test| only.is_none_or(|part| test.name.contains(part))) {
             match obstacle(test, &privilege, &missing) {
                 Some(why) => *spared.entry(why).or_default() += 1,
-                None => chosen.push(test.name.clone()),
+                None => {
+                    again.extend(with_sandstorm(&package, test));
+                    chosen.push(test.name.clone());
+                }
             }
         }
         for (why, count) in spared {
@@ -124,7 +140,7 @@ fn in_namespaces(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>,
         if !chosen.is_empty() {
             let known = ignored_in(workspace, ignored, &package);
             report.step(&format!("namespaces {package}"), |step| {
-                inside(workspace, step, &privilege, &package, &chosen, &known)
+                inside(workspace, step, &privilege, &package, (&chosen, &again), &known)
             });
         }
     }
@@ -157,13 +173,32 @@ fn obstacle(test: &Ignored, privilege: &Privilege, missing: &[&str]) -> Option<S
     missing.contains(&client).then(|| format!("{client} is not installed: cargo xtask install, as root"))
 }
 
+/// How a test of real clients is named among all of the package's, if it is about what every server of the web promises:
+/// then it is run with Sandstorm too. It is so by its file, but for what is about Atlas's page, its disk, or its name.
+fn with_sandstorm(package: &str, test: &Ignored) -> Option<String> {
+    const FILES: [&str; 8] =
+        ["curl", "openssl", "wrk", "links", "sockets", "lifecycle", "privileges", "visible"];
+    const ATLAS_ONLY: [&str; 4] = [
+        "the_page_at_the_root_needs_nobody_else",
+        "a_file_that_shrinks_ends_its_own_connection_and_no_other",
+        "top_shows_a_server_on_a_terminal_and_leaves_when_it_is_told",
+        "whoever_asks_where_nobody_is_is_told_in_one_line",
+    ];
+    let file = test.file.file_stem()?.to_str()?;
+    if package != "interop" || !FILES.contains(&file) || ATLAS_ONLY.contains(&test.name.as_str()) {
+        return None;
+    }
+    // A macro's tests are named by their module already.
+    Some(if test.name.ends_with("::") { test.name.clone() } else { format!("{file}::{}", test.name) })
+}
+
 /// Builds the tests of one package outside, and runs those chosen inside.
 fn inside(
     workspace: &Workspace,
     step: &mut Step,
     privilege: &Privilege,
     package: &str,
-    chosen: &[String],
+    (chosen, again): (&[String], &[String]),
     known: &[&str],
 ) -> Outcome {
     let mut total = Outcome::passed(0);
@@ -182,20 +217,27 @@ fn inside(
             total.failed += orphans.len() as u64;
             total.remark = format!("ignored, and run by nobody: {}", orphans.join(", "));
         }
-        let mut command = privilege.inside(&executable);
-        command
-            .args(["--ignored", "--test-threads=1"])
-            .args(chosen)
-            .current_dir(directory)
-            .env("ATLAS_BIN", workspace.target.join("release/atlas"))
-            .env("NAMESTORM_BIN", workspace.target.join("release/namestorm"))
-            .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
-            .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
-        let outcome = tests(step, command);
-        total.passed += outcome.passed;
-        total.failed += outcome.failed;
-        if outcome.failed > 0 {
-            total.remark = outcome.remark;
+        for (chosen, server) in [(chosen, "atlas"), (again, "sandstorm")] {
+            if chosen.is_empty() {
+                continue;
+            }
+            let mut command = privilege.inside(&executable);
+            command
+                .args(["--ignored", "--test-threads=1"])
+                .args(chosen)
+                .current_dir(&directory)
+                .env("INTEROP_SERVER", server)
+                .env("ATLAS_BIN", workspace.target.join("release/atlas"))
+                .env("SANDSTORM_BIN", workspace.target.join("release/sandstorm"))
+                .env("NAMESTORM_BIN", workspace.target.join("release/namestorm"))
+                .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
+                .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
+            let outcome = tests(step, command);
+            total.passed += outcome.passed;
+            total.failed += outcome.failed;
+            if outcome.failed > 0 {
+                total.remark = format!("with {server}: {}", outcome.remark);
+            }
         }
     }
     let ran = total.passed + total.failed;
@@ -318,6 +360,18 @@ mod tests {
 
     fn ignored(file: &str, reason: Reason) -> Ignored {
         Ignored { file: file.into(), line: 1, name: "a_test".to_owned(), reason: Some(reason) }
+    }
+
+    #[test]
+    fn what_every_server_of_the_web_promises_is_asked_of_sandstorm_too() {
+        let with = |file: &str, name: &str| {
+            let test = Ignored { name: name.to_owned(), ..ignored(file, Reason::Root) };
+            with_sandstorm("interop", &test)
+        };
+        assert_eq!(with("src/clients/curl.rs", "a_test"), Some("curl::a_test".to_owned()));
+        assert_eq!(with("src/links.rs", "links::"), Some("links::".to_owned()));
+        assert_eq!(with("src/clients/dig.rs", "a_test"), None);
+        assert_eq!(with("src/lifecycle.rs", "the_page_at_the_root_needs_nobody_else"), None);
     }
 
     #[test]

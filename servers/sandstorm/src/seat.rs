@@ -92,23 +92,24 @@ impl Loader {
     /// Reads what is wanted until the worker is gone. `tell` hears what could not be, one line each.
     pub fn run(self, mut tell: impl FnMut(&LoadError)) {
         for Want { number, site, variant } in &self.wants {
-            let last = match self.read(number, &site, &variant) {
-                Ok(true) => Piece::Whole(number),
+            let (last, is_stale) = match self.read(number, &site, &variant) {
+                Ok(true) => (Piece::Whole(number), false),
                 Ok(false) => return,
                 Err(error) => {
                     tell(&error);
                     match error {
-                        LoadError::Changed { .. } => {
-                            self.stale.store(true, Ordering::Release);
-                            self.control.ring();
-                            Piece::Changed(number)
-                        }
-                        LoadError::Io { .. } => Piece::Unreadable(number),
+                        LoadError::Changed { .. } => (Piece::Changed(number), true),
+                        LoadError::Io { .. } => (Piece::Unreadable(number), false),
                     }
                 }
             };
             if !self.hand_over(last) {
                 return;
+            }
+            // Behind the piece: a site that comes of this look finds the worker waiting for it.
+            if is_stale {
+                self.stale.store(true, Ordering::Release);
+                self.control.ring();
             }
         }
     }

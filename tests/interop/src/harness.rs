@@ -10,7 +10,7 @@ pub(crate) mod wire;
 pub(crate) use content::{Library, assert_same};
 pub(crate) use namespace::Namespace;
 pub(crate) use process::Process;
-pub(crate) use server::{Server, atlas, namestorm};
+pub(crate) use server::{Server, atlas, namestorm, sandstorm};
 
 use core::time::Duration;
 use std::time::Instant;
@@ -39,6 +39,16 @@ impl World {
         let files = Library::new();
         let server = Server::start(files.root(), arguments);
         Self { server, files, namespace }
+    }
+
+    /// Waits until the server knows a name that came while it ran: Atlas at once, Sandstorm with its next look.
+    pub(crate) fn learns(&self, name: &str) {
+        let head = http::request("HEAD", &format!("/{name}"), &[]);
+        eventually(&format!("{name} is served"), || {
+            let mut connection = http::Connection::open(&self.server.plain());
+            connection.write(head.as_bytes()).expect("the server reads");
+            connection.response(true).is_ok_and(|response| response.status == 200)
+        });
     }
 }
 

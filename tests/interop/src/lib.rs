@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! ┌─ namespace of one test ───────────────────────────────────────────┐
-//! │  curl, openssl, ffmpeg, chromium, wrk, sockets ──▶ kernel ──▶ TAP ──▶ atlas
+//! │  curl, openssl, ffmpeg, chromium, wrk, sockets ──▶ kernel ──▶ TAP ──▶ atlas, sandstorm
 //! │  dig ──▶ kernel ──▶ TAP, packet socket ──▶ namestorm
 //! └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Every byte received is compared with the file it came from. The tests are ignored by `cargo test`, and run by
-//! `cargo xtask test namespaces`, which builds the servers first and names them in `ATLAS_BIN` and `NAMESTORM_BIN`.
+//! `cargo xtask test namespaces`, which builds the servers first and names them in `ATLAS_BIN`, `SANDSTORM_BIN` and
+//! `NAMESTORM_BIN`. What Atlas and Sandstorm both promise is asked twice: the second time with `INTEROP_SERVER=sandstorm`.
 //!
 //! * `harness` – a namespace, a server, files with known bytes, processes with a deadline;
 //! * `clients` – one file per real client, named after its program;
@@ -21,6 +22,7 @@
 //! * `operator` – one line for every mistake, and life without root;
 //! * `query_log` – questions written down, read by others' programs;
 //! * `steering` – answers by client and by the health of targets;
+//! * `sandstorm` – what only Sandstorm promises: three ways of copying, reloads, changing files, storms;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
 //! * `transfers` – Namestorm's zones to and from NSD and Knot;
@@ -48,6 +50,8 @@ mod operator;
 mod privileges;
 #[cfg(test)]
 mod query_log;
+#[cfg(test)]
+mod sandstorm;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]

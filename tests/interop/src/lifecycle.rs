@@ -88,6 +88,7 @@ fn ctrl_c_drains_what_is_running_and_leaves_nothing_behind() {
 fn a_second_ctrl_c_does_not_wait() {
     let world = World::with(&["--drain-seconds", "600"]);
     world.files.add("large.bin", 24 << 20);
+    world.learns("large.bin");
     let download = slow_download(&format!("{}/large.bin", world.server.http()));
     eventually("the download runs", || !download.stdout().is_empty());
     let World { mut server, files: _files, namespace } = world;
@@ -104,6 +105,7 @@ fn a_second_ctrl_c_does_not_wait() {
 fn a_drain_has_a_deadline() {
     let world = World::with(&["--drain-seconds", "1"]);
     world.files.add("large.bin", 64 << 20);
+    world.learns("large.bin");
     let download = slow_download(&format!("{}/large.bin", world.server.http()));
     eventually("the download runs", || !download.stdout().is_empty());
     let started = std::time::Instant::now();

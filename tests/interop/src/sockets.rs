@@ -123,6 +123,7 @@ fn no_path_leads_out_of_the_directory() {
         );
         assert!(!response.body.windows(5).any(|window| window == b"root:"), "{target} shows a password file");
     }
+    world.learns("link-within.bin");
     let within = Connection::open(&world.server.plain()).get("/link-within.bin", &[]);
     assert_eq!(within.status, 200, "a link that stays inside is followed");
     assert_same("through the link", &within.body, &world.files.read("4096.bin"));
@@ -213,6 +214,7 @@ fn a_client_that_has_said_all_still_hears_all() {
 fn a_client_that_stops_reading_for_a_while_gets_every_byte() {
     let world = World::new();
     let file = world.files.add("large.bin", 24 << 20);
+    world.learns("large.bin");
     let mut connection = Connection::open(&world.server.plain());
     connection.write(request("GET", "/large.bin", &[]).as_bytes()).expect("the server reads");
     // Its window closes; the server probes, and holds no memory meanwhile.
@@ -226,6 +228,7 @@ fn a_client_that_stops_reading_for_a_while_gets_every_byte() {
 fn clients_that_vanish_leave_nothing_behind() {
     let world = World::new();
     world.files.add("large.bin", 32 << 20);
+    world.learns("large.bin");
     for _ in 0..100 {
         let mut connection = Connection::open(&world.server.plain());
         connection.write(request("GET", "/large.bin", &[]).as_bytes()).expect("the server reads");

@@ -12,7 +12,7 @@ use std::net::TcpStream;
 const MANY: usize = 4_500;
 
 fn list(filter: &[&str]) -> Vec<Value> {
-    let output = atlas().args(["ss", "--json"]).args(filter).run().success();
+    let output = atlas().args(["ss", "--admin", "9464", "--json"]).args(filter).run().success();
     serde_json::from_slice(&output.stdout).expect("a JSON array")
 }
 
@@ -39,7 +39,7 @@ fn a_download_that_waits_for_its_client_is_listed_with_its_object() {
     let listed = list(&["dst", &peer, "state", "established"]);
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0]["object"], Value::Null);
-    let people = atlas().args(["ss", "dst", &local]).run().success().stdout_text();
+    let people = atlas().args(["ss", "--admin", "9464", "dst", &local]).run().success().stdout_text();
     assert!(people.starts_with("State ") && people.contains("object:/1048583.bin"), "{people}");
     assert!(!people.contains("secret"), "{people}");
 }

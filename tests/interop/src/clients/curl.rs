@@ -242,6 +242,7 @@ fn a_hundred_downloads_at_once_are_all_exact() {
 fn a_large_file_arrives_whole() {
     let world = World::new();
     let file = world.files.add("large.bin", (96 << 20) + 77);
+    world.learns("large.bin");
     for base in [world.server.http(), world.server.https()] {
         assert_same(base, &download(&format!("{base}/large.bin"), &[]), &file);
     }

@@ -12,22 +12,35 @@ use std::time::Instant;
 pub(crate) const IPV4: &str = "10.77.0.2";
 pub(crate) const IPV6: &str = "fd77::2";
 
-/// `atlas`, without arguments yet.
+/// The server of the web that is under test, without arguments yet: Atlas, unless [`is_sandstorm`].
 pub(crate) fn atlas() -> Process {
     Process::new(binary())
 }
+
+/// `sandstorm`, without arguments yet, whatever is under test.
+pub(crate) fn sandstorm() -> Process {
+    Process::new(program("SANDSTORM_BIN", "sandstorm"))
+}
+
+/// What both servers of the web promise is asked of Sandstorm too, in a second run with `INTEROP_SERVER=sandstorm`.
+pub(crate) fn is_sandstorm() -> bool {
+    std::env::var_os("INTEROP_SERVER").is_some_and(|server| server == "sandstorm")
+}
+
+/// Sandstorm's memory in a test: all of it is pinned at start.
+const MEMORY: &str = "384M";
 
 /// `namestorm`, without arguments yet.
 pub(crate) fn namestorm() -> Process {
     Process::new(program("NAMESTORM_BIN", "namestorm"))
 }
 
-/// Atlas under test: `ATLAS_BIN`, else the release build beside our own.
+/// The server of the web under test: `ATLAS_BIN` or `SANDSTORM_BIN`, else the release build beside our own.
 pub(crate) fn binary() -> PathBuf {
-    program("ATLAS_BIN", "atlas")
+    if is_sandstorm() { program("SANDSTORM_BIN", "sandstorm") } else { program("ATLAS_BIN", "atlas") }
 }
 
-fn program(variable: &str, name: &str) -> PathBuf {
+pub(crate) fn program(variable: &str, name: &str) -> PathBuf {
     let beside = || target().join("release").join(name);
     let path = std::env::var_os(variable).map_or_else(beside, PathBuf::from);
     assert!(path.exists(), "{} is not built: cargo build --release --bin {name}", path.display());
@@ -56,7 +69,8 @@ impl Server {
 
     /// Starts a command line and waits for what it listens on.
     pub(crate) fn ready(process: Process) -> Self {
-        Self::ready_for(process, &["http://", "https://"])
+        let memory: &[&str] = if is_sandstorm() { &["--memory", MEMORY] } else { &[] };
+        Self::ready_for(process.args(memory), &["http://", "https://"])
     }
 
     /// The same, until it listens for each of these schemes.
@@ -134,7 +148,7 @@ impl Server {
 
     /// Waits until it says something on standard error.
     pub(crate) fn says(&self, words: &str) {
-        eventually(&format!("atlas says {words:?}"), || self.stderr().contains(words));
+        eventually(&format!("the server says {words:?}"), || self.stderr().contains(words));
     }
 
     /// Processor time it has used so far, all threads together.
@@ -173,7 +187,7 @@ impl Drop for Server {
         if std::thread::panicking() {
             #[expect(clippy::print_stderr, reason = "what the server said belongs to the failure")]
             {
-                eprintln!("---- what atlas said\n{}", self.stderr());
+                eprintln!("---- what the server said\n{}", self.stderr());
             }
         }
     }
