@@ -275,7 +275,9 @@ impl Objects {
         while self.loads.len() < PRELOADS
             && let Some(variant) = self.ahead.pop()
         {
-            if !self.shelf.has_room(variant.len()) {
+            // With what is on its way and has no frames yet.
+            let coming = self.loads.values().filter(|load| load.filling.is_none()).map(|load| load.len);
+            if !self.shelf.has_room(coming.chain([variant.len()])) {
                 // What comes behind it may be smaller; but nothing is to make room for what nobody has asked for.
                 continue;
             }
@@ -466,3 +468,6 @@ fn hand_over(reply: Reply, answered: &mut Answered, actions: &mut Actions) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

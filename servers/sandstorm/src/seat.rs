@@ -91,27 +91,42 @@ pub fn ends(worker: Wake, control: Wake, stale: Arc<AtomicBool>) -> (Seat, Loade
 impl Loader {
     /// Reads what is wanted until the worker is gone. `tell` hears what could not be, one line each.
     pub fn run(self, mut tell: impl FnMut(&LoadError)) {
-        for Want { number, site, variant } in &self.wants {
-            let (last, is_stale) = match self.read(number, &site, &variant) {
-                Ok(true) => (Piece::Whole(number), false),
-                Ok(false) => return,
-                Err(error) => {
-                    tell(&error);
-                    match error {
-                        LoadError::Changed { .. } => (Piece::Changed(number), true),
-                        LoadError::Io { .. } => (Piece::Unreadable(number), false),
-                    }
-                }
-            };
-            if !self.hand_over(last) {
+        while let Ok(want) = self.wants.recv() {
+            if !self.serve(want, &mut tell) {
                 return;
             }
-            // Behind the piece: a site that comes of this look finds the worker waiting for it.
-            if is_stale {
-                self.stale.store(true, Ordering::Release);
-                self.control.ring();
-            }
         }
+    }
+
+    /// Reads the next of what is wanted, if anything is.
+    #[cfg(test)]
+    pub(crate) fn serve_one(&self, tell: &mut dyn FnMut(&LoadError)) -> bool {
+        self.wants.try_recv().is_ok_and(|want| self.serve(want, tell))
+    }
+
+    /// `false` when the worker is gone.
+    fn serve(&self, want: Want, tell: &mut dyn FnMut(&LoadError)) -> bool {
+        let Want { number, site, variant } = want;
+        let (last, is_stale) = match self.read(number, &site, &variant) {
+            Ok(true) => (Piece::Whole(number), false),
+            Ok(false) => return false,
+            Err(error) => {
+                tell(&error);
+                match error {
+                    LoadError::Changed { .. } => (Piece::Changed(number), true),
+                    LoadError::Io { .. } => (Piece::Unreadable(number), false),
+                }
+            }
+        };
+        if !self.hand_over(last) {
+            return false;
+        }
+        // Behind the piece: a site that comes of this look finds the worker waiting for it.
+        if is_stale {
+            self.stale.store(true, Ordering::Release);
+            self.control.ring();
+        }
+        true
     }
 
     fn read(&self, number: u64, site: &Site, variant: &Variant) -> Result<bool, LoadError> {

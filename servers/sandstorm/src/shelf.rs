@@ -159,7 +159,7 @@ impl Need {
     }
 
     const fn plus(self, other: Self) -> Self {
-        Self { large: self.large + other.large, small: self.small + other.small }
+        Self { large: self.large.saturating_add(other.large), small: self.small.saturating_add(other.small) }
     }
 }
 
@@ -299,11 +299,12 @@ impl Shelf {
         object
     }
 
-    /// Whether an object of `len` bytes would fit without anything making room for it.
+    /// Whether objects of these lengths would fit without anything making room for them.
     #[must_use]
-    pub fn has_room(&self, len: u64) -> bool {
-        let need = usize::try_from(len).ok().and_then(Need::of);
-        need.is_some_and(|need| self.held.get().plus(need).fits(self.max))
+    pub fn has_room(&self, lens: impl IntoIterator<Item = u64>) -> bool {
+        let need = |len: u64| usize::try_from(len).ok().and_then(Need::of);
+        let all = lens.into_iter().try_fold(self.held.get(), |all, len| Some(all.plus(need(len)?)));
+        all.is_some_and(|all| all.fits(self.max))
     }
 
     /// Whether an object of `len` bytes would fit if it were alone.
@@ -420,10 +421,10 @@ pub fn could_hold(max: PoolLayout, len: u64) -> bool {
 #[must_use]
 pub fn demand(lens: impl Iterator<Item = u64>) -> (u64, u64) {
     let needs = lens.filter_map(|len| usize::try_from(len).ok().and_then(Need::of));
-    needs.fold((0, 0), |(large, small), need| {
+    needs.fold((0_u64, 0_u64), |(large, small), need| {
         (
-            large + u64::from(need.large) * dma::LARGE_BYTES as u64,
-            small + u64::from(need.small) * SMALL_BYTES as u64,
+            large.saturating_add(u64::from(need.large) * dma::LARGE_BYTES as u64),
+            small.saturating_add(u64::from(need.small) * SMALL_BYTES as u64),
         )
     })
 }

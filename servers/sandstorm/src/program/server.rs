@@ -102,7 +102,8 @@ impl core::error::Error for TooLittle {}
 /// directory needs large ones and small ones, and with some of both for whatever comes. `None` if they are too few.
 fn layouts(bytes: u64, (large, small): (u64, u64)) -> Option<(PoolLayout, PoolLayout)> {
     // In percent; each kind gets ten at least.
-    let share = (small * 100).checked_div(large + small).unwrap_or(50).clamp(10, 90);
+    let share =
+        small.saturating_mul(100).checked_div(large.saturating_add(small)).unwrap_or(50).clamp(10, 90);
     let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX / 4);
     let large_count = narrow(bytes / 100 * (100 - share) / dma::LARGE_BYTES as u64);
     let reserve_large = (large_count / RESERVE_SHARE).clamp(RESERVE_LARGE_MIN, RESERVE_LARGE_MAX);
@@ -198,10 +199,11 @@ impl Program for Sandstorm {
         let room = shelf.bytes() as u64;
         let mut notes =
             vec![format!("of each worker's, {} are for objects and the rest for packets", Bytes(room))];
-        if large + small > room {
+        let taken = large.saturating_add(small);
+        if taken > room {
             notes.push(format!(
                 "the directory would take {}: what was not asked for longest makes room (--memory gives more)",
-                Bytes(large + small)
+                Bytes(taken)
             ));
         }
         Ok((pool, notes))
