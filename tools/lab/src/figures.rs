@@ -27,6 +27,7 @@ mod load;
 mod memory;
 mod trace;
 mod traces;
+mod video;
 mod web;
 
 use record::{Panel, Record};
@@ -66,12 +67,17 @@ pub const FIGURES: &[Figure] = &[
     cipher::BULK,
     memory::SEALED,
     web::SHORT_FLOWS,
+    video::HIT_RATIO,
     traces::TRACES,
     web::SIZES,
     web::CDN,
     web::VARIANTS,
+    video::STOCK_PLAIN,
+    video::STOCK_SEALED,
     memory::CONVENTIONAL,
+    video::PLAIN,
     memory::STACKS,
+    video::SEALED,
 ];
 
 /// Why a figure cannot be made.

@@ -61,9 +61,7 @@ impl Contestant {
     /// # Errors
     /// It is not installed.
     pub(super) fn nginx(run: &mut Run<'_>, directory: &Path) -> Result<Self, Problem> {
-        let version = version("nginx", "-v").ok_or_else(|| {
-            Problem::Experiment("nginx cannot be started: install the Debian package nginx-light".to_owned())
-        })?;
+        let version = nginx_version()?;
         let configuration = format!(
             "worker_processes 1; worker_cpu_affinity 1; pid {PLACE}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 4096; use epoll; multi_accept on; }}
@@ -76,11 +74,77 @@ http {{
 ",
             directory.display()
         );
-        let path = file("nginx.conf", configuration.as_bytes())?;
-        run.record.versions.push(("nginx".to_owned(), version));
-        run.record.configurations.push(("nginx".to_owned(), configuration));
+        Self::nginx_of(run, (version, configuration))
+    }
+
+    /// nginx as it serves video best: `sendfile` of what is cached, threads that read past the cache of what is not.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub(super) fn video_nginx(
+        run: &mut Run<'_>,
+        directory: &Path,
+        reading: Reading,
+    ) -> Result<Self, Problem> {
+        let version = nginx_version()?;
+        let cached = "sendfile on; sendfile_max_chunk 512k; tcp_nopush on;";
+        let direct =
+            "sendfile off; aio threads=disk; directio 4k; directio_alignment 4k; output_buffers 2 256k;";
+        let (files, hot) = match reading {
+            Reading::Cached => (cached, String::new()),
+            Reading::Direct => (direct, String::new()),
+            Reading::Both => {
+                (direct, "location /hot/ { sendfile on; aio off; directio off; tcp_nopush on; }".to_owned())
+            }
+        };
+        let (chain, key) = certificate()?;
+        let configuration = format!(
+            "worker_processes 1; worker_cpu_affinity 1; worker_rlimit_nofile 65536; pid {PLACE}/nginx.pid;
+error_log stderr crit;
+thread_pool disk threads=16;
+events {{ worker_connections 20000; use epoll; multi_accept on; }}
+http {{
+  access_log off; server_tokens off; etag on; keepalive_requests 1000000000; keepalive_timeout 3600;
+  {files}
+  ssl_certificate {}; ssl_certificate_key {};
+  ssl_protocols TLSv1.3 TLSv1.2; ssl_buffer_size 16k; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+  server {{ listen 80 reuseport backlog=4096; listen 443 ssl reuseport backlog=4096; root {}; {hot} }}
+}}
+",
+            chain.display(),
+            key.display(),
+            directory.display()
+        );
+        Self::nginx_of(run, (version, configuration))
+    }
+
+    fn nginx_of(run: &mut Run<'_>, (version, configuration): (String, String)) -> Result<Self, Problem> {
+        let number = run.record.configurations.len();
+        let path = file(&format!("nginx-{number}.conf"), configuration.as_bytes())?;
+        if number == 0 {
+            run.record.versions.push(("nginx".to_owned(), version));
+        }
+        run.record.configurations.push((format!("nginx-{number}.conf"), configuration));
         let command = format!("taskset -c {SERVER_CORE} nginx -c {} -g 'daemon off;'", path.display());
         Ok(Self { name: "nginx", command, address: KERNEL, afxdp: false })
+    }
+
+    /// Atlas over a packet socket, which leaves segmentation to the device, serving `directory`.
+    ///
+    /// # Errors
+    /// The program is not there.
+    pub(super) fn atlas(run: &mut Run<'_>, directory: &Path) -> Result<Self, Problem> {
+        let program = ours(run, "atlas")?;
+        let (chain, key) = certificate()?;
+        let command = format!(
+            "taskset -c {SERVER_CORE} {} serve {} --link packet:far --addr {}/16 --cert {} --key {} --workers 1 --admin off",
+            program.display(),
+            directory.display(),
+            OURS.ip(),
+            chain.display(),
+            key.display(),
+        );
+        Ok(Self { name: "Atlas", command, address: OURS, afxdp: false })
     }
 
     /// Where it answers over TLS.
@@ -109,6 +173,32 @@ http {{
         Served::start(&order, self.address.into(), stop)
             .map_err(|error| Problem::Experiment(format!("{}: {error}", self.name)))
     }
+}
+
+/// How nginx reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Through the page cache.
+    Cached,
+    /// Past it.
+    Direct,
+    /// What lies below `hot` through the page cache, the rest past it.
+    Both,
+}
+
+fn nginx_version() -> Result<String, Problem> {
+    version("nginx", "-v").ok_or_else(|| {
+        Problem::Experiment("nginx cannot be started: install the Debian package nginx-light".to_owned())
+    })
+}
+
+/// A certificate for both.
+fn certificate() -> Result<(PathBuf, PathBuf), Problem> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
+        .map_err(|error| Problem::Experiment(format!("no certificate can be made: {error}")))?;
+    let chain = file("chain.pem", made.cert.pem().as_bytes())?;
+    let key = file("key.pem", made.signing_key.serialize_pem().as_bytes())?;
+    Ok((chain, key))
 }
 
 /// How memory gets into packets (`sandstorm serve --copy`).
