@@ -176,18 +176,15 @@ pub fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
     !fold(sum)
 }
 
-/// Sixteen bits that are congruent to `sum` modulo 2¹⁶ − 1; zero only for zero.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the last line drops bits that the line before it has shown to be zero"
-)]
+/// Sixteen bits that are congruent to `sum` modulo 2¹⁶ − 1; zero only for zero. Halves are added, and what they carry is
+/// added again, which carries nothing: after an overflow the sum is below the brim.
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff); // < 2³³
-    let sum = (sum >> 16) + (sum & 0xffff); // < 2¹⁷ + 2¹⁶
-    let sum = (sum >> 16) + (sum & 0xffff); // ≤ 0xffff + 2
-    let sum = (sum >> 16) + (sum & 0xffff); // ≤ 0xffff
-    sum as u16
+    let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = half + carry as u32;
+    let (half, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    half + carry as u16
 }
 
 /// The sum of little-endian words, an odd last byte padded with zero.

@@ -58,6 +58,14 @@ fn a_superframe_longer_than_16_bits_has_a_pseudo_header() {
 
 proptest! {
     #[test]
+    fn folding_is_division_but_that_only_zero_is_zero(any: u64, near in 0_u64..4) {
+        for sum in [any, near, u64::MAX - near, any << 32, any & 0xffff_ffff] {
+            prop_assert_eq!(u64::from(fold(sum)) % 0xffff, sum % 0xffff);
+            prop_assert_eq!(fold(sum) == 0, sum == 0);
+        }
+    }
+
+    #[test]
     fn every_length_agrees_with_the_book(bytes in testing::bytes(700)) {
         prop_assert_eq!(checksum(&bytes), by_the_book(&bytes));
     }

@@ -181,7 +181,7 @@ fn udp_frame(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8>
     udp::Header { source_port: 40_000, destination_port: 53 }.emit(&mut frame[l4..], payload.len());
     frame[l4 + 8..].copy_from_slice(payload);
     let bytes = u32::try_from(8 + payload.len()).unwrap();
-    let sum = checksum::Sum::pseudo_v4(source, destination, Protocol::UDP, bytes).then(&frame[l4..]);
+    let sum = Sum::pseudo_v4(source, destination, Protocol::UDP, bytes).then(&frame[l4..]);
     let sum = udp::checksum_on_the_wire(sum.finish());
     frame[l4 + 6..l4 + 8].copy_from_slice(&sum.to_be_bytes());
     frame
