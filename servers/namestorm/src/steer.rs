@@ -119,12 +119,24 @@ impl Steering {
         qtype: Rtype,
         client: Client,
     ) -> Option<Steered<'_>> {
+        self.answer_to(hashes.suffix(0), [name.wire(), &[]], qtype, client)
+    }
+
+    /// The same for a folded name in two parts, with this hash.
+    #[inline]
+    pub(crate) fn answer_to(
+        &self,
+        hash: u64,
+        name: [&[u8]; 2],
+        qtype: Rtype,
+        client: Client,
+    ) -> Option<Steered<'_>> {
         let family = match qtype {
             Rtype::A => 0,
             Rtype::AAAA => 1,
             _ => return None,
         };
-        let entry = self.entry(hashes.suffix(0), name.wire())?;
+        let entry = self.entry(hash, name)?;
         let map = &self.maps[entry.map as usize];
         let (route, decided) = map.prefixes[usize::from(!client.address.is_ipv4())].find(client.address);
         // The first route is that of networks that are not in the table.
@@ -152,7 +164,7 @@ impl Steering {
     }
 
     #[inline]
-    fn entry(&self, hash: u64, name: &[u8]) -> Option<&Entry> {
+    fn entry(&self, hash: u64, [first, rest]: [&[u8]; 2]) -> Option<&Entry> {
         let mut slot = slot_of(hash, self.slots.len());
         loop {
             let entry = self.slots[slot];
@@ -162,7 +174,7 @@ impl Steering {
             if entry >> 32 == hash >> 32 {
                 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
                 let found = &self.names[entry as u32 as usize - 1];
-                if *found.name == *name {
+                if found.name.strip_prefix(first) == Some(rest) {
                     return Some(found);
                 }
             }

@@ -127,7 +127,10 @@ impl Chunks {
         // An operator may pipe a zone in; what a zone names is not to block us for ever.
         let is_included = !self.open.is_empty();
         if is_included && !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(ZoneError::new(Reason::Unreadable(path.to_path_buf(), "not a regular file".to_owned())));
+            return Err(ZoneError::new(Reason::Unreadable(
+                path.to_path_buf(),
+                "not a regular file".to_owned(),
+            )));
         }
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;

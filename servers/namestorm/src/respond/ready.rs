@@ -37,6 +37,8 @@ pub struct Glance {
     /// Its place in the catalogue.
     zone: u32,
     node: Option<NodeRef>,
+    /// Its answer may depend on who asks.
+    steered: bool,
     /// Where the question ends.
     end: u16,
     /// The most bytes that its answer may have.
@@ -59,8 +61,8 @@ pub(super) enum Outcome {
 
 impl Responder {
     /// Reads the first `bytes` of `room` as an ordinary question: a query in class IN for a name without pointers, with no
-    /// OPT record or one without options. Nothing when it is another, when no zone of ours is likely to have its name, or
-    /// when its answer may depend on who asks.
+    /// OPT record or one without options. Nothing when it is another, or when no zone of ours is likely to have its
+    /// name.
     ///
     /// Behind the message [`SLACK_BYTES`] can be read.
     #[inline]
@@ -117,15 +119,13 @@ impl Responder {
                 (self.hashes.suffix(0), zone?)
             }
         };
-        if matches!(qtype, Rtype::A | Rtype::AAAA)
-            && catalogue.steering().is_some_and(|steering| steering.may_steer(hash))
-        {
-            return None;
-        }
+        let steered = matches!(qtype, Rtype::A | Rtype::AAAA)
+            && catalogue.steering().is_some_and(|steering| steering.may_steer(hash));
         Some(Glance {
             hash,
             zone,
             node: None,
+            steered,
             end: u16::try_from(question + 4).ok()?,
             bytes_max: udp_bytes.map_or(512, |bytes| bytes.max(512).min(self.settings.udp_bytes_max)),
             qtype,
@@ -176,8 +176,16 @@ impl Responder {
         {
             return Outcome::NotReady;
         }
-        let Some(entry) = node.entry(glance.qtype) else { return Outcome::NotReady };
-        let variant = entry.variant(glance.dnssec);
+        let steered = catalogue.steering().filter(|_| glance.steered).and_then(|steering| {
+            let client = steering.client(request.source, None);
+            steering.answer_to(glance.hash, [relative, apex], glance.qtype, client)?.variant
+        });
+        let variant = match (steered, node.entry(glance.qtype)) {
+            (Some(variant), _) => variant,
+            (None, Some(entry)) => entry.variant(glance.dnssec),
+            (None, None) => return Outcome::NotReady,
+        };
+        let steered = steered.is_some();
         let body_end = end + variant.body.len();
         let bytes = body_end + if glance.edns { OPT_BYTES } else { 0 };
         if bytes > usize::from(glance.bytes_max) || bytes > out.len() {
@@ -188,12 +196,12 @@ impl Responder {
             match limiter.verdict(request.source, index, glance.hash, request.now_ms) {
                 None => {}
                 Some(Verdict::Drop) => {
-                    self.count(glance);
+                    self.count(glance, steered);
                     self.counters.limited += 1;
                     return Outcome::Silent;
                 }
                 Some(Verdict::Slip) => {
-                    self.count(glance);
+                    self.count(glance, steered);
                     self.counters.rcodes[0] += 1;
                     self.counters.slipped += 1;
                     self.counters.truncated += 1;
@@ -201,7 +209,7 @@ impl Responder {
                 }
             }
         }
-        self.count(glance);
+        self.count(glance, steered);
         self.counters.rcodes[0] += 1;
         let out = &mut out[..bytes];
         let additional = variant.ar + u16::from(glance.edns);
@@ -213,10 +221,10 @@ impl Responder {
 
     /// Counts what [`Responder::respond`] would.
     #[inline]
-    fn count(&mut self, glance: &Glance) {
+    fn count(&mut self, glance: &Glance, steered: bool) {
         self.counters.queries += 1;
         self.counters.types[type_index(glance.qtype)] += 1;
-        self.counters.prebuilt += 1;
+        *if steered { &mut self.counters.steered } else { &mut self.counters.prebuilt } += 1;
     }
 
     /// The question alone, and TC: it is to be asked again over TCP, by a sender who is there.
