@@ -98,15 +98,21 @@ pub fn describe_facts(facts: &[Facts]) -> Vec<(&'static str, String)> {
         Pages::Huge => "reserved huge pages",
         Pages::TransparentHuge => "transparent huge pages (none are reserved: sysctl vm.nr_hugepages)",
     };
-    let mut disk = "io_uring".to_owned();
-    for (present, with, without) in [
-        (ring.registered_buffers, ", frames registered", ", frames not registered (ulimit -l)"),
-        (ring.vectored_fixed, ", one read for several frames", ""),
-        (ring.defer_taskrun, "", ", completions by interrupt (before Linux 6.1)"),
-    ] {
-        disk.push_str(if present { with } else { without });
-    }
-    vec![("pages", pages.to_owned()), ("disk", disk), ("packets", packets.clone())]
+    let disk = ring.map(|ring| {
+        let mut disk = "io_uring".to_owned();
+        for (present, with, without) in [
+            (ring.registered_buffers, ", frames registered", ", frames not registered (ulimit -l)"),
+            (ring.vectored_fixed, ", one read for several frames", ""),
+            (ring.defer_taskrun, "", ", completions by interrupt (before Linux 6.1)"),
+        ] {
+            disk.push_str(if present { with } else { without });
+        }
+        ("disk", disk)
+    });
+    let mut lines = vec![("pages", pages.to_owned())];
+    lines.extend(disk);
+    lines.push(("packets", packets.clone()));
+    lines
 }
 
 /// What holds of the confinement, for people.

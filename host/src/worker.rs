@@ -159,8 +159,8 @@ pub struct Choices {
 pub struct Facts {
     /// The pages under its frames.
     pub pages: Pages,
-    /// What its ring can do.
-    pub ring: Features,
+    /// What its ring can do; `None` when it opens no files.
+    pub ring: Option<Features>,
     /// How packets go to the kernel.
     pub packets: String,
     /// How memory gets into them, on this link.
@@ -298,12 +298,14 @@ impl<T: Tenant> Worker<T> {
         let roots: io::Result<Vec<_>> = roots.iter().map(OwnedFd::try_clone).collect();
         let roots = roots.map_err(WorkerError::Roots)?;
         let pool = Pool::with_chunks(layout, queue.chunk_count()).map_err(WorkerError::Memory)?;
-        let disk =
-            DiskUring::open(UringConfig::default(), roots, pool.region()).map_err(WorkerError::Disk)?;
+        // A service that opens no files has no use for frames that are pinned: that takes seconds where memory is large.
+        let opens = !roots.is_empty();
+        let region = if opens { pool.region() } else { (pool.region().0, 0) };
+        let disk = DiskUring::open(UringConfig::default(), roots, region).map_err(WorkerError::Disk)?;
         let link = queue.open(&pool).map_err(WorkerError::Link)?;
         let told = Facts {
             pages: pool.pages(),
-            ring: disk.features(),
+            ring: opens.then(|| disk.features()),
             packets: link.manner(),
             memory: choices.memory.on(&link.capabilities()),
             confinement: None,
