@@ -19,3 +19,6 @@ pub mod outgoing;
 pub mod policy;
 pub mod secondary;
 pub mod serial;
+
+#[cfg(test)]
+mod tests;
