@@ -46,6 +46,8 @@ use crate::zones::Zones;
 
 /// Transfers at once: each holds what has come of a zone.
 const FETCHES_MAX: usize = 16;
+/// Of them, with one primary: one that is dead does not keep us from those that live.
+const FETCHES_OF_ONE_MAX: usize = 6;
 /// Every day when nothing else happens.
 const LONG: Duration = Duration::from_secs(86_400);
 
@@ -444,17 +446,18 @@ impl Courier {
 
     /// Asks whoever is to be asked, as many at once as may be.
     fn begin(&mut self, now: Duration) {
-        let mut running = self.fetched.values().filter(|fetched| fetched.fetch.is_some()).count();
+        let mut running = Running::count(&self.fetched);
         let mut failed = Vec::new();
-        for (apex, fetched) in &mut self.fetched {
-            if running >= FETCHES_MAX {
-                break;
-            }
+        for (apex, fetched) in self.fetched.iter_mut().filter(|(_, fetched)| fetched.fetch.is_none()) {
             let Some(ask) = fetched.wanted.take().or_else(|| fetched.secondary.poll(now)) else { continue };
+            if !running.has_room(&ask) {
+                fetched.wanted = Some(ask);
+                continue;
+            }
             match Fetch::begin(apex, fetched.zone.clone(), &ask, &self.policy, now, self.plan.bytes_max) {
                 Ok(fetch) => {
+                    running.add(&fetch.primary);
                     fetched.fetch = Some(fetch);
-                    running += 1;
                 }
                 Err(error) => failed.push((apex.clone(), ask.primary, error)),
             }
@@ -585,11 +588,12 @@ impl Courier {
     /// Until something is readable, or writable where it connects, or due.
     fn sleep(&self) {
         let now = self.now();
-        let running = self.fetched.values().filter(|fetched| fetched.fetch.is_some()).count();
-        let due = self.fetched.values().filter_map(|fetched| match &fetched.fetch {
-            Some(fetch) => Some(fetch.due()),
-            None if fetched.wanted.is_some() => (running < FETCHES_MAX).then_some(now),
-            None => fetched.secondary.next().filter(|next| *next > now || running < FETCHES_MAX),
+        let running = Running::count(&self.fetched);
+        let due = self.fetched.values().filter_map(|fetched| match (&fetched.fetch, &fetched.wanted) {
+            (Some(fetch), _) => [Some(fetch.due()), fetched.secondary.next()].into_iter().flatten().min(),
+            (None, Some(ask)) if running.has_room(ask) => Some(now),
+            // What there is no room for waits for the end of another; it may expire meanwhile.
+            (None, _) => fetched.secondary.next(),
         });
         let until = due.chain(self.notifier.next()).min().unwrap_or(now + LONG).saturating_sub(now);
         let mut fds = vec![PollFd::new(&self.plan.bell, PollFlags::IN)];
@@ -608,6 +612,33 @@ impl Courier {
         };
         // Interrupted is as good as ready: everything is looked at without blocking.
         let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+/// How many transfers are under way, and with whom.
+#[derive(Default)]
+struct Running {
+    all: usize,
+    of: BTreeMap<SocketAddr, usize>,
+}
+
+impl Running {
+    fn count(fetched: &BTreeMap<Box<[u8]>, Fetched>) -> Self {
+        let mut running = Self::default();
+        for fetch in fetched.values().filter_map(|fetched| fetched.fetch.as_ref()) {
+            running.add(&fetch.primary);
+        }
+        running
+    }
+
+    fn add(&mut self, primary: &Remote) {
+        self.all += 1;
+        *self.of.entry(primary.address).or_default() += 1;
+    }
+
+    fn has_room(&self, ask: &Ask) -> bool {
+        let of_this = self.of.get(&ask.primary.address).copied().unwrap_or(0);
+        self.all < FETCHES_MAX && of_this < FETCHES_OF_ONE_MAX
     }
 }
 
