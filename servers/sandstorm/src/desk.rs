@@ -99,6 +99,8 @@ pub struct Objects {
     /// When each load is given up, the oldest first.
     deadlines: VecDeque<(Instant, u64)>,
     next: u64,
+    /// How many sites there were.
+    looks: u64,
     /// What could not be read, and until when that is remembered.
     failed: BTreeMap<Key, Instant>,
     /// Loads that are over: those who wait for them are to be called.
@@ -117,7 +119,9 @@ struct Load {
     /// From its first piece on.
     filling: Option<Filling>,
     len: u64,
-    /// Its file is another: it waits for the site that knows.
+    /// How many looks through the directory were told before it was asked for.
+    looks: u64,
+    /// Its file is another: it waits for the look that knows.
     changed: bool,
 }
 
@@ -221,7 +225,10 @@ impl Objects {
         }
         self.next += 1;
         self.numbers.insert(key, number);
-        self.loads.insert(number, Load { key, filling: None, len: variant.len(), changed: false });
+        self.loads.insert(
+            number,
+            Load { key, filling: None, len: variant.len(), looks: self.looks, changed: false },
+        );
         self.deadlines.push_back((now + PATIENCE, number));
         Some(number)
     }
@@ -270,6 +277,16 @@ impl Objects {
         self.end(number, None);
     }
 
+    /// The file is another. A look that came since the load began may know it already: it may have passed this word.
+    fn on_changed(&mut self, number: u64) {
+        let Some(load) = self.loads.get_mut(&number) else { return };
+        load.filling = None;
+        load.changed = true;
+        if load.looks != self.looks {
+            self.end(number, None);
+        }
+    }
+
     /// Reads ahead while there is room and little to do.
     fn read_ahead(&mut self, now: Instant) {
         while self.loads.len() < PRELOADS
@@ -309,6 +326,7 @@ impl Desk for Objects {
             numbers: BTreeMap::new(),
             deadlines: VecDeque::new(),
             next: 0,
+            looks: 0,
             failed: BTreeMap::new(),
             over: VecDeque::new(),
             ahead,
@@ -381,6 +399,7 @@ impl Desk for Objects {
         self.responder.on_site();
         self.failed.clear();
         self.ahead.clear();
+        self.looks += 1;
         // Those who wait for a file that is another now ask again, and get the other.
         let changed: Vec<u64> =
             self.loads.iter().filter(|(_, load)| load.changed).map(|(number, _)| *number).collect();
@@ -412,12 +431,7 @@ impl Desk for Objects {
                     // Its requests are answered before another object may push it off again.
                     return true;
                 }
-                Some(Piece::Changed(number)) => {
-                    if let Some(load) = self.loads.get_mut(&number) {
-                        load.filling = None;
-                        load.changed = true;
-                    }
-                }
+                Some(Piece::Changed(number)) => self.on_changed(number),
                 Some(Piece::Unreadable(number)) => self.end(number, Some(now + RETRY)),
             }
         }

@@ -121,7 +121,7 @@ impl Loader {
         if !self.hand_over(last) {
             return false;
         }
-        // Behind the piece: a site that comes of this look finds the worker waiting for it.
+        // Behind the piece; the two may pass each other all the same, and the worker counts looks.
         if is_stale {
             self.stale.store(true, Ordering::Release);
             self.control.ring();

@@ -231,6 +231,22 @@ mod a_file_that_has_changed {
     }
 
     #[test]
+    fn is_asked_for_again_when_the_look_has_passed_the_word_of_the_change() {
+        let directory = Directory::new("desk-passed");
+        directory.write("a.txt", b"old");
+        let mut world = World::of(directory);
+        world.directory.write("a.txt", b"newer");
+        let arrived = world.now;
+        let Came::Waits(first) = world.ask("/a.txt") else { panic!("not read yet") };
+        assert!(world.loader.serve_one(&mut |_| ()));
+        world.look();
+        assert_eq!(world.turn(), [first], "the word comes behind the look that knows");
+        assert!(matches!(world.ask_again("/a.txt", arrived), Came::Waits(_)));
+        world.read_all();
+        assert_eq!(world.ask("/a.txt").status(), Some(Status::Ok));
+    }
+
+    #[test]
     fn leaves_the_shelf_with_the_next_look() {
         let directory = Directory::new("desk-leaves");
         directory.write("a.txt", b"old").write("b.txt", b"same");
