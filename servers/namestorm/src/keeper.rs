@@ -153,6 +153,8 @@ fn load_zone_noting(
         {
             error.place = load::locate(path, apex, owner, rtype);
         }
+        // What is missing stands nowhere: the file is to blame from its first line on.
+        error.place.get_or_insert_with(|| load::Place { file: path.clone(), line: 1 });
         error
     })
 }

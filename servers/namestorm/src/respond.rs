@@ -335,6 +335,7 @@ impl Responder {
         let hash = match kind {
             // Every name below a zone that does not exist is one answer, or random names would each have a rate.
             Kind::Negative(zone) => zone,
+            Kind::Referral(cut) => cut,
             Kind::Positive => self.hashes.suffix(0),
             Kind::Error => u64::from(rcode.0),
         };
@@ -411,7 +412,9 @@ impl Responder {
             self.counters.prebuilt += 1;
             let cut_bytes = node.name().len() + zone.apex().len();
             reply.referral(&entry.variant(dnssec), self.name.len() - cut_bytes);
-            return Ok(Answered { rcode: Rcode::NOERROR, authoritative: false, kind: Kind::Positive });
+            let below = self.name.labels() - node.labels() - zone.apex_labels();
+            let kind = Kind::Referral(self.hashes.suffix(below));
+            return Ok(Answered { rcode: Rcode::NOERROR, authoritative: false, kind });
         }
         self.counters.composed += 1;
         let any_is_minimal = self.settings.any_is_minimal;

@@ -35,10 +35,12 @@ impl Default for Rate {
 /// What kind of answer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Records, or a referral: limited by name.
+    /// Records: limited by name.
     Positive,
-    /// A denial: limited by zone, given as something that tells zones apart.
+    /// A denial, or what stands for any number of names: limited by zone, given as something that tells zones apart.
     Negative(u64),
+    /// A referral: limited by its cut, whose hash this is, whatever was asked for below it.
+    Referral(u64),
     /// REFUSED, FORMERR …: limited by code.
     Error,
 }
@@ -51,6 +53,7 @@ impl Kind {
             Self::Positive => 0,
             Self::Negative(_) => 1,
             Self::Error => 2,
+            Self::Referral(_) => 3,
         }
     }
 }

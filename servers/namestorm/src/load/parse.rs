@@ -10,7 +10,7 @@ use bytes::Bytes;
 use core::fmt::Write as _;
 use core::panic::AssertUnwindSafe;
 use dns::Rtype;
-use dns::name::Presentation;
+use dns::name::{Presentation, TextError};
 use domain::base::Name;
 use domain::base::iana::Class;
 use domain::base::rdata::ComposeRecordData;
@@ -30,6 +30,10 @@ pub(super) fn parse(
         let ttl = record.ttl().as_secs();
         let (name, data) = record.into_owner_and_data();
         fold_into(name, &mut owner);
+        // The parser takes `a..b`, whose empty label ends the name for everybody else.
+        if dns::name::skip(&owner, 0) != Ok(owner.len()) {
+            return Err(ZoneError::at(&chunk.file, line(), Reason::Name(TextError::EmptyLabel)));
+        }
         records
             .push(&owner, rtype, ttl, |out| {
                 data.compose_rdata(out).unwrap_or_else(|never| match never {});

@@ -74,6 +74,8 @@ impl Resolve<'_, '_> {
         let mut names: ArrayVec<u64, { CHAIN_MAX + 1 }> = ArrayVec::new();
         names.push(self.hashes.suffix(0));
         let mut proof = Proof::new(zone, apex_at);
+        // A wildcard or a DNAME answers any number of names: they share a rate.
+        let mut any_name = false;
         // First the question's name; then what the chain leads to, and where that stands.
         let mut target: Option<usize> = None;
         loop {
@@ -88,6 +90,10 @@ impl Resolve<'_, '_> {
                 Some(_) => Owner::Below(&relative),
             };
             let found = zone.locate(name, hashes);
+            any_name |= matches!(found, Found::Wildcard(..) | Found::Dname(..));
+            if any_name {
+                known.kind = Kind::Negative(zone_hash(zone));
+            }
             let next = match found {
                 Found::Exact(..) if self.say.steered(name, hashes, owner, apex_at)? => {
                     Next::Done(Rcode::NOERROR)
@@ -134,7 +140,15 @@ impl Resolve<'_, '_> {
                 Found::Cut(_, node) => {
                     known.authoritative =
                         target.is_some() || self.say.qtype == Rtype::DS && is_at(name, node, zone);
-                    return self.say.at_cut(node, name, target.is_some(), &mut proof, apex_at);
+                    let below = name.labels() - node.labels() - zone.apex_labels();
+                    let kind = if any_name {
+                        Kind::Negative(zone_hash(zone))
+                    } else {
+                        Kind::Referral(hashes.suffix(below))
+                    };
+                    known.kind = kind;
+                    let answered = self.say.at_cut(node, name, target.is_some(), &mut proof, apex_at)?;
+                    return Ok(Answered { kind, ..answered });
                 }
                 Found::Nothing(encloser) => {
                     *known = Answered {
@@ -153,16 +167,12 @@ impl Resolve<'_, '_> {
             match next {
                 Next::Done(rcode) => {
                     proof.flush(self.say.reply)?;
-                    let kind = if matches!(found, Found::Exact(..)) {
-                        Kind::Positive
-                    } else {
-                        Kind::Negative(zone_hash(zone))
-                    };
+                    let kind = if any_name { Kind::Negative(zone_hash(zone)) } else { Kind::Positive };
                     return Ok(Answered { rcode, authoritative: true, kind });
                 }
                 Next::At(at) => {
-                    let positive =
-                        Answered { rcode: Rcode::NOERROR, authoritative: true, kind: Kind::Positive };
+                    let kind = if any_name { Kind::Negative(zone_hash(zone)) } else { Kind::Positive };
+                    let positive = Answered { rcode: Rcode::NOERROR, authoritative: true, kind };
                     self.say.reply.name_at(at, self.chain)?;
                     let labels = self.chain.labels();
                     let within = labels >= zone.apex_labels()
