@@ -21,6 +21,7 @@ mod memory;
 mod memory_peer;
 mod middlebox;
 mod namestorm;
+mod namestorm_veth;
 mod nginx;
 mod report;
 mod served;
@@ -144,6 +145,11 @@ const BENCHES: [(&str, &str, Bench); 22] = [
         "namestorm",
         "DNS over memory: nanoseconds per query by names, batch and hash, beside a loop that sends frames back",
         namestorm::queries,
+    ),
+    (
+        "namestorm-veth",
+        "DNS over AF_XDP on veth, beside Knot, NSD and a bare reflector with the same generator (needs root)",
+        namestorm_veth::beside,
     ),
     (
         "namestorm-load",

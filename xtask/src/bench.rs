@@ -24,8 +24,12 @@ pub(crate) struct Options {
 }
 
 /// Benches that start programs, which must lie beside them: the bench, and the packages with the programs.
-const PROGRAMS: [(&str, &[&str]); 3] =
-    [("middlebox", &["middlebox"]), ("web-nginx", &["atlas"]), ("loss-nginx", &["atlas", "middlebox"])];
+const PROGRAMS: [(&str, &[&str]); 4] = [
+    ("middlebox", &["middlebox"]),
+    ("web-nginx", &["atlas"]),
+    ("loss-nginx", &["atlas", "middlebox"]),
+    ("namestorm-veth", &["namestorm"]),
+];
 
 /// Runs benches in the foreground.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> ExitCode {
