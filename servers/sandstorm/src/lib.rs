@@ -18,6 +18,7 @@
 
 pub mod desk;
 pub mod load;
+mod replicas;
 pub mod respond;
 pub mod rules;
 pub mod seat;

@@ -8,7 +8,8 @@
 //! An object that was taken off the shelf, for room or because its file changed, lives until the last connection that it
 //! is being sent on lets go. Until then its frames count. Packets that have not left hold the frames themselves: those of
 //! a connection that was reset may come back to the pool a moment after they ceased to count, and who wants them then is
-//! told [`PutError::Busy`].
+//! told [`PutError::Busy`]. Replicas of segments, where the engine asks for them, take what room there is and give it up
+//! before any object does (`replicas.rs`).
 
 use core::cell::Cell;
 use core::fmt;
@@ -22,6 +23,7 @@ use turn::Memory;
 use wire::checksum::Sum;
 
 use crate::load::Key;
+use crate::replicas::Replicas;
 use crate::sums::{Marks, PrefixSums, STRIDE};
 
 const _: () = assert!(PAYLOAD_BYTES.is_multiple_of(STRIDE) && SMALL_BYTES.is_multiple_of(STRIDE));
@@ -36,21 +38,54 @@ pub struct Object {
     small: Box<[SharedFrame]>,
     len: usize,
     sums: PrefixSums,
+    replicas: Replicas,
     /// Dropped last: only then are the frames back.
     _held: Held,
 }
 
-/// Frames that objects hold, on the shelf or off it.
+/// The frames that a shelf may take of its pool, and what has them.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pool: Pool,
+    max: PoolLayout,
+    /// By objects, on the shelf or off it.
+    held: Cell<Need>,
+    /// By replicas of their segments.
+    replicated: Cell<Need>,
+}
+
+impl Budget {
+    /// There is room for so many more.
+    fn has(&self, need: Need) -> bool {
+        self.held.get().plus(self.replicated.get()).plus(need).fits(self.max)
+    }
+
+    /// A frame for a replica, while there is room that nothing else wants.
+    pub(crate) fn replicate(&self, need: Need) -> Option<Frame> {
+        if !self.has(need) {
+            return None;
+        }
+        let frame = if need.large > 0 { self.pool.acquire_large() } else { self.pool.acquire_small() }?;
+        self.replicated.set(self.replicated.get().plus(need));
+        Some(frame)
+    }
+
+    /// A replica is given up.
+    pub(crate) fn give_back(&self, need: Need) {
+        self.replicated.set(self.replicated.get().minus(need));
+    }
+}
+
+/// Frames that an object holds.
 #[derive(Debug)]
 struct Held {
-    total: Rc<Cell<Need>>,
+    budget: Rc<Budget>,
     own: Need,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Need { large, small } = self.total.get();
-        self.total.set(Need { large: large - self.own.large, small: small - self.own.small });
+        self.budget.held.set(self.budget.held.get().minus(self.own));
     }
 }
 
@@ -122,6 +157,17 @@ impl Memory for Object {
     fn sum(&self, range: Range<u64>) -> Sum {
         Self::sum(self, within(range))
     }
+
+    fn replica(&self, range: Range<u64>, before: &[&[u8]]) -> Option<Part> {
+        let len = u32::try_from(range.end - range.start).ok()?;
+        self.replicas.take((range.start, len), before, |room| {
+            let mut at = 0;
+            for slice in self.slices(within(range)) {
+                room[at..at + slice.bytes().len()].copy_from_slice(slice.bytes());
+                at += slice.bytes().len();
+            }
+        })
+    }
 }
 
 /// A range of an object, which is no longer than memory is.
@@ -132,9 +178,9 @@ fn within(range: Range<u64>) -> Range<usize> {
 
 /// How many frames of each kind something takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Need {
-    large: u32,
-    small: u32,
+pub(crate) struct Need {
+    pub(crate) large: u32,
+    pub(crate) small: u32,
 }
 
 impl Need {
@@ -160,6 +206,10 @@ impl Need {
 
     const fn plus(self, other: Self) -> Self {
         Self { large: self.large.saturating_add(other.large), small: self.small.saturating_add(other.small) }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self { large: self.large - other.large, small: self.small - other.small }
     }
 }
 
@@ -202,9 +252,7 @@ pub struct Counters {
 /// The objects of one worker.
 #[derive(Debug)]
 pub struct Shelf {
-    pool: Pool,
-    max: PoolLayout,
-    held: Rc<Cell<Need>>,
+    budget: Rc<Budget>,
     objects: HashMap<Key, (Rc<Object>, u64)>,
     /// By when they were used last.
     uses: BTreeMap<u64, Key>,
@@ -216,10 +264,9 @@ impl Shelf {
     /// An empty shelf that takes at most `max` frames of `pool`.
     #[must_use]
     pub fn new(pool: Pool, max: PoolLayout) -> Self {
+        let (held, replicated) = (Cell::default(), Cell::default());
         Self {
-            pool,
-            max,
-            held: Rc::default(),
+            budget: Rc::new(Budget { pool, max, held, replicated }),
             objects: HashMap::new(),
             uses: BTreeMap::new(),
             now: 0,
@@ -251,7 +298,7 @@ impl Shelf {
     pub fn put(&mut self, key: Key, bytes: &[u8]) -> Result<Rc<Object>, PutError> {
         self.remove(key);
         let mut filling = self.begin(bytes.len() as u64)?;
-        filling.push(&self.pool, bytes)?;
+        filling.push(&self.budget.pool, bytes)?;
         Ok(self.finish(key, filling))
     }
 
@@ -261,14 +308,17 @@ impl Shelf {
     /// There is no room, and none can be made.
     pub fn begin(&mut self, len: u64) -> Result<Filling, PutError> {
         let bytes = usize::try_from(len).map_err(|_| PutError::TooLarge { len })?;
-        let need = Need::of(bytes).filter(|need| need.fits(self.max)).ok_or(PutError::TooLarge { len })?;
-        while !self.held.get().plus(need).fits(self.max) {
+        let need = Need::of(bytes).filter(|need| need.fits(self.budget.max));
+        let need = need.ok_or(PutError::TooLarge { len })?;
+        self.give_up_replicas(need);
+        while !self.budget.has(need) {
             let Some((_, oldest)) = self.uses.pop_first() else { return Err(PutError::Busy) };
-            self.objects.remove(&oldest);
+            if let Some((object, _)) = self.objects.remove(&oldest) {
+                object.replicas.stop();
+            }
             self.counters.evicted += 1;
         }
-        let total = self.held.get().plus(need);
-        self.held.set(total);
+        self.budget.held.set(self.budget.held.get().plus(need));
         Ok(Filling {
             large: Vec::with_capacity(need.large as usize),
             small: Vec::with_capacity(need.small as usize),
@@ -276,14 +326,14 @@ impl Shelf {
             len: 0,
             expected: bytes,
             sums: Marks::default(),
-            held: Held { total: Rc::clone(&self.held), own: need },
+            held: Held { budget: Rc::clone(&self.budget), own: need },
         })
     }
 
     /// The pool that pieces are written into.
     #[must_use]
-    pub const fn pool(&self) -> &Pool {
-        &self.pool
+    pub fn pool(&self) -> &Pool {
+        &self.budget.pool
     }
 
     /// Takes in an object that is whole.
@@ -303,34 +353,48 @@ impl Shelf {
     #[must_use]
     pub fn has_room(&self, lens: impl IntoIterator<Item = u64>) -> bool {
         let need = |len: u64| usize::try_from(len).ok().and_then(Need::of);
-        let all = lens.into_iter().try_fold(self.held.get(), |all, len| Some(all.plus(need(len)?)));
-        all.is_some_and(|all| all.fits(self.max))
+        let all = lens.into_iter().try_fold(self.budget.held.get(), |all, len| Some(all.plus(need(len)?)));
+        all.is_some_and(|all| all.fits(self.budget.max))
     }
 
     /// Whether an object of `len` bytes would fit if it were alone.
     #[must_use]
     pub fn could_hold(&self, len: u64) -> bool {
-        could_hold(self.max, len)
+        could_hold(self.budget.max, len)
     }
 
     /// The bytes of frames that objects hold, on the shelf or off it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.held.get().bytes()
+        self.budget.held.get().bytes()
     }
 
     /// Takes the object off the shelf: its file is gone, or another.
     pub fn remove(&mut self, key: Key) {
-        if let Some((_, used)) = self.objects.remove(&key) {
+        if let Some((object, used)) = self.objects.remove(&key) {
+            object.replicas.stop();
             self.uses.remove(&used);
+        }
+    }
+
+    /// Replicas go before any object does: those of the object that was not used for longest first.
+    fn give_up_replicas(&self, need: Need) {
+        for key in self.uses.values() {
+            if self.budget.has(need) || self.budget.replicated.get() == Need::default() {
+                return;
+            }
+            if let Some((object, _)) = self.objects.get(key) {
+                object.replicas.clear();
+            }
         }
     }
 
     /// Keeps only objects that `stays`: a new site has come.
     pub fn retain(&mut self, stays: impl Fn(Key) -> bool) {
-        self.objects.retain(|key, (_, used)| {
+        self.objects.retain(|key, (object, used)| {
             let stays = stays(*key);
             if !stays {
+                object.replicas.stop();
                 self.uses.remove(used);
             }
             stays
@@ -341,6 +405,13 @@ impl Shelf {
     #[must_use]
     pub fn count(&self) -> usize {
         self.objects.len()
+    }
+
+    /// Frames of each kind that replicas have: what may be had back at any time.
+    #[must_use]
+    pub fn replicated(&self) -> PoolLayout {
+        let Need { large, small } = self.budget.replicated.get();
+        PoolLayout { large_count: large, small_count: small }
     }
 
     /// What was counted so far.
@@ -406,7 +477,8 @@ impl Filling {
             if is_large { &mut self.large } else { &mut self.small }.push(frame.share());
         }
         let Self { large, small, open: _, len, expected: _, sums, held } = self;
-        Object { large: large.into(), small: small.into(), len, sums: sums.done(), _held: held }
+        let replicas = Replicas::new(Rc::clone(&held.budget), len);
+        Object { large: large.into(), small: small.into(), len, sums: sums.done(), replicas, _held: held }
     }
 }
 

@@ -101,3 +101,92 @@ fn a_new_site_keeps_what_it_has_too() {
     assert_eq!((shelf.count(), pool.in_use().small), (1, 1));
     assert!(shelf.get(Key(1)).is_some());
 }
+
+/// What a packet of `range` behind `before` would send, and its frame.
+fn replica(object: &Object, range: Range<u64>, before: &[&[u8]]) -> Option<(Vec<u8>, Part)> {
+    Memory::replica(object, range, before).map(|part| (part.bytes().to_vec(), part))
+}
+
+#[test]
+fn a_segment_asked_for_again_has_a_replica_behind_what_is_written_for_the_packet() {
+    let (_pool, mut shelf) = shelf();
+    let bytes = bytes(16_384 + 3_000);
+    let object = shelf.put(Key(0), &bytes).unwrap();
+    for range in [0_u64..1_148, 16_000..17_448, 0..9_000] {
+        assert!(replica(&object, range.clone(), &[b"first"]).is_none(), "it might be the only time");
+        for before in [[&b"headers, "[..], b"head"], [b"", b""], [b"others of another length, ", b"head"]] {
+            let (sent, _) = replica(&object, range.clone(), &before).unwrap();
+            let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap());
+            assert_eq!(sent, [before[0], before[1], &bytes[start..end]].concat());
+        }
+    }
+}
+
+#[test]
+fn a_replica_on_its_way_is_not_written_to_and_one_that_is_back_is_used_again() {
+    let (pool, mut shelf) = shelf();
+    let object = shelf.put(Key(0), &bytes(2_000)).unwrap();
+    assert!(replica(&object, 0..1_000, &[b"one"]).is_none());
+    let first = replica(&object, 0..1_000, &[b"one"]).unwrap();
+    let second = replica(&object, 0..1_000, &[b"two"]).unwrap();
+    assert_ne!(first.1.frame.index(), second.1.frame.index());
+    assert_eq!((first.1.bytes(), second.1.bytes()), (&first.0[..], &second.0[..]));
+    let index = first.1.frame.index();
+    drop(first);
+    let third = replica(&object, 0..1_000, &[b"three"]).unwrap();
+    assert_eq!(third.1.frame.index(), index);
+    assert_eq!(pool.in_use().small, 3, "the object, and two replicas");
+}
+
+#[test]
+fn there_are_no_more_replicas_than_room_and_sending_goes_on_without() {
+    let (pool, mut shelf) = shelf();
+    let object = shelf.put(Key(0), &bytes(2_000)).unwrap();
+    let on_their_way: Vec<_> = (0..10).map(|_| replica(&object, 0..1_000, &[b"head"])).collect();
+    assert_eq!(on_their_way.iter().flatten().count(), 7, "eight small frames, and one is the object");
+    assert_eq!((shelf.replicated().small_count, pool.small_free()), (7, 0));
+}
+
+#[test]
+fn replicas_make_room_before_any_object_does() {
+    let (pool, mut shelf) = shelf();
+    let object = shelf.put(Key(0), &bytes(2_000)).unwrap();
+    drop((0..2).map(|_| replica(&object, 0..1_000, &[b"head"])).collect::<Vec<_>>());
+    let other = shelf.put(Key(1), &bytes(2_000)).unwrap();
+    let on_their_way: Vec<_> = (0..10).map(|_| replica(&other, 0..1_000, &[b"head"])).collect();
+    drop(on_their_way);
+    assert_eq!((shelf.replicated().small_count, pool.small_free()), (6, 0));
+    shelf.put(Key(2), &bytes(SMALL_BYTES)).unwrap();
+    assert_eq!(shelf.replicated().small_count, 5, "those of the object that was used last stay");
+    shelf.put(Key(3), &bytes(4 * SMALL_BYTES)).unwrap();
+    assert_eq!((shelf.count(), shelf.counters().evicted), (4, 0), "no object had to go");
+    assert_eq!((shelf.replicated().small_count, pool.small_free()), (0, 1));
+}
+
+#[test]
+fn an_object_off_the_shelf_makes_no_replicas() {
+    let (pool, mut shelf) = shelf();
+    let object = shelf.put(Key(0), &bytes(2_000)).unwrap();
+    drop((0..2).map(|_| replica(&object, 0..1_000, &[b"head"])).collect::<Vec<_>>());
+    let on_its_way = replica(&object, 0..1_000, &[b"head"]).unwrap();
+    shelf.remove(Key(0));
+    assert_eq!((shelf.replicated().small_count, pool.in_use().small), (0, 2));
+    assert_eq!(on_its_way.1.bytes(), on_its_way.0, "what is being sent stays as it is");
+    drop(on_its_way);
+    assert!((0..3).all(|_| replica(&object, 0..1_000, &[b"head"]).is_none()));
+    drop(object);
+    assert_eq!(pool.in_use().small, 0);
+}
+
+#[test]
+fn cuts_that_nobody_asks_for_again_take_no_memory_for_ever() {
+    let (_pool, mut shelf) = shelf();
+    let object = shelf.put(Key(0), &bytes(16_000)).unwrap();
+    for start in 0..1_000 {
+        assert!(replica(&object, start..start + 100, &[b"head"]).is_none());
+    }
+    for _ in 0..2 {
+        assert!(replica(&object, 0..100, &[b"head"]).is_none() || shelf.replicated().small_count == 1);
+    }
+    assert_eq!(shelf.replicated().small_count, 1);
+}
