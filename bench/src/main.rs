@@ -90,7 +90,7 @@ const BENCHES: [(&str, &str, Bench); 23] = [
     ("handshakes", "full TLS 1.3 handshakes and short requests per second of one core", memory::handshakes),
     (
         "connections",
-        "short connections per second of one core, 1 KB, engine over memory: canned bytes, and the production service",
+        "short connections per second of one core, engine over memory: canned bytes, Atlas, objects in memory sent three ways",
         connections::connections,
     ),
     (

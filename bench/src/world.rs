@@ -13,7 +13,7 @@ use handshake::{Certificate, Certificates, ServerOptions, ServerSettings, Ticket
 use link_memory::{Gather, MemoryLink, MemoryLinkConfig, pair};
 use platform::{Clock, Disk, Entropy, Link, Platform, RootId};
 use stack::{Address, InterfaceConfig};
-use turn::{Config, Engine, EngineParts, Service};
+use turn::{Config, Engine, EngineParts, MemoryVariant, Service};
 use wire::MacAddr;
 
 use crate::drain::Complaint;
@@ -117,6 +117,18 @@ pub(crate) fn engine<L: Link, D: Disk>(
 /// The same with a service of the caller's.
 pub(crate) fn engine_of<L: Link, D: Disk, S: Service>(
     address: IpAddr,
+    parts: (L, D, Pool),
+    secure: Option<ServerSettings>,
+    reading_frames_max: u32,
+    service: S,
+) -> Result<EngineOf<L, D, S>, Complaint> {
+    engine_sending(MemoryVariant::Gather, address, parts, secure, reading_frames_max, service)
+}
+
+/// The same, and how it sends memory.
+pub(crate) fn engine_sending<L: Link, D: Disk, S: Service>(
+    memory: MemoryVariant,
+    address: IpAddr,
     (link, disk, pool): (L, D, Pool),
     secure: Option<ServerSettings>,
     reading_frames_max: u32,
@@ -129,6 +141,7 @@ pub(crate) fn engine_of<L: Link, D: Disk, S: Service>(
     interface.addresses.push(Address { ip: address, prefix_len });
     let mut config = Config::new(interface);
     config.reading_frames_max = reading_frames_max;
+    config.memory = memory;
     if secure.is_none() {
         config.secure_ports.clear();
     }

@@ -102,6 +102,7 @@ const ENGINE_ON_A_MACHINE: &[&str] = &[
     "turn",
     "control",
     "atlas",
+    "sandstorm",
     "sim",
     "middlebox",
     "testbed",

@@ -26,7 +26,7 @@ pub mod shelf;
 pub mod sums;
 
 pub use desk::{First, Given, Objects, SandstormService, Session, Tally};
-pub use load::{LoadError, Site, Variant};
+pub use load::{Key, LoadError, Site, Variant};
 pub use respond::{Answer, Body, Reply, Responder};
 pub use rules::{Redirects, Rule, Settings};
 pub use shelf::{Object, Shelf};
