@@ -159,10 +159,15 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         self.shed_at = now + SHED_INTERVAL;
         for id in self.flows.ids() {
-            let is_silent =
-                self.flows.get(id).and_then(|flow| flow.outbound.as_ref()).is_some_and(|outbound| {
+            let is_silent = self.flows.get(id).is_some_and(|flow| {
+                // A head that waits here for what is behind it was not sent: the peer has nothing to acknowledge.
+                let waits_for_us = flow.marks.intersects(Marks::WAITS_FOR_READ | Marks::WAITS_FOR_FRAME)
+                    && flow.tcp.sent() == flow.tcp.acknowledged();
+                let outbound = flow.outbound.as_ref().filter(|_| !waits_for_us);
+                outbound.is_some_and(|outbound| {
                     now.since(outbound.progress_at) >= SILENCE_MAX && outbound.keeps_frames()
-                });
+                })
+            });
             if is_silent {
                 self.abort(id, End::Shed);
             }

@@ -18,7 +18,7 @@ use wire::{Checksum, Path, emit_tcp};
 use crate::carrier::Carrier;
 use crate::copies::{Copies, MemoryVariant, sum_of};
 use crate::flow::{Flow, Marks};
-use crate::outbound::{Held, Outbound};
+use crate::outbound::{Held, Item, Outbound};
 use crate::seal::end_of;
 use crate::service::Service;
 use crate::tap::{Direction, Passing};
@@ -312,12 +312,12 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let now = self.now.instant;
         let egress = self.egress;
         let Self { flows, counters, .. } = self;
-        let Flow { tcp, outbound, .. } = flows.get_mut(id)?;
+        let Flow { tcp, outbound, marks, .. } = flows.get_mut(id)?;
         let outbound = outbound.as_mut()?;
         let mss = u32::from(tcp.mss());
         loop {
             let (count, run) = egress.run(outbound, *from, mss)?;
-            if run.start >= tcp.sent() && waits_for_company(outbound, *from + count, &run, mss) {
+            if run.start >= tcp.sent() && waits_for_company(outbound, *marks, *from + count, &run, mss) {
                 return None;
             }
             let mut range = run.clone();
@@ -376,11 +376,18 @@ enum Step {
     LinkFull,
 }
 
-/// A response head waits for the read behind it: they leave in one packet. `next` is the index after the run.
-fn waits_for_company(outbound: &Outbound, next: usize, run: &Range<u64>, mss: u32) -> bool {
+/// A response head waits for what is behind it, on its way or waiting for a place itself: they leave in one packet. `next`
+/// is the index after the run.
+fn waits_for_company(outbound: &Outbound, marks: Marks, next: usize, run: &Range<u64>, mss: u32) -> bool {
     let reads_new = outbound.fetches > outbound.refetches;
-    reads_new
-        && next == outbound.chunks.len()
+    let will_read = match outbound.queue.front() {
+        Some(Item::File { .. }) => marks.contains(Marks::WAITS_FOR_READ),
+        Some(Item::Memory { .. }) => marks.contains(Marks::WAITS_FOR_FRAME),
+        Some(Item::Bytes { .. }) | None => false,
+    };
+    (reads_new || will_read)
+        // Nothing goes on where the run ends: an alert may wait behind what is read.
+        && outbound.chunks.get(next).is_none_or(|behind| behind.start > run.end)
         && run.end - run.start < u64::from(mss)
         && !outbound.is_read_at(run.start)
 }

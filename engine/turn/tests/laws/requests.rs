@@ -3,6 +3,7 @@
 use crate::world::service::speech;
 use crate::world::{SECOND, Setup, World, bytes_of};
 use core::time::Duration;
+use disk_memory::Latency;
 use turn::End;
 use wire::tcp::Flags;
 
@@ -187,5 +188,32 @@ fn a_request_that_comes_with_the_fin_is_answered() {
         assert!(world.seen_by(client).all(|seen| !seen.is(Flags::RST)));
         world.leave();
         assert_eq!(world.engine.counters().finished, 1);
+    }
+}
+
+#[test]
+fn a_head_whose_file_waits_for_a_place_at_the_disk_leaves_with_it_and_with_the_end() {
+    for secure in [false, true] {
+        let mut setup = Setup::new();
+        setup.disk.reads_in_flight_max = 1;
+        setup.disk.faults.read = Latency::Fixed(Duration::from_micros(300));
+        let mut world = setup.world();
+        world.file("film", 1, 700);
+        let clients: Vec<usize> = (0..12).map(|_| if secure { world.tls() } else { world.plain() }).collect();
+        world.run(SECOND);
+        world.seen.retain(|seen| seen.is(Flags::SYN));
+        for &client in &clients {
+            world.say(client, "page film 0 700");
+        }
+        for &client in &clients {
+            world.hear(client, 702);
+        }
+        assert!(world.engine.counters().disk_waits > 0, "the test has lost its premise");
+        for client in clients {
+            let said: Vec<_> = world.seen_by(client).filter(|seen| !seen.payload.is_empty()).collect();
+            assert_eq!(said.len(), 1, "client {client}: {said:?}");
+            assert!(said[0].is(Flags::FIN));
+        }
+        world.leave();
     }
 }

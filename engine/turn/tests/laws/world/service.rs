@@ -5,6 +5,7 @@
 //! framed NAME FROM TO    the same between "<<" and ">>"
 //! twice NAME FROM TO     the same two times over
 //! final NAME FROM TO     these bytes, and then the end
+//! page NAME FROM TO      "<<", these bytes of a file, and then the end
 //! lend NAME FROM TO      these bytes of memory
 //! headed NAME FROM TO    "<<", these bytes of memory, and then the end
 //! between NAME FROM TO   these bytes of memory, the same of the file "film", and those of memory once more
@@ -65,6 +66,7 @@ enum Kind {
     Framed,
     Twice,
     Final,
+    Page,
     /// Between memory and memory.
     Between(Lent),
 }
@@ -115,6 +117,7 @@ impl Lines {
             "framed" => Kind::Framed,
             "twice" => Kind::Twice,
             "final" => Kind::Final,
+            "page" => Kind::Page,
             "say" => {
                 let count = words.next().and_then(|word| word.parse().ok()).expect("a count");
                 actions.send(speech(count));
@@ -219,6 +222,11 @@ impl Service for Lines {
             Kind::Between(Lent(lendable)) => {
                 actions.send_file(file, range.clone());
                 actions.send_memory(lendable, range);
+            }
+            Kind::Page => {
+                actions.send(b"<<".to_vec());
+                actions.send_file(file, range);
+                actions.finish();
             }
             Kind::Final => {
                 actions.send_file(file, range);
