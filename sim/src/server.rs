@@ -5,8 +5,10 @@ use core::fmt::Debug;
 
 use crate::network::Frame;
 
+mod lending;
 mod production;
 
+pub use lending::{Lending, Session};
 pub use production::{Outage, Parts, Production, SimEngine, SimPlatform};
 
 /// A machine with a link and a disk.

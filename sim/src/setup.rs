@@ -9,7 +9,7 @@ use handshake::ServerSettings;
 use link_memory::{Gather, MemoryLinkConfig};
 use platform::RootId;
 use stack::{Address, InterfaceConfig};
-use turn::Config;
+use turn::{Config, MemoryVariant};
 use wire::MacAddr;
 
 use crate::address;
@@ -17,7 +17,7 @@ use crate::client::script::path;
 use crate::content::Content;
 use crate::provider::{Identity, server_config};
 use crate::random::{Dice, PPM, Seed};
-use crate::server::{Parts, Production};
+use crate::server::{Lending, Parts, Production};
 use crate::swarm::Features;
 use crate::time::{SimClock, UNIX_START};
 
@@ -75,6 +75,8 @@ pub struct Setup {
     pub config: Config,
     /// The HTTP server.
     pub settings: Settings,
+    /// Objects are sent from memory, and so gets it into packets.
+    pub memory: Option<MemoryVariant>,
 }
 
 impl Setup {
@@ -112,6 +114,7 @@ impl Setup {
             pool: PoolLayout { large_count: 192, small_count: 1_024 },
             config,
             settings,
+            memory: None,
         }
     }
 
@@ -171,6 +174,11 @@ impl Setup {
             // Those in the cache, and one for everybody who may be sending.
             setup.disk.files_max = small(setup.config.files_max as u64 + 16);
         }
+        let mut dice_of_memory = seed.dice("memory", 0);
+        if dice_of_memory.chance(PPM / 2) {
+            let variants = [MemoryVariant::Gather, MemoryVariant::Mem, MemoryVariant::Pre];
+            setup.memory = Some(*dice_of_memory.pick(&variants));
+        }
         setup
     }
 
@@ -186,14 +194,21 @@ impl Setup {
         }
         let site = Site::new(self.settings.clone(), ROOT, &Catalogue::default()).expect("lawful settings");
         let secure = server_config(seed, clock.clone(), identity);
+        let pool = Pool::new(self.pool).expect("memory for the frames");
+        let service = AtlasService::new(alloc::sync::Arc::new(site), UNIX_START.as_secs());
+        let mut config = self.config.clone();
+        config.memory = self.memory.unwrap_or_default();
         Production::new(Parts {
-            config: self.config.clone(),
+            config,
             link: link_memory::pair(self.link_capacity, self.link),
             disk,
             clock: clock.clone(),
             entropy: seed.dice("entropy", 0),
-            pool: Pool::new(self.pool).expect("memory for the frames"),
-            service: AtlasService::new(alloc::sync::Arc::new(site), UNIX_START.as_secs()),
+            service: match self.memory {
+                Some(_) => Lending::from_memory(service, &pool),
+                None => Lending::new(service),
+            },
+            pool,
             secure: ServerSettings::from_rustls(secure),
         })
         .expect("a lawful configuration")

@@ -130,6 +130,12 @@ const STARVATION: Duration = Duration::from_secs(60);
 /// How long the server may take to forget everybody: idle timeouts, retransmissions to the dead, TIME-WAIT.
 const REST: Duration = Duration::from_secs(150);
 
+/// Hosts of short connections, where there is memory to send from.
+const SHORT_HOSTS: u32 = 6;
+const SHORT_FIRST: u32 = 500;
+/// They ask for the first of all objects: up to two large frames.
+const SHORT_OBJECTS: u32 = 12;
+
 /// In the name of a host that speaks it.
 const TLS_12: &str = "1.2";
 
@@ -193,6 +199,7 @@ pub fn run(seed: u64, verbose: bool) -> Verdict {
             world.server_mut().engine_mut().drain();
         }
         world.run_until(world.now() + REST);
+        world.server_mut().engine_mut().service_mut().clear();
         world.rest();
         if drains && !world.server().engine().is_drained() {
             let what = format!("it drains, and after {REST:?} it still holds connections");
@@ -347,6 +354,15 @@ pub fn build(seed: Seed, features: Features, setup: &Setup) -> World<Production>
         let down = path(features, ipv6, setup, true, &mut dice.fork());
         world.add(address::mac(index), host, up, down);
     }
+    if setup.memory.is_some() {
+        for index in SHORT_FIRST..SHORT_FIRST + SHORT_HOSTS {
+            let mut dice = seed.dice("short", u64::from(index));
+            let host = short(index, features, setup, &clock, &identity, &mut dice);
+            let up = path(features, false, setup, false, &mut dice.fork());
+            let down = path(features, false, setup, true, &mut dice.fork());
+            world.add(address::mac(index), host, up, down);
+        }
+    }
     if features.adversaries {
         let mut dice = seed.dice("adversaries", 0);
         let server = (address::SERVER_MAC, address::server(false));
@@ -485,6 +501,35 @@ fn host(
         ModelTcp::new((mac, local), (address::SERVER_MAC, SocketAddr::new(server, 0)), manners, dice.fork());
     let script = script(secure, ease, features, dice);
     visitor(format!("host {index} (model, {protocol})"), tcp, tls, script, dice)
+}
+
+/// A client that opens a new connection for each small object.
+fn short(
+    index: u32,
+    features: Features,
+    setup: &Setup,
+    clock: &SimClock,
+    identity: &Identity,
+    dice: &mut Dice,
+) -> Box<dyn Host> {
+    let secure = dice.chance(PPM / 2);
+    let tls = Arc::new(client_config(dice.fork(), clock.clone(), identity, SUITES_13[0]));
+    let config = tcp::Config { mss_max: setup.mtu.min(1_500) - 60, ..tcp::Config::default() };
+    let local = (address::mac(index), address::host(index, false, 4_000));
+    let at = (address::SERVER_MAC, SocketAddr::new(address::server(false), 0));
+    let tcp = OwnTcp::new(local, at, config, dice.fork());
+    let visits = (0..dice.within(4..16)).map(|_| {
+        let object = u32::try_from(dice.within(0..u64::from(SHORT_OBJECTS))).expect("few");
+        let mut visit = Visit::new(secure, vec![Request::get(object, object_len(object))]);
+        visit.after = Duration::from_micros(dice.skewed(1..200_000));
+        visit.ending = *dice.pick(&[Ending::ServerCloses, Ending::ServerCloses, Ending::EarlyFin]);
+        if features.cut_short && dice.chance(PPM / 8) {
+            visit.ending = Ending::Abort(dice.skewed(1..20_000));
+        }
+        visit
+    });
+    let visits = visits.collect();
+    visitor(format!("host {index} (short)"), tcp, tls, visits, dice)
 }
 
 fn visitor<T: crate::client::Transport + 'static>(

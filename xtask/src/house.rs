@@ -75,6 +75,7 @@ const ENGINE_IN_MEMORY: &[&str] = &[
     "handshake",
     "turn",
     "atlas",
+    "sandstorm",
     "sim",
 ];
 

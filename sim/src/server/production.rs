@@ -2,7 +2,7 @@
 
 use aead::AwsLc;
 use alloc::collections::VecDeque;
-use atlas::{AccessRecord, AtlasService};
+use atlas::AccessRecord;
 use clock::Instant;
 use core::fmt;
 use disk_memory::MemoryDisk;
@@ -12,7 +12,7 @@ use link_memory::{Delivery, MemoryLink, SegmentError, segment};
 use platform::{Link, Offload, Platform};
 use turn::{Carrier, Config, ConfigError, Engine, EngineParts};
 
-use super::{Server, Vitals};
+use super::{Lending, Server, Vitals};
 use crate::network::Frame;
 use crate::random::Dice;
 use crate::time::SimClock;
@@ -29,7 +29,7 @@ impl Platform for SimPlatform {
 }
 
 /// The engine that runs here: production's, on another platform.
-pub type SimEngine = Engine<SimPlatform, AwsLc, AtlasService>;
+pub type SimEngine = Engine<SimPlatform, AwsLc, Lending>;
 
 /// An engine that is busy for so many turns without time moving is busy for ever.
 const TURNS_MAX: usize = 100_000;
@@ -50,7 +50,7 @@ pub struct Parts {
     /// Frames.
     pub pool: Pool,
     /// The HTTP server.
-    pub service: AtlasService,
+    pub service: Lending,
     /// TLS.
     pub secure: ServerSettings,
 }
