@@ -158,7 +158,7 @@ const BENCHES: [(&str, &str, Bench); 23] = [
     ),
     (
         "namestorm-steered",
-        "what an answer by client and health costs, with 1,000,000 networks, beside an ordinary one in the same run",
+        "what an answer by client and health costs, with 1,000 and 1,000,000 networks, beside an ordinary one",
         namestorm::steered::steered,
     ),
 ];
