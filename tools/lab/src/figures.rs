@@ -25,6 +25,7 @@ mod cipher;
 mod contestant;
 mod load;
 mod memory;
+mod names;
 mod trace;
 mod traces;
 mod video;
@@ -72,6 +73,7 @@ pub const FIGURES: &[Figure] = &[
     web::SIZES,
     web::CDN,
     web::VARIANTS,
+    names::ZONES,
     video::STOCK_PLAIN,
     video::STOCK_SEALED,
     memory::CONVENTIONAL,

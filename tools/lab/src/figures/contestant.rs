@@ -1,6 +1,6 @@
 //! Who is measured: our programs and their peers, each as it serves best, with the configuration that is printed.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::AtomicBool;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub(super) const CLIENT_CORE: usize = 1;
 const PLACE: &str = "/run/lab-figures";
 /// The kernel's end of the server's side, and an address of ours beside it.
 const KERNEL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 2), 80);
+/// Who answers questions does so on the kernel's.
+const NAMES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 2), 53);
 const OURS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 1, 3), 80);
 
 /// A server.
@@ -129,6 +131,76 @@ http {{
         Ok(Self { name: "nginx", command, address: KERNEL, afxdp: false })
     }
 
+    /// Namestorm over AF_XDP, on the kernel's address.
+    ///
+    /// # Errors
+    /// The program is not there.
+    pub(super) fn namestorm(run: &mut Run<'_>, zone: &Path) -> Result<Self, Problem> {
+        let program = ours(run, "namestorm")?;
+        let command = format!(
+            "taskset -c {SERVER_CORE} {} serve --link afxdp:far --rate 0 --workers 1 --admin off --zone example={}",
+            program.display(),
+            zone.display(),
+        );
+        Ok(Self { name: "Namestorm", command, address: NAMES, afxdp: true })
+    }
+
+    /// Knot DNS with its XDP sockets; streams go through the kernel.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub(super) fn knot(run: &mut Run<'_>, zone: &Path) -> Result<Self, Problem> {
+        let (directory, name) = split(zone);
+        let state = place("knot")?;
+        let (ip, port, state) = (NAMES.ip(), NAMES.port(), state.display());
+        let configuration = format!(
+            "server:\n  rundir: {state}\n  listen: {ip}@{port}\n  background-workers: 1\n  udp-workers: 1\n  tcp-workers: 1\n\
+             xdp:\n  listen: far@{port}\ndatabase:\n  storage: {state}\nzone:\n  - domain: example\n    storage: {directory}\n    \
+             file: {name}\n    journal-content: none\n    zonefile-sync: -1\n"
+        );
+        Self::peer(run, ("Knot (XDP)", "knotd", "knot"), &configuration, "knotd -c").map(|peer| {
+            // It is ended by its process group, and then thinks that it still runs.
+            let command = format!("rm -f {state}/knot.pid; exec {}", peer.command);
+            Self { afxdp: true, command, ..peer }
+        })
+    }
+
+    /// NSD, on the kernel's sockets.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub(super) fn nsd(run: &mut Run<'_>, zone: &Path) -> Result<Self, Problem> {
+        let (directory, name) = split(zone);
+        let state = place("nsd")?;
+        let (ip, state) = (NAMES.ip(), state.display());
+        let configuration = format!(
+            "server:\n server-count: 1\n ip-address: {ip}\n username: \"\"\n chroot: \"\"\n zonesdir: \"{directory}\"\n \
+             database: \"\"\n pidfile: \"{state}/pid\"\n xfrdfile: \"{state}/xfrd\"\n zonelistfile: \"{state}/list\"\n \
+             xfrdir: \"{state}\"\n minimal-responses: yes\n rrl-ratelimit: 0\nremote-control:\n control-enable: no\n\
+             zone:\n name: example\n zonefile: {name}\n"
+        );
+        Self::peer(run, ("NSD", "nsd", "nsd"), &configuration, "nsd -d -c")
+    }
+
+    /// A peer that answers questions, by its name, its program and its package.
+    fn peer(
+        run: &mut Run<'_>,
+        (name, program, package): (&'static str, &str, &str),
+        configuration: &str,
+        started: &str,
+    ) -> Result<Self, Problem> {
+        let option = if program == "nsd" { "-v" } else { "--version" };
+        let version = version(program, option).ok_or_else(|| {
+            Problem::Experiment(format!("{program} cannot be started: install the Debian package {package}"))
+        })?;
+        note(&mut run.record.versions, name, version);
+        let path =
+            file(&format!("{program}-{}.conf", run.record.configurations.len()), configuration.as_bytes())?;
+        note(&mut run.record.configurations, &path.to_string_lossy(), configuration.to_owned());
+        let command = format!("taskset -c {SERVER_CORE} {started} {}", path.display());
+        Ok(Self { name, command, address: NAMES, afxdp: false })
+    }
+
     /// Atlas over a packet socket, which leaves segmentation to the device, serving `directory`.
     ///
     /// # Errors
@@ -156,13 +228,25 @@ http {{
     ///
     /// # Errors
     /// It does not start, or does not answer.
-    pub(super) fn start(&self, run: &mut Run<'_>, sources: &[core::net::IpAddr]) -> Result<Served, Problem> {
+    pub(super) fn start(&self, run: &mut Run<'_>, sources: &[IpAddr]) -> Result<Served, Problem> {
+        self.start_with(run, sources, false)
+    }
+
+    /// The same for clients that take frames from the device themselves.
+    ///
+    /// # Errors
+    /// It does not start, or does not answer.
+    pub(super) fn start_for_frames(&self, run: &mut Run<'_>) -> Result<Served, Problem> {
+        self.start_with(run, &[], true)
+    }
+
+    fn start_with(&self, run: &mut Run<'_>, sources: &[IpAddr], frames: bool) -> Result<Served, Problem> {
         let order = Order {
             command: &self.command,
             ground: Ground::Veth,
             congestion_control: "reno",
             sources,
-            afxdp: false,
+            afxdp: frames,
             afxdp_server: self.afxdp,
             steer: Some((CLIENT_CORE, SERVER_CORE)),
         };
@@ -224,6 +308,11 @@ pub(super) fn place(name: &str) -> Result<PathBuf, Problem> {
     Ok(path)
 }
 
+/// For figures with a server that takes packets from a veth device itself.
+pub(super) const WHO_RECEIVES: &str = "A veth device with an XDP program is polled on the core that sends to it, which is the \
+    clients'; what the kernel's stack receives is worked off on the server's. So the server's core alone flatters AF_XDP: \
+    the CPU of the whole machine is what to compare. (cargo xtask bench keeps both on the server's core.)";
+
 /// A file of ours inside; the path is told.
 ///
 /// # Errors
@@ -247,11 +336,21 @@ fn ours(run: &mut Run<'_>, name: &str) -> Result<PathBuf, Problem> {
             program.display()
         ))
     })?;
-    let line = (name.to_owned(), version);
-    if !run.record.versions.contains(&line) {
-        run.record.versions.push(line);
-    }
+    note(&mut run.record.versions, name, version);
     Ok(program)
+}
+
+/// Said once.
+fn note(lines: &mut Vec<(String, String)>, what: &str, how: String) {
+    if lines.iter().all(|(known, _)| known != what) {
+        lines.push((what.to_owned(), how));
+    }
+}
+
+/// A file's directory and its name.
+fn split(path: &Path) -> (String, String) {
+    let directory = path.parent().unwrap_or(path);
+    (directory.display().to_string(), path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 /// The first line of what a program says it is.

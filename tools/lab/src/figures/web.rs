@@ -164,6 +164,9 @@ fn by_size(run: &mut Run<'_>, contestants: &[Contestant]) -> Result<(), Problem>
         });
     }
     run.remark(ONE_LINK);
+    if contestants.iter().any(|contestant| contestant.afxdp) {
+        run.remark(contestant::WHO_RECEIVES);
+    }
     Ok(())
 }
 
@@ -229,6 +232,7 @@ fn cdn(run: &mut Run<'_>) -> Result<(), Problem> {
         });
     }
     run.remark(ONE_LINK);
+    run.remark(contestant::WHO_RECEIVES);
     run.remark(
         "1,000 files of 300 bytes to 20 MB, nine requests in ten for less than 25 KB, in random order.",
     );

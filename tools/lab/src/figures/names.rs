@@ -1,0 +1,174 @@
+//! Figure 3.8a: an authoritative server by the size of its zone.
+
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use testbed::cpu::Busy;
+
+use super::contestant::{self, CLIENT_CORE, Contestant, SERVER_CORE};
+use super::record::{Axis, Curve, Drawn, Origin, Panel, Point};
+use super::{Figure, Ground, Problem, Run};
+use crate::device::{Device, DeviceName};
+use crate::dns::message::Manner;
+use crate::dns::{names, run as dns};
+use crate::ground::Served;
+use crate::load::choice::{Chooser, Mix};
+
+const NAMES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
+const QUICK_NAMES: [u32; 2] = [1, 10_000];
+const REPETITIONS: usize = 5;
+/// Where questions come from: an address that is no kernel's.
+const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 3, 1);
+const PREFIX_LEN: u8 = 16;
+/// Ports, and questions out from each: fewer in all than the 256 that the queue of a veth device holds.
+const PORTS: usize = 16;
+const WINDOW: u16 = 12;
+
+pub(super) const ZONES: Figure = Figure {
+    id: "3.8",
+    title: "Answers a second by the size of the zone",
+    section: "§3.3.4",
+    found: "Namestorm answers 9 to 13 times as many questions as NSD; both fall by a third from 1 name to 10,000.",
+    seconds: (90, 240),
+    ground: Ground::Namespaces,
+    run: zones,
+};
+
+/// What came of one run.
+#[derive(Clone, Copy, Debug)]
+struct Score {
+    answers_per_s: f64,
+    /// Of the whole machine, generator included.
+    cpu_us: f64,
+}
+
+fn zones(run: &mut Run<'_>) -> Result<(), Problem> {
+    let sizes: &[u32] = run.either(&QUICK_NAMES, &NAMES);
+    let time = run.either(Duration::from_millis(500), Duration::from_secs(2));
+    let mut curves: Vec<(&'static str, Vec<Point>, Vec<Point>)> = Vec::new();
+    for &size in sizes {
+        let mut zone = "$TTL 3600\n@ SOA ns host 1 3600 900 604800 300\n@ NS ns\nns A 192.0.2.1\n".to_owned();
+        for number in 0..size {
+            let [_, b, c, d] = number.to_be_bytes();
+            let _ = writeln!(zone, "n{number} IN A 10.{b}.{c}.{d}");
+        }
+        let zone = contestant::file(&format!("zones/{size}"), zone.as_bytes())?;
+        let contestants =
+            [Contestant::namestorm(run, &zone)?, Contestant::knot(run, &zone)?, Contestant::nsd(run, &zone)?];
+        let mut scores: [Vec<Score>; 3] = Default::default();
+        for repetition in 1..=REPETITIONS {
+            for (contestant, scores) in contestants.iter().zip(&mut scores) {
+                run.step(&format!("{}, {size} names, {repetition} of {REPETITIONS}", contestant.name))?;
+                scores.push(ask(run, contestant, size, time)?);
+            }
+        }
+        for (index, (contestant, scores)) in contestants.iter().zip(&scores).enumerate() {
+            if curves.len() <= index {
+                curves.push((contestant.name, Vec::new(), Vec::new()));
+            }
+            let values = |what: fn(&Score) -> f64| scores.iter().map(what).collect::<Vec<_>>();
+            let (_, rates, costs) = &mut curves[index];
+            rates.extend(Point::of(size.into(), &values(|score| score.answers_per_s)));
+            costs.extend(Point::of(size.into(), &values(|score| score.cpu_us)));
+        }
+    }
+    let curve = |name: &str, points| Curve {
+        name: name.to_owned(),
+        origin: Origin::Measured,
+        drawn: Drawn::Line,
+        colour: None,
+        points,
+    };
+    let (rates, costs): (Vec<_>, Vec<_>) =
+        curves.into_iter().map(|(name, rates, cores)| (curve(name, rates), curve(name, cores))).unzip();
+    for (letter, title, unit, curves) in [
+        ("a", "Answers a second", "answers/s", rates),
+        ("b", "CPU of the whole machine, generator included", "µs per answer", costs),
+    ] {
+        run.panel(Panel {
+            letter: letter.into(),
+            title: title.into(),
+            x: Axis::log10("names in the zone"),
+            y: Axis::linear(unit),
+            curves,
+        });
+    }
+    run.remark(
+        "A veth pair instead of a 10 Gb/s NIC: copies, and not the servers, are the limit of AF_XDP here. The generator is \
+         ours, over AF_XDP as well. By batch size (3.8b) the production code is measured over a link in memory: \
+         cargo xtask bench namestorm.",
+    );
+    run.remark(contestant::WHO_RECEIVES);
+    Ok(())
+}
+
+/// Until it answers: a server listens before it has its zone.
+fn wait(served: &Served, contestant: &Contestant) -> Result<(), String> {
+    const QUESTION: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x02ns\x07example\0\0\x01\0\x01";
+    served.enter_client()?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|error| error.to_string())?;
+    socket.set_read_timeout(Some(Duration::from_millis(100))).map_err(|error| error.to_string())?;
+    for _ in 0..300 {
+        let _ = socket.send_to(QUESTION, contestant.address);
+        let mut answer = [0; 512];
+        if socket.recv(&mut answer).is_ok() && answer[3] & 15 == 0 {
+            return Ok(());
+        }
+    }
+    Err("its zone is not answered from within 30 s".to_owned())
+}
+
+/// Starts it, asks, and ends it: a server that leaves a program on the device takes it along.
+fn ask(run: &mut Run<'_>, contestant: &Contestant, size: u32, time: Duration) -> Result<Score, Problem> {
+    let failed = |why: String| Problem::Experiment(format!("{}: {why}", contestant.name));
+    let served = contestant.start_for_frames(run)?;
+    std::thread::scope(|scope| scope.spawn(|| wait(&served, contestant)).join())
+        .unwrap_or_else(|_| Err("the client died".to_owned()))
+        .map_err(failed)?;
+    let ways = vec![IpAddr::V4(SOURCE); PORTS];
+    let plan = Arc::new(dns::Plan {
+        server: contestant.address.into(),
+        questions: names::made_up("example", size).map_err(failed)?,
+        chooser: Chooser::new(Mix::Uniform, &vec![0; size as usize]).map_err(|why| failed(why.to_owned()))?,
+        manner: Manner { edns: Some(1_232), dnssec: false, recursion: false },
+        window: WINDOW,
+        sockets: PORTS,
+        prefix_len: PREFIX_LEN,
+        rate: None,
+        tcp: 0.0,
+        timeout: Duration::from_millis(200),
+        sources: ways.clone(),
+        seed: 1,
+    });
+    let port = || {
+        let near = DeviceName::Afxdp("near".to_owned());
+        let device = Device::open(&near, (SOURCE.into(), PREFIX_LEN), &ways[..1]);
+        device.and_then(Device::into_port).map_err(|error| error.to_string())
+    };
+    let warm_up = Duration::from_millis(300);
+    let begun = std::time::Instant::now();
+    let mut busy = None;
+    let enter = || served.enter_client();
+    let outcome = dns::run(
+        &plan,
+        &[CLIENT_CORE],
+        (warm_up, time),
+        run.stop,
+        &enter,
+        Some(&port),
+        &mut |answered, _| {
+            if busy.is_none() && answered > 0 && begun.elapsed() > warm_up {
+                busy = Some(Busy::read());
+            }
+        },
+    )
+    .map_err(failed)?;
+    let spent = busy.ok_or_else(|| failed("nothing was answered".to_owned()))?.spent(SERVER_CORE);
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let answers_per_s = outcome.tally.answered[0] as f64 / outcome.wall.as_secs_f64();
+    let cpu = spent.machine_seconds - spent.machine_niced_seconds;
+    Ok(Score { answers_per_s, cpu_us: cpu * 1e6 / (answers_per_s * time.as_secs_f64()) })
+}
