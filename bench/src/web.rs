@@ -1,9 +1,9 @@
-//! Our program beside nginx where a link is between server and client: a new connection for every request.
+//! Sandstorm beside nginx where a link is between server and client: a new connection for every request.
 //!
 //! ```text
 //!   core 0                                              core 1
-//!   program ──── TAP ──────────────────────────┐
-//!   program ──── AF_XDP ── far ═ veth ═ near ──┼── packet socket ── the lab's clients on our own TCP (active open)
+//!   sandstorm ── TAP ──────────────────────────┐
+//!   sandstorm ── AF_XDP ── far ═ veth ═ near ──┼── packet socket ── the lab's clients on our own TCP (active open)
 //!   nginx ────── kernel ── far ═ veth ═ near ──┤
 //!   bare loop ── either link, no stack ────────┘
 //! ```
@@ -111,8 +111,8 @@ pub(crate) use lossy::beside_nginx as lossy_beside_nginx;
 
 /// Who takes turns.
 const CONTESTANTS: [(&str, Whose); 5] = [
-    ("ours over TAP", Whose::Ours(Over::Tap)),
-    ("ours over AF_XDP", Whose::Ours(Over::Afxdp)),
+    ("Sandstorm over TAP", Whose::Ours(Over::Tap)),
+    ("Sandstorm over AF_XDP", Whose::Ours(Over::Afxdp)),
     ("nginx", Whose::Nginx),
     ("the bare loop over TAP", Whose::Bare(Over::Tap)),
     ("the bare loop over AF_XDP", Whose::Bare(Over::Afxdp)),

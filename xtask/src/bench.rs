@@ -26,8 +26,8 @@ pub(crate) struct Options {
 /// Benches that start programs, which must lie beside them: the bench, and the packages with the programs.
 const PROGRAMS: [(&str, &[&str]); 4] = [
     ("middlebox", &["middlebox"]),
-    ("web-nginx", &["atlas"]),
-    ("loss-nginx", &["atlas", "middlebox"]),
+    ("web-nginx", &["sandstorm"]),
+    ("loss-nginx", &["sandstorm", "middlebox"]),
     ("namestorm-veth", &["namestorm"]),
 ];
 
@@ -54,7 +54,7 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
         report.step("benches", |_| Outcome::not_run(1, "the workspace has no benches"));
         return;
     }
-    if !report.command("build the benches", programs(workspace, &["bench", "middlebox", "atlas"])) {
+    if !report.command("build the benches", programs(workspace, &["bench", "middlebox", "sandstorm"])) {
         return;
     }
     let mut list = benches(workspace);

@@ -72,7 +72,8 @@ pub(super) struct Target<'a> {
 /// In a thread of its own, which dies in the namespace that it entered.
 pub(super) fn measured(target: Target<'_>, load: &Load, effort: Effort) -> Result<Score, Complaint> {
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| measure(target, load, effort));
+        let named = std::thread::Builder::new().name("web-client".to_owned());
+        let client = named.spawn_scoped(scope, || measure(target, load, effort))?;
         client.join().unwrap_or_else(|_| Err("the client died".into()))
     })
 }

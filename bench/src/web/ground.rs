@@ -100,14 +100,15 @@ fn run_bare(over: Over, load: &Load, effort: Effort) -> Result<Score, Complaint>
     thread::scope(|scope| {
         let (ready, is_ready) = mpsc::channel();
         let (server, stop_server) = (&ground.server, &stop);
-        let serving = scope.spawn(move || {
+        let named = thread::Builder::new().name("web-bare".to_owned());
+        let serving = named.spawn_scoped(scope, move || {
             server.enter()?;
             testbed::cpu::pin(SERVER_CORE);
             match over {
                 Over::Tap => bare::on_tap(TAP, over.address(), bytes, stop_server, &ready),
                 Over::Afxdp => bare::on_afxdp("far", over.address(), bytes, stop_server, &ready),
             }
-        });
+        })?;
         // An error of the loop's is told when it is joined.
         let outcome = is_ready.recv().map_err(Complaint::from).and_then(|()| {
             ground.steer(over)?;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   core 1                          core 1                      core 0
-//!   80 clients ── c0 ═ veth ═ m0 ── middlebox ── m1 ═ veth ═ s0 ── AF_XDP: ours, or the kernel: nginx
-//!                                            └── tap ── TAP: ours
+//!   80 clients ── c0 ═ veth ═ m0 ── middlebox ── m1 ═ veth ═ s0 ── AF_XDP: Sandstorm, or the kernel: nginx
+//!                                            └── tap ── TAP: Sandstorm
 //! ```
 //!
 //! The dissertation's Sandstorm lost 25 % to FreeBSD here (§3.3.2), for want of a fine timer. Nobody is short of CPU: what

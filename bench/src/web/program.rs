@@ -15,7 +15,7 @@ use crate::drain::Complaint;
 use super::ground::SERVER_CORE;
 
 /// The program, which lies beside this one.
-const PROGRAM: &str = "atlas";
+const PROGRAM: &str = "sandstorm";
 
 /// Its link and address, as it takes them.
 type Site<'a> = (&'a str, Ipv4Addr);
