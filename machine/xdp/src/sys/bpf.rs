@@ -21,6 +21,9 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
+/// How often a program is offered to a verifier that is disturbed.
+const TRIES: usize = 5;
+
 /// What kind of map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MapKind {
@@ -200,7 +203,18 @@ pub(crate) fn load_program(code: &[Slot]) -> Result<OwnedFd, LoadError> {
     }
 }
 
+/// Again while the kernel's verifier was disturbed: it says so when a signal is pending, which a busy machine makes likelier.
 fn try_load(code: &[Slot], log: &mut [u8]) -> io::Result<OwnedFd> {
+    for _ in 1..TRIES {
+        match try_load_once(code, log) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            ended => return ended,
+        }
+    }
+    try_load_once(code, log)
+}
+
+fn try_load_once(code: &[Slot], log: &mut [u8]) -> io::Result<OwnedFd> {
     let license = *b"MIT\0";
     let mut attr = ProgLoad {
         prog_type: BPF_PROG_TYPE_XDP,
