@@ -67,8 +67,8 @@ mod a_zone_file_with_a_mistake {
         ("w TYPE255 \\# 0\n", 5, "is no type of data"),
         ("w A \\# 3 010203\n", 5, ""),
         ("w..w A 192.0.2.1\n", 5, ""),
-        (&LONG_LABEL, 5, ""),
-        (&LONG_NAME, 5, ""),
+        (LONG_LABEL, 5, ""),
+        (LONG_NAME, 5, ""),
         ("w A ( 192.0.2.1\n", 5, ""),
         ("ok A 192.0.2.9\nw A 192.0.2.1 )\n", 6, ""),
         ("w 99999999999 A 192.0.2.1\n", 5, ""),
@@ -224,7 +224,9 @@ mod a_flood_with_a_forged_source {
     #[test]
     fn gets_no_answer_larger_than_its_question_beyond_the_rate() {
         let catalogue = catalogue();
-        let floods: [(&str, u16, fn(u64) -> Vec<u8>); 13] = [
+        /// What it is, the type that is asked for, and the name by the number of the question.
+        type Flood = (&'static str, u16, fn(u64) -> Vec<u8>);
+        let floods: [Flood; 13] = [
             ("names below a small cut", 1, |number| fresh(number, b"\x03few\x07example\0")),
             ("a DNAME's names elsewhere", 1, |number| fresh(number, b"\x03out\x07example\0")),
             ("a wildcard's names that lead elsewhere", 1, |number| fresh(number, b"\x04away\x07example\0")),
