@@ -10,7 +10,7 @@
 //! A message of more than [`MESSAGE_BYTES_MAX`] is answered with FORMERR and ends its stream, because no query is as long
 //! and no more is held of a peer; so does one that gets no answer, as the peer would wait for it.
 //!
-//! A transfer is made as it leaves, [`TRANSFER_BYTES`] at a time; what was asked behind it waits until it is done.
+//! A transfer is made as it leaves, `TRANSFER_BYTES` at a time; what was asked behind it waits until it is done.
 
 use crate::desk::{Counters, Desk, Snapshot};
 use crate::query_log::Record;

@@ -27,7 +27,7 @@ pub struct SsArgs {
     /// One line for each connection
     #[arg(long, short = 'O')]
     pub oneline: bool,
-    /// Only those: state ESTAB, src or dst ADDRESS[:PORT], sport or dport PORT, object PART; all of it must hold
+    /// Only those: state ESTAB, src or dst ADDRESS or ADDRESS:PORT, sport or dport PORT, object PART; all of it must hold
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 }
