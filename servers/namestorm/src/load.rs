@@ -11,6 +11,7 @@
 
 mod chunks;
 mod error;
+mod forms;
 mod generate;
 mod parse;
 mod records;

@@ -5,7 +5,7 @@
 
 use super::chunks::Chunk;
 use super::records::Records;
-use super::{Reason, ZoneError, units};
+use super::{Reason, ZoneError, forms, units};
 use bytes::Bytes;
 use core::fmt::Write as _;
 use core::panic::AssertUnwindSafe;
@@ -71,7 +71,8 @@ fn run(
     }
 }
 
-/// A second look at a chunk that may only have had times with units in it. What was read the first time is passed over.
+/// A second look at a chunk that may only have had times with units in it, or types that the parser knows by number. What
+/// was read the first time is passed over.
 fn retry(
     chunk: &Chunk,
     ttl_before: Option<u32>,
@@ -79,7 +80,9 @@ fn retry(
     error: ZoneError,
     each: &mut impl FnMut(&dyn Fn() -> u64, ScannedRecord) -> Result<(), ZoneError>,
 ) -> Result<Option<u32>, ZoneError> {
-    let Some(text) = units::spelled_out(&chunk.text) else { return Err(error) };
+    let timed = units::spelled_out(&chunk.text);
+    let general = forms::spelled_out(timed.as_deref().unwrap_or(&chunk.text), &chunk.origin);
+    let Some(text) = general.or(timed) else { return Err(error) };
     let mut left = read;
     let mut later = |line: &dyn Fn() -> u64, record: ScannedRecord| {
         if left > 0 {

@@ -236,3 +236,16 @@ proptest::proptest! {
         let _ = load_bytes(&bytes);
     }
 }
+
+#[test]
+fn types_that_the_parser_knows_by_number_are_read_as_people_write_them() {
+    let text = "$TTL 1h\n@ SOA ns h 1 2h 3 4 5\na RP me txt.b.\nb LOC 42 21 54 N ( 71 06 18 W\n -24m ) ; here\nc A 192.0.2.1\n";
+    let lines = load(text).unwrap();
+    assert_eq!(
+        lines[1..],
+        ["a.example. 3600 RP 19", "b.example. 3600 LOC 16", "c.example. 3600 A 4"],
+        "{lines:?}"
+    );
+    let error = load("a RP me txt\nb LOC 91 N 0 E 0\nc A 192.0.2.1\n").unwrap_err().to_string();
+    assert!(error.starts_with("z:2: "), "{error}");
+}
