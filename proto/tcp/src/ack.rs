@@ -344,15 +344,7 @@ impl Sender {
             return;
         }
         let mss = self.mss();
-        let cwnd = self.congestion.cwnd();
-        let unsent = clamp_u32(self.reserved.saturating_sub(self.nxt));
-        let used = pipe_before.saturating_add(unsent);
-        // Credit below the owner's read threshold is not taken, so a window that full is full.
-        let limited = if self.congestion.in_slow_start() {
-            used >= cwnd / 2
-        } else {
-            used.saturating_add(10 * mss) >= cwnd
-        };
+        let limited = self.is_limited(pipe_before);
         let ack = congestion::Ack {
             now,
             acked: delivered.fresh,

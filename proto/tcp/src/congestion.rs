@@ -95,6 +95,11 @@ impl Congestion {
         self.ssthresh
     }
 
+    /// Something was lost, or the path filled up: the window is no longer being searched for.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.ssthresh != u32::MAX
+    }
+
     pub(crate) fn in_slow_start(&self) -> bool {
         self.cwnd < self.ssthresh
     }

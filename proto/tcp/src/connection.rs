@@ -266,11 +266,13 @@ impl Connection {
     }
 
     /// How much [`Self::credit`] makes a read worthwhile when `left` bytes are still to be read:
-    /// min(10·MSS, max(MSS, window/4), left), less while losses are repaired, and less when the peer's window will never
-    /// be that large. At least 1.
+    /// min(10·MSS, max(MSS, window/4), left), window/8 once something was lost, less while losses are repaired, and less
+    /// when the peer's window will never be that large. At least 1.
     ///
-    /// With half a window instead of a quarter, small windows are never full: at 1 % loss and 20 ms the harness of
-    /// `tests/two_ends.rs` measures 0.42 MB/s instead of 0.61. Large windows read 10·MSS at a time either way.
+    /// What is not taken of a small window is missing from the path. With half a window instead of a quarter the harness of
+    /// `tests/two_ends.rs` measures 0.42 MB/s instead of 0.61 at 1 % loss and 20 ms. An eighth after the first loss, and a
+    /// full window halved as such and not as what was in flight, bring 512 KB at 1 % and 25 ms in 471 ms instead of 562
+    /// (CUBIC) and 593 instead of 681 (NewReno). Large windows read 10·MSS at a time in any case.
     #[must_use]
     pub fn read_threshold(&self, left: u64) -> u32 {
         self.snd.read_threshold(left)

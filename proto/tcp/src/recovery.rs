@@ -96,7 +96,7 @@ impl Sender {
         flight.recovery_end = self.nxt;
         flight.probe_end = 0;
         flight.prr = Prr::begin(recover_fs);
-        self.congestion.on_loss(out, self.mss());
+        self.congestion.on_loss(self.flight_size(out), self.mss());
         self.counters.recoveries = self.counters.recoveries.wrapping_add(1);
     }
 

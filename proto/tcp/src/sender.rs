@@ -264,11 +264,36 @@ impl Sender {
     /// How much credit makes a read worthwhile when `left` bytes are to be sent.
     pub(crate) fn read_threshold(&self, left: u64) -> u32 {
         // While losses are repaired credit comes in small change, and a pipe that runs dry costs a round trip.
-        let share =
-            if self.phase() == Phase::Recovery { self.congestion.ssthresh() / 8 } else { self.window() / 4 };
+        let share = match self.phase() {
+            Phase::Recovery => self.congestion.ssthresh() / 8,
+            _ => self.untaken_share(),
+        };
         let worthwhile = (10 * self.mss()).min(self.mss().max(share));
         let worthwhile = if self.may_send_runt() { worthwhile.min(self.wnd) } else { worthwhile };
         clamp_u32(left).min(worthwhile).max(1)
+    }
+
+    /// How much of a window credit may come to before it is taken: where packets are lost windows stay small, and what is
+    /// not taken of them is missing from the path.
+    fn untaken_share(&self) -> u32 {
+        self.window() / if self.congestion.has_lost() { 8 } else { 4 }
+    }
+
+    /// The window is what limits the connection, of which `out` bytes are in the network. Credit below the owner's read
+    /// threshold is not taken, and in slow start pacing holds some back, so a window that full is full.
+    pub(crate) fn is_limited(&self, out: u32) -> bool {
+        let unsent = clamp_u32(self.reserved.saturating_sub(self.nxt));
+        let (used, cwnd) = (out.saturating_add(unsent), self.congestion.cwnd());
+        if self.congestion.in_slow_start() {
+            used >= cwnd / 2
+        } else {
+            used.saturating_add(10 * self.mss()) >= cwnd
+        }
+    }
+
+    /// FlightSize, for halving it, when `out` bytes are in the network: what was full enough to grow is halved as a whole.
+    pub(crate) fn flight_size(&self, out: u32) -> u32 {
+        if self.is_limited(out) { self.congestion.cwnd().max(out) } else { out }
     }
 
     /// Whether the peer's window, though smaller than a segment, may be used (RFC 9293 §3.8.6.2.1).

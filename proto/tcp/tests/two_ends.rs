@@ -87,6 +87,23 @@ mod tests {
     }
 
     #[test]
+    fn one_loss_in_a_hundred_leaves_a_short_download_the_window_that_the_law_allows() {
+        // 25 ms there and back, as the clients of a CDN are; nothing but the loss limits it.
+        let faults = Faults { loss: 10, delay: Duration::from_micros(12_500), ..Faults::NONE };
+        for (config, most_ms) in both().into_iter().zip([520, 640]) {
+            let times = (0..100).map(|seed| {
+                let client = Config { receive_window: 1 << 20, reassembly_bytes_max: 1 << 20, ..config };
+                let mut world = World::new(seed, faults, &[client, config], [100, 512_000]);
+                let begin = world.now;
+                assert!(world.run_until(begin + HOUR, |world| world.ends[CLIENT].received == 512_000));
+                world.now.since(begin)
+            });
+            let mean = times.sum::<Duration>() / 100;
+            assert!(mean < Duration::from_millis(most_ms), "{:?}: {mean:?}", config.congestion);
+        }
+    }
+
+    #[test]
     fn reordering_is_learnt_and_costs_neither_window_nor_bandwidth() {
         for config in both() {
             let faults = Faults { jitter: Duration::from_millis(5), ..Faults::NONE };

@@ -54,7 +54,7 @@ fn what_was_read_for_a_link_with_slots_leaves_over_one_without_and_back() {
     let heard = |world: &World| clients.iter().map(|&client| world.clients[client].heard.len()).min();
     for (least, slots) in [(50_000, 0), (150_000, 1), (250_000, 0), (350_000, 1)] {
         let reads = |world: &World| world.engine.counters().reads_in_flight;
-        assert!(world.run_until(60 * SECOND, |world| heard(world) > Some(least) && reads(world) > 2));
+        assert!(world.run_until(60 * SECOND, |world| heard(world) > Some(least) && reads(world) > 0));
         // Reads end, and one packet leaves that nobody takes off the wire: records are at hand, and not sealed.
         let now = world.clock.0.get();
         world.clock.0.set(now + 3_000_000);
