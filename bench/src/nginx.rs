@@ -105,7 +105,12 @@ impl Drop for Nginx {
 /// What nginx is told. Printed into the result, so that anyone can object to it.
 pub(crate) fn configuration(core: usize, reading: Reading) -> String {
     let files = match reading {
-        Reading::Cached => "sendfile on; sendfile_max_chunk 512k; tcp_nopush on;",
+        Reading::Cached => {
+            "sendfile on; sendfile_max_chunk 512k; tcp_nopush on;
+  open_file_cache max=4096 inactive=3600s; open_file_cache_valid 3600s;"
+        }
+        // No open_file_cache: requests that share a descriptor switch O_DIRECT off and on under each other, and a response
+        // ends in its middle.
         Reading::Direct => {
             "sendfile off; aio threads=disk; directio 4k; directio_alignment 4k; output_buffers 2 256k;"
         }
@@ -117,7 +122,6 @@ thread_pool disk threads=16;
 events {{ worker_connections 4096; use epoll; multi_accept on; }}
 http {{
   access_log off; server_tokens off; etag on; keepalive_requests 1000000000; keepalive_timeout 3600;
-  open_file_cache max=4096 inactive=3600s; open_file_cache_valid 3600s;
   {files}
   ssl_certificate /etc/bench/cert.pem; ssl_certificate_key /etc/bench/key.pem;
   ssl_protocols TLSv1.3 TLSv1.2; ssl_buffer_size 16k; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
