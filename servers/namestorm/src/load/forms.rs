@@ -198,7 +198,7 @@ impl<'a> Data<'a> {
 
     /// A number of so many bytes.
     fn number<const BYTES: usize>(&mut self) -> Option<&mut Self> {
-        let number: u32 = self.word()?.parse().ok()?;
+        let number: u32 = self.word().filter(|word| is_number(word))?.parse().ok()?;
         let bytes = number.to_be_bytes();
         let (above, below) = bytes.split_at(4 - BYTES);
         self.out.extend_from_slice(below);
@@ -265,7 +265,8 @@ impl<'a> Data<'a> {
         let word = self.word()?;
         let mut seen = 0;
         for group in word.split(between) {
-            if group.is_empty() || group.len() > 2 * bytes || (bytes == 1 && group.len() != 2) {
+            let is_hex = group.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_hex || group.is_empty() || group.len() > 2 * bytes || (bytes == 1 && group.len() != 2) {
                 return None;
             }
             let value = u16::from_str_radix(group, 16).ok()?;
@@ -328,11 +329,15 @@ impl<'a> Data<'a> {
         ];
         let word = self.word()?;
         let named = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, number)| *number);
-        self.out.extend_from_slice(&named.or_else(|| word.parse().ok())?.to_be_bytes());
+        self.out.extend_from_slice(
+            &named.or_else(|| word.parse().ok().filter(|_| is_number(word)))?.to_be_bytes(),
+        );
         self.number::<2>()?;
         let word = self.word()?;
         let named = ALGORITHMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-        self.out.push(named.map(|(_, number)| *number).or_else(|| word.parse().ok())?);
+        self.out.push(
+            named.map(|(_, number)| *number).or_else(|| word.parse().ok().filter(|_| is_number(word)))?,
+        );
         self.base64()
     }
 
@@ -424,7 +429,6 @@ fn power(centimetres: i64) -> Option<u8> {
 fn fixed(word: &str, digits: u32) -> Option<i64> {
     let (sign, word) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
     let (whole, part) = word.split_once('.').unwrap_or((word, ""));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > digits as usize {
         return None;
     }
@@ -434,8 +438,14 @@ fn fixed(word: &str, digits: u32) -> Option<i64> {
     Some(sign * (whole * 10_i64.pow(digits) + part * scale))
 }
 
+/// Digits and nothing else: the standard library takes a sign as well.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()

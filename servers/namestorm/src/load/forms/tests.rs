@@ -35,6 +35,7 @@ fn names_end_at_the_origin_unless_a_dot_ends_them() {
     assert_eq!(data("AFSDB 1 x.").unwrap(), "0001017800");
     assert_eq!(data(r"KX 7 a\.").unwrap(), "000702612e076578616d706c6500");
     assert_eq!(data("KX 65536 x."), None);
+    assert_eq!(data("KX +5 x."), None);
     assert_eq!(data("KX 7 x. y."), None);
 }
 
@@ -57,6 +58,14 @@ fn every_form_has_its_bytes() {
         (r#"X25 "3\0491\"""#, "0433313122"),
     ] {
         assert_eq!(data(entry).as_deref(), Some(bytes), "{entry}");
+    }
+}
+
+#[test]
+fn digits_have_no_sign() {
+    for wrong in ["SMIMEA 3 0 1 +a", "EUI48 +0-00-5e-00-53-2a", "NID 1 +014:4fff:ff20:ee64", "LOC +1 N 0 E 0"]
+    {
+        assert_eq!(data(wrong), None, "{wrong}");
     }
 }
 
