@@ -123,6 +123,8 @@ struct Load {
     looks: u64,
     /// Its file is another: it waits for the look that knows.
     changed: bool,
+    /// It is given up then, unless more of it comes.
+    until: Instant,
 }
 
 /// What is counted about objects.
@@ -227,7 +229,14 @@ impl Objects {
         self.numbers.insert(key, number);
         self.loads.insert(
             number,
-            Load { key, filling: None, len: variant.len(), looks: self.looks, changed: false },
+            Load {
+                key,
+                filling: None,
+                len: variant.len(),
+                looks: self.looks,
+                changed: false,
+                until: now + PATIENCE,
+            },
         );
         self.deadlines.push_back((now + PATIENCE, number));
         Some(number)
@@ -247,6 +256,8 @@ impl Objects {
     fn on_bytes(&mut self, number: u64, bytes: &[u8], now: Instant) {
         // One that was given up is over, and the rest of it comes to nobody.
         let Some(load) = self.loads.get_mut(&number) else { return };
+        // Those who wait have a patience of their own; what comes slowly comes for whoever asks again.
+        load.until = now + PATIENCE;
         let filled = match &mut load.filling {
             Some(filling) => filling.push(self.shelf.pool(), bytes),
             None => self.shelf.begin(load.len).and_then(|mut filling| {
@@ -415,7 +426,10 @@ impl Desk for Objects {
         {
             let number = *number;
             self.deadlines.pop_front();
-            self.end(number, Some(now + RETRY));
+            match self.loads.get(&number) {
+                Some(load) if load.until > now => self.deadlines.push_back((load.until, number)),
+                _ => self.end(number, Some(now + RETRY)),
+            }
         }
         self.read_ahead(now);
         if self.loads.is_empty() {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use http::coding::Coding;
 use http::etag::ETag;
 use http::mime;
+use rustix::fs::{Mode, OFlags};
 use web::walk::{Limits, Walk};
 
 use crate::rules::{Redirects, RuleError, Settings};
@@ -45,6 +46,8 @@ struct Stamp {
     inode: u64,
     len: u64,
     mtime_ns: i128,
+    /// Whoever sets the other time back cannot set this one.
+    ctime_ns: i128,
 }
 
 impl Stamp {
@@ -54,8 +57,19 @@ impl Stamp {
             inode: metadata.ino(),
             len: metadata.len(),
             mtime_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            ctime_ns: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
         }
     }
+}
+
+/// Forms that are known: a coded sibling is a form of the bare name and a file of its own, with other heads.
+type Known = BTreeMap<(Vec<u8>, Stamp, Option<Coding>), Key>;
+
+/// Opens a file, and nothing else: a pipe that took its name would be waited for, and with it everything behind it.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// One form of a resource: the bare file, or a coded sibling.
@@ -329,24 +343,18 @@ impl Site {
     }
 
     /// What a file is known by, if it may be read at all; one that is known already could be.
-    fn look(&self, path: &[u8], known: &BTreeMap<(Vec<u8>, Stamp), Key>) -> io::Result<Stamp> {
+    fn look(&self, path: &[u8], known: &Known) -> io::Result<Stamp> {
         let full = self.full(path);
-        let place = (path.to_vec(), Stamp::of(&fs::metadata(&full)?));
-        if known.contains_key(&place) {
-            return Ok(place.1);
+        let stamp = Stamp::of(&fs::metadata(&full)?);
+        // Every file is a bare form, of its own name.
+        if known.contains_key(&(path.to_vec(), stamp, None)) {
+            return Ok(stamp);
         }
-        let file = File::open(full)?;
-        Ok(Stamp::of(&file.metadata()?))
+        Ok(Stamp::of(&open_file(&full)?.metadata()?))
     }
 
-    fn variant(
-        &mut self,
-        path: Vec<u8>,
-        stamp: Stamp,
-        coding: Option<Coding>,
-        known: &BTreeMap<(Vec<u8>, Stamp), Key>,
-    ) -> Variant {
-        let place = (path, stamp);
+    fn variant(&mut self, path: Vec<u8>, stamp: Stamp, coding: Option<Coding>, known: &Known) -> Variant {
+        let place = (path, stamp, coding);
         let key = known.get(&place).copied().unwrap_or_else(|| {
             self.next += 1;
             Key(self.next)
@@ -362,8 +370,9 @@ impl Site {
         }
     }
 
-    fn keys(&self) -> BTreeMap<(Vec<u8>, Stamp), Key> {
-        self.variants().map(|variant| ((variant.path.clone(), variant.stamp), variant.key)).collect()
+    fn keys(&self) -> Known {
+        let place = |variant: &Variant| (variant.path.clone(), variant.stamp, variant.coding);
+        self.variants().map(|variant| (place(variant), variant.key)).collect()
     }
 
     /// Whether everything here is as in `other`: the same files in the same forms, and the same to be told of them.
@@ -448,7 +457,7 @@ impl Site {
     /// # Errors
     /// The file is another by now, or cannot be read.
     pub fn open<'a>(&self, variant: &'a Variant) -> Result<Reading<'a>, LoadError> {
-        let file = match File::open(self.full(&variant.path)) {
+        let file = match open_file(&self.full(&variant.path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(variant.changed()),
             Err(error) => return Err(variant.unreadable(error)),

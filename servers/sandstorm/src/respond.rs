@@ -122,6 +122,9 @@ pub struct Responder {
 /// The longest head: the Location of a directory's name without its slash, every byte of which may be escaped.
 const DESK_BYTES: usize = HEAD_BYTES + 2 * FIELDS_BYTES_MAX + 3 * 16 * 1_024;
 
+/// Heads that are kept; each is a few hundred bytes.
+const HEADS_MAX: usize = 16_384;
+
 const NO_SUCH_NAME: &str = "Nothing here has that name.";
 const CHANGED: &str = "The file is not the one the request is about.";
 const OUTSIDE: &str = "None of the ranges asked for lies inside the file.";
@@ -349,6 +352,10 @@ impl Responder {
             let range = 0..usize::try_from(object.len()).unwrap_or(usize::MAX);
             let reply = self.reply(context, head, Body::Object(object, range));
             if is_lasting && let Some(template) = Template::of(&reply.head) {
+                // Names that are asked for once must not fill memory; those that are asked for again come back.
+                if self.heads.len() >= HEADS_MAX {
+                    self.heads.clear();
+                }
                 self.heads.insert(place, template);
             }
             return reply;

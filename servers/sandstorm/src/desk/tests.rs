@@ -198,6 +198,39 @@ mod not_on_the_shelf {
     }
 
     #[test]
+    fn a_load_that_comes_slowly_is_not_given_up_while_it_comes() {
+        let directory = Directory::new("desk-slowly");
+        directory.write("a", &[1; 120_000]);
+        let mut world = World::of(directory);
+        let Came::Waits(number) = world.ask("/a") else { panic!("not read yet") };
+        let piece = [1; 40_000];
+        for _ in 0..3 {
+            world.wait(PATIENCE - Duration::from_secs(1));
+            world.desk.on_bytes(number, &piece, world.now.instant);
+            assert!(world.turn().is_empty(), "whoever asks meanwhile waits for the same load");
+            assert_eq!(world.ask("/a"), Came::Waits(number));
+        }
+        world.desk.on_whole(number, world.now.instant);
+        assert_eq!(world.turn(), [number]);
+        assert_eq!(world.ask("/a").status(), Some(Status::Ok));
+    }
+
+    #[test]
+    fn a_load_that_came_slowly_and_comes_no_more_is_given_up() {
+        let directory = Directory::new("desk-stalled");
+        directory.write("a", &[1; 120_000]);
+        let mut world = World::of(directory);
+        let Came::Waits(number) = world.ask("/a") else { panic!("not read yet") };
+        world.wait(Duration::from_secs(9));
+        world.desk.on_bytes(number, &[1; 40_000], world.now.instant);
+        world.wait(Duration::from_secs(9));
+        assert!(world.turn().is_empty());
+        world.wait(Duration::from_secs(1));
+        assert_eq!(world.turn(), [number]);
+        assert_eq!(world.desk.tally().unloaded, 1);
+    }
+
+    #[test]
     fn a_file_larger_than_the_shelf_is_not_asked_for() {
         let directory = Directory::new("desk-large");
         directory.write("large", &[1; 300_000]);

@@ -136,6 +136,48 @@ fn what_did_not_change_keeps_its_number_in_the_next_site() {
 }
 
 #[test]
+fn a_coded_sibling_and_the_file_of_its_name_keep_numbers_of_their_own() {
+    let dir = Directory::new("sibling-numbers");
+    dir.write("a.js", b"bare").write("a.js.gz", b"gz");
+    let before = dir.site();
+    dir.write("more", b"x");
+    let after = Site::load(&dir.0, Settings::default(), Redirects::default(), Some(&before)).unwrap();
+    for site in [&before, &after] {
+        let coded = site.find(b"a.js").unwrap().variants[1].key;
+        assert_ne!(coded, site.find(b"a.js.gz").unwrap().variants[0].key);
+        assert_eq!(coded, before.find(b"a.js").unwrap().variants[1].key);
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_a_change_and_nobody_waits_for_a_writer() {
+    let dir = Directory::new("pipe");
+    dir.write("a", b"one");
+    let site = dir.site();
+    fs::remove_file(dir.0.join("a")).unwrap();
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, dir.0.join("a"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let error = site.read(&site.find(b"a").unwrap().variants[0]).unwrap_err();
+    assert!(matches!(error, LoadError::Changed { .. }), "{error}");
+    assert!(dir.site().find(b"a").is_none());
+}
+
+#[test]
+fn a_file_whose_time_was_set_back_is_another_all_the_same() {
+    let dir = Directory::new("set-back");
+    dir.write("a", b"one");
+    let path = dir.0.join("a");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let site = dir.site();
+    // Files tell time in ticks of the kernel's coarse clock.
+    std::thread::sleep(Duration::from_millis(20));
+    dir.write("a", b"two");
+    File::options().append(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let error = site.read(&site.find(b"a").unwrap().variants[0]).unwrap_err();
+    assert!(matches!(error, LoadError::Changed { .. }), "{error}");
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_named() {
     let error = Site::load(Path::new("/nowhere/at/all"), Settings::default(), Redirects::default(), None);
     assert!(error.unwrap_err().to_string().contains("/nowhere/at/all"));

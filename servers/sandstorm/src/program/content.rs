@@ -146,9 +146,12 @@ impl Content {
     }
 }
 
+/// However quick a look is: a file that never rests must not keep all of us looking.
+const SCAN_PAUSE: Duration = Duration::from_millis(250);
+
 /// After a look that began then: not again before it has been paused for many times as long.
 fn later(begun: Instant) -> Instant {
-    Instant::now() + begun.elapsed().min(Duration::from_secs(60)) * SCAN_SHARE
+    Instant::now() + (begun.elapsed().min(Duration::from_secs(60)) * SCAN_SHARE).max(SCAN_PAUSE)
 }
 
 /// The directory itself.

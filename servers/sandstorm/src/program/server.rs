@@ -19,7 +19,7 @@ use std::sync::Arc;
 use turn::MemoryVariant;
 use web::AccessRecord;
 
-use crate::content::{self, Content};
+use crate::content::{self, Content, ContentError};
 use crate::own::{Choices, Copy, Own};
 
 /// Memory for objects and packets, unless chosen otherwise.
@@ -288,7 +288,7 @@ impl Program for Sandstorm {
     }
 
     fn reload(&mut self, config: &Config, choices: &Choices, opener: &dyn Opener, events: &mut Events) {
-        self.look(config, choices, opener, events);
+        self.look(&config.access_log, choices, opener, events);
         events.info(format!("directory: {}", self.content.description()));
     }
 
@@ -303,7 +303,7 @@ impl Program for Sandstorm {
             return false;
         }
         let was_stale = self.stale.load(Ordering::Acquire);
-        let changed = self.look(config, choices, opener, events);
+        let changed = self.look(&config.access_log, choices, opener, events);
         if changed {
             events.debug(format!("directory: {}", self.content.description()));
         }
@@ -336,29 +336,38 @@ impl Program for Sandstorm {
 
 impl Sandstorm {
     /// Looks through the directory, and takes over what is new. Returns whether anything is.
-    fn look(&mut self, config: &Config, choices: &Choices, opener: &dyn Opener, events: &mut Events) -> bool {
+    fn look(&mut self, log: &LogChoice, choices: &Choices, opener: &dyn Opener, events: &mut Events) -> bool {
         // Before looking: what a loader finds from now on is another change.
         self.stale.store(false, Ordering::Release);
-        let scanned = content::redirects(choices.redirects.as_deref(), opener)
-            .and_then(|redirects| self.content.scan(choices.service.settings(), redirects));
-        let changed = match scanned {
+        let mut broken = Vec::new();
+        let mut tell = |error: ContentError| {
+            let line = format!("directory: {error}; what was in force stays");
+            // A directory that is away is told once, not with every look.
+            if !self.told.contains(&line) {
+                events.error(line.clone());
+            }
+            broken.push(line);
+        };
+        let redirects = content::redirects(choices.redirects.as_deref(), opener).unwrap_or_else(|error| {
+            // Files change all the same.
+            tell(error);
+            self.content.site().redirects().clone()
+        });
+        let changed = match self.content.scan(choices.service.settings(), redirects) {
             Ok(changed) => changed,
             Err(error) => {
-                let line = format!("directory: {error}; what was in force stays");
-                // A directory that is away is told once, not with every look.
-                if !self.told.contains(&line) {
-                    events.error(line.clone());
-                    self.told.push(line);
-                }
+                tell(error);
+                self.told = broken;
                 return false;
             }
         };
-        let terms = choices.service.terms(config.access_log != LogChoice::Off);
+        let terms = choices.service.terms(*log != LogChoice::Off);
         self.given = Arc::new(Given::new(Arc::clone(self.content.site()), terms));
-        let problems = self.problems();
+        let mut problems = self.problems();
         for problem in problems.iter().filter(|problem| !self.told.contains(problem)) {
             events.warn(format!("directory: {problem}"));
         }
+        problems.append(&mut broken);
         self.told = problems;
         changed
     }
@@ -377,6 +386,47 @@ mod tests {
             let large_bytes = u64::from(pool.large_count) * dma::LARGE_BYTES as u64;
             assert_eq!(large_bytes > 400 << 20, large_first, "{demand:?}: {pool:?}");
         }
+    }
+
+    #[test]
+    fn files_that_change_are_noticed_though_the_redirects_are_broken_and_that_is_told_once() {
+        let dir = std::env::temp_dir().join(format!("sandstorm-look-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("a"), "a").unwrap();
+        let moved = dir.join(".moved");
+        std::fs::write(&moved, "/old /a\n").unwrap();
+        let mut choices = Own::default().resolve().unwrap();
+        choices.redirects = Some(moved.clone());
+        let opener = &control::Directly;
+        let redirects = content::redirects(Some(&moved), opener).unwrap();
+        let content = Content::open(&dir, choices.service.settings(), redirects).unwrap();
+        let given = Arc::new(Given::new(Arc::clone(content.site()), choices.service.terms(false)));
+        let mut sandstorm = Sandstorm {
+            content,
+            given,
+            shelf: None,
+            preload: false,
+            stale: Arc::default(),
+            told: Vec::new(),
+        };
+        std::fs::write(&moved, "/old\n").unwrap();
+        std::fs::write(dir.join("b"), "b").unwrap();
+        let mut look = |name: &[u8]| {
+            let mut events = Events::default();
+            let changed = sandstorm.look(&LogChoice::Off, &choices, opener, &mut events);
+            let site = &sandstorm.given.site;
+            (
+                changed,
+                site.find(name).is_some() && site.redirects().of(b"old").is_some(),
+                format!("{events:?}"),
+            )
+        };
+        let (changed, served, told) = look(b"b");
+        assert!(changed && served && told.contains("line 1 of the redirects"), "{told}");
+        std::fs::write(dir.join("c"), "c").unwrap();
+        let (changed, served, told) = look(b"c");
+        assert!(changed && served && !told.contains("redirects"), "{told}");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

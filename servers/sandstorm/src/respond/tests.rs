@@ -120,6 +120,36 @@ fn a_client_gets_the_form_it_wants_most_and_caches_are_told() {
 }
 
 #[test]
+fn a_coded_form_says_its_coding_whoever_asked_for_the_file_of_its_name_before() {
+    let dir = Directory::new("forms-by-name");
+    dir.write("app.js", &[b'x'; 90]).write("app.js.gz", &[b'g'; 30]);
+    let mut world = World::of(dir.site());
+    // A second look knows both from the first.
+    let before = core::mem::replace(&mut world.site, dir.site());
+    world.site = Site::load(&dir.0, Settings::default(), Redirects::default(), Some(&before)).unwrap();
+    for _ in 0..2 {
+        let (_, head, body) = world.ask("GET /app.js.gz", "");
+        assert_eq!((value(&head, "Content-Encoding"), body), (None, vec![b'g'; 30]));
+        let (_, head, body) = world.ask("GET /app.js", "Accept-Encoding: gzip\r\n");
+        assert_eq!((value(&head, "Content-Encoding"), body), (Some("gzip"), vec![b'g'; 30]));
+        assert_eq!(value(&head, "Vary"), Some("Accept-Encoding"));
+    }
+}
+
+#[test]
+fn heads_of_names_that_are_asked_for_once_take_no_memory_for_ever() {
+    let dir = Directory::new("heads");
+    dir.write("a", b"a");
+    let mut world = World::of(dir.site());
+    let template = || Template::of(b"HTTP/1.1 200 OK\r\nDate: x\r\n\r\n").unwrap();
+    for number in 0..HEADS_MAX as u64 {
+        world.responder.heads.insert((Key(u64::MAX - number), 0), template());
+    }
+    world.ask("GET /a", "");
+    assert_eq!(world.responder.heads.len(), 1);
+}
+
+#[test]
 fn a_copy_that_is_good_is_not_sent_again_and_each_form_has_its_own_tag() {
     let dir = Directory::new("conditions");
     dir.write("a.js", b"bare").write("a.js.br", b"br");
