@@ -1,4 +1,4 @@
-//! Signatures of transactions (RFC 8945), with HMAC-SHA-256.
+//! Signatures of transactions (RFC 8945), with HMACs of the SHA family.
 //!
 //! ```text
 //! ├ key name ┼ 250 ┼ ANY ┼ 0 ┼ rdlength ┼ algorithm ┼ time (6) ┼ fudge ┼ MAC size ┼ MAC ┼ original id ┼ error ┼ other ┤
@@ -8,22 +8,25 @@
 //! then the variables of this record (§4.3.3). In a stream of responses only the first signs all variables; the
 //! others sign the times (§5.3.1).
 
+mod algorithm;
+
+pub use algorithm::{Algorithm, MAC_BYTES_MAX};
+
+use algorithm::Running;
 use alloc::vec::Vec;
-use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
 
 use crate::name::{self, NameError};
 use crate::record::{FIXED_BYTES, Record};
 use crate::{Class, Rtype};
 
-/// A MAC, in bytes.
-pub const MAC_BYTES: usize = 32;
-
 /// How far two clocks may be apart (RFC 8945 §10).
 pub const FUDGE_SECONDS: u16 = 300;
 
-/// `hmac-sha256.`, the algorithm that everyone must have (RFC 8945 §6).
-pub const HMAC_SHA256: &[u8] = b"\x0bhmac-sha256\0";
+/// A MAC that was cut to less than this, or to less than half, is none (RFC 8945 §5.2.2.1).
+const MAC_BYTES_MIN: usize = 10;
+
+/// Messages of a stream that may wait for a signature (RFC 8945 §5.3.1).
+const UNSIGNED_MAX: u32 = 99;
 
 /// Why a signature does not count (RFC 8945 §5.2), as it stands in the record's error field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub enum TsigError {
     BadSig,
     /// Our clocks are too far apart.
     BadTime,
-    /// A MAC that was cut too short.
+    /// A MAC that was cut: right as far as it goes, and shorter than we want it.
     BadTrunc,
 }
 
@@ -59,13 +62,17 @@ impl TsigError {
 pub struct Key {
     /// Its name, folded, on the wire.
     pub name: Vec<u8>,
+    /// What it is used with, and nothing else.
+    pub algorithm: Algorithm,
     /// The secret.
     pub secret: Vec<u8>,
 }
 
 impl core::fmt::Debug for Key {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Key").field("name", &name::Presentation(&self.name)).finish_non_exhaustive()
+        let Self { name, algorithm, secret: _ } = self;
+        let mut key = f.debug_struct("Key");
+        key.field("name", &name::Presentation(name)).field("algorithm", algorithm).finish_non_exhaustive()
     }
 }
 
@@ -174,20 +181,20 @@ impl Tsig {
 #[derive(Clone, Debug)]
 pub struct Transaction {
     key: Key,
-    /// The MAC of the message before, which the next one continues; nothing before the first.
-    prior: Vec<u8>,
-    /// What was received and not signed yet (§5.3.1: a stream may leave out up to 99).
-    unsigned: Vec<u8>,
+    /// Keyed, and nothing else: where every MAC begins.
+    keyed: Running,
+    /// The MAC that is being made: it begins with the one before (§5.3.1), and has the messages since then.
+    running: Running,
+    /// How many messages no signature has covered yet.
+    unsigned: u32,
     /// No response was signed or checked yet: the first one signs all variables.
     first: bool,
 }
 
-/// The most bytes of a stream that may wait for a signature: what 99 full messages hold would be too much.
-const UNSIGNED_BYTES_MAX: usize = 1 << 20;
-
 impl Transaction {
     fn new(key: Key) -> Self {
-        Self { key, prior: Vec::new(), unsigned: Vec::new(), first: true }
+        let keyed = Running::new(key.algorithm, &key.secret);
+        Self { key, running: keyed.clone(), keyed, unsigned: 0, first: true }
     }
 
     /// Signs `message`, a request of ours that is complete but for this, and begins a conversation with it.
@@ -205,16 +212,10 @@ impl Transaction {
     /// Why it does not count. [`refuse`] writes the answer.
     pub fn accept(keys: &[Key], message: &[u8], tsig: usize, now: u64) -> Result<Self, TsigError> {
         let record = Tsig::parse(message, tsig)?;
-        let key = keys
-            .iter()
-            .find(|key| key.name == record.key && record.algorithm == HMAC_SHA256)
-            .ok_or(TsigError::BadKey)?;
+        let key = key_of(keys, &record).ok_or(TsigError::BadKey)?;
         let mut transaction = Self::new(key.clone());
-        transaction.check(&record, message, tsig)?;
+        transaction.check(&record, message, tsig, now)?;
         transaction.first = true;
-        if now.abs_diff(record.time) > u64::from(record.fudge) {
-            return Err(TsigError::BadTime);
-        }
         Ok(transaction)
     }
 
@@ -224,16 +225,18 @@ impl Transaction {
         &self.key.name
     }
 
-    /// How many bytes a signature adds to a message, at most.
+    /// How many bytes a signature adds to a message, at most: with what [`TsigError::BadTime`] adds.
     #[must_use]
-    pub fn record_bytes(&self) -> usize {
-        record_bytes(&self.key.name)
+    pub const fn record_bytes(&self) -> usize {
+        let Key { name, algorithm, secret: _ } = &self.key;
+        name.len() + FIXED_BYTES + algorithm.wire().len() + 10 + algorithm.mac_bytes() + 6 + 6
     }
 
     /// Leaves a response of a stream unsigned; the next signature covers it (§5.3.1). At most 99 in a row, and neither the
     /// first nor the last.
     pub fn defer(&mut self, message: &[u8]) {
-        self.unsigned.extend_from_slice(message);
+        self.running.update(message);
+        self.unsigned += 1;
     }
 
     /// Signs `message`, a response that is complete but for this.
@@ -246,7 +249,7 @@ impl Transaction {
         let original_id = u16::from_be_bytes([message[0], message[1]]);
         let mut tsig = Tsig {
             key: self.key.name.clone(),
-            algorithm: HMAC_SHA256.to_vec(),
+            algorithm: self.key.algorithm.wire().to_vec(),
             time: now,
             fudge: FUDGE_SECONDS,
             mac: Vec::new(),
@@ -254,10 +257,18 @@ impl Transaction {
             error,
             other: other.to_vec(),
         };
-        tsig.mac = self.mac(&tsig, message);
+        let mut room = [0; MAC_BYTES_MAX];
+        tsig.mac = self.mac(&tsig, message, &mut room).to_vec();
         tsig.append(message);
-        self.prior.clone_from(&tsig.mac);
-        self.unsigned.clear();
+        self.go_on(&tsig.mac);
+    }
+
+    /// What comes next continues this MAC.
+    fn go_on(&mut self, mac: &[u8]) {
+        self.running = self.keyed.clone();
+        self.running.update(&len_u16(mac).to_be_bytes());
+        self.running.update(mac);
+        self.unsigned = 0;
         self.first = false;
     }
 
@@ -267,79 +278,86 @@ impl Transaction {
     /// Why it does not count. A stream must end with a signed message: see [`is_signed`](Self::is_signed).
     pub fn verify(&mut self, message: &[u8], tsig: Option<usize>, now: u64) -> Result<(), TsigError> {
         let Some(start) = tsig else {
-            if self.first || self.unsigned.len() + message.len() > UNSIGNED_BYTES_MAX {
+            if self.first || self.unsigned == UNSIGNED_MAX {
                 return Err(TsigError::BadSig);
             }
-            self.unsigned.extend_from_slice(message);
+            self.defer(message);
             return Ok(());
         };
         let record = Tsig::parse(message, start)?;
-        if record.key != self.key.name || record.algorithm != HMAC_SHA256 {
+        if record.key != self.key.name || record.algorithm != self.key.algorithm.wire() {
             return Err(TsigError::BadKey);
         }
-        self.check(&record, message, start)?;
-        if now.abs_diff(record.time) > u64::from(record.fudge) {
-            return Err(TsigError::BadTime);
-        }
-        Ok(())
+        self.check(&record, message, start, now)
     }
 
     /// Nothing was received that a signature does not cover.
     #[must_use]
-    pub fn is_signed(&self) -> bool {
-        self.unsigned.is_empty()
+    pub const fn is_signed(&self) -> bool {
+        self.unsigned == 0
     }
 
-    fn check(&mut self, record: &Tsig, message: &[u8], start: usize) -> Result<(), TsigError> {
-        // §5.2.2.1: a MAC may be cut to half, never below ten bytes; we send it whole and want it whole.
-        if record.mac.len() < MAC_BYTES {
-            return Err(if record.mac.is_empty() { TsigError::BadSig } else { TsigError::BadTrunc });
+    /// In the order of §5.2: the MAC, the time, what policy wants of the MAC's length.
+    fn check(&mut self, record: &Tsig, message: &[u8], start: usize, now: u64) -> Result<(), TsigError> {
+        let whole = self.key.algorithm.mac_bytes();
+        if record.mac.len() > whole || record.mac.len() < MAC_BYTES_MIN.max(whole / 2) {
+            // §5.2.2.1: never sent, and FORMERR when it comes.
+            return Err(TsigError::Malformed);
         }
         let mut plain = message[..start].to_vec();
         plain[..2].copy_from_slice(&record.original_id.to_be_bytes());
         let arcount = u16::from_be_bytes([plain[10], plain[11]]);
         let without = arcount.checked_sub(1).ok_or(TsigError::Malformed)?;
         plain[10..12].copy_from_slice(&without.to_be_bytes());
-        let expected = self.mac(record, &plain);
+        let mut room = [0; MAC_BYTES_MAX];
+        let expected = self.mac(record, &plain, &mut room);
         let differing = expected.iter().zip(&record.mac).fold(0, |bits, (a, b)| bits | a ^ b);
-        if differing != 0 || record.mac.len() != MAC_BYTES {
+        if differing != 0 {
             return Err(TsigError::BadSig);
         }
-        self.prior.clone_from(&record.mac);
-        self.unsigned.clear();
-        self.first = false;
+        if now.abs_diff(record.time) > u64::from(record.fudge) {
+            return Err(TsigError::BadTime);
+        }
+        if record.mac.len() < whole {
+            return Err(TsigError::BadTrunc);
+        }
+        self.go_on(&record.mac);
         Ok(())
     }
 
-    fn mac(&self, tsig: &Tsig, message: &[u8]) -> Vec<u8> {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key.secret).expect("HMAC takes keys of any length");
-        if !self.prior.is_empty() {
-            mac.update(&len_u16(&self.prior).to_be_bytes());
-            mac.update(&self.prior);
-        }
-        mac.update(&self.unsigned);
-        mac.update(message);
+    fn mac<'a>(&self, tsig: &Tsig, message: &[u8], room: &'a mut [u8; MAC_BYTES_MAX]) -> &'a [u8] {
         let mut variables = Vec::new();
         if self.first {
             tsig.variables(&mut variables);
         } else {
             tsig.timers(&mut variables);
         }
+        let mut mac = self.running.clone();
+        mac.update(message);
         mac.update(&variables);
-        mac.finalize().into_bytes().to_vec()
+        mac.finish(room)
     }
 }
 
+/// The key that a record names, with its algorithm.
+fn key_of<'a>(keys: &'a [Key], record: &Tsig) -> Option<&'a Key> {
+    keys.iter().find(|key| key.name == record.key && key.algorithm.wire() == record.algorithm)
+}
+
 /// Appends the TSIG record that says why a request was not believed (§5.3.2): unsigned for a key or a signature that we
-/// do not know, signed when only the time was wrong.
+/// do not know, signed when the request's was right.
 pub fn refuse(message: &mut Vec<u8>, request: &Tsig, keys: &[Key], error: TsigError, now: u64) {
-    if error == TsigError::BadTime
-        && let Some(key) = keys.iter().find(|key| key.name == request.key)
+    if matches!(error, TsigError::BadTime | TsigError::BadTrunc)
+        && let Some(key) = key_of(keys, request)
     {
         let mut transaction = Transaction::new(key.clone());
-        transaction.prior.clone_from(&request.mac);
-        transaction.sign_with(message, request.time, error.code(), &now.to_be_bytes()[2..]);
+        transaction.go_on(&request.mac);
+        transaction.first = true;
+        // §5.2.3: the client's time, so that it believes the answer, and ours, so that it knows.
+        let ours = now.to_be_bytes();
+        let (time, other) =
+            if error == TsigError::BadTime { (request.time, &ours[2..]) } else { (now, &[][..]) };
+        transaction.sign_with(message, time, error.code(), other);
         return;
     }
     let unsigned = Tsig {
@@ -351,12 +369,6 @@ pub fn refuse(message: &mut Vec<u8>, request: &Tsig, keys: &[Key], error: TsigEr
         ..request.clone()
     };
     unsigned.append(message);
-}
-
-/// How many bytes a record with a key of that name has, at most: with what [`TsigError::BadTime`] adds.
-#[must_use]
-pub const fn record_bytes(key_name: &[u8]) -> usize {
-    key_name.len() + FIXED_BYTES + HMAC_SHA256.len() + 10 + MAC_BYTES + 6 + 6
 }
 
 fn len_u16(bytes: &[u8]) -> u16 {

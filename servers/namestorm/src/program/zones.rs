@@ -18,7 +18,7 @@
 use base64ct::{Base64, Encoding as _};
 use core::fmt;
 use core::str::FromStr;
-use dns::tsig;
+use dns::tsig::{self, Algorithm};
 use host::values::{BadValue, bad};
 use namestorm::keeper::Source;
 use namestorm::transfer::policy::{Policy, Remote, Rule, Rules};
@@ -149,14 +149,18 @@ impl<'de> Deserialize<'de> for KeyChoice {
         }
         let KeyTable { name, algorithm, secret } = KeyTable::deserialize(deserializer)?;
         let wrong = |what: &str| Err(D::Error::custom(format!("key '{name}': {what}")));
-        if algorithm.is_some_and(|algorithm| !algorithm.eq_ignore_ascii_case("hmac-sha256")) {
-            return wrong("the algorithm is not hmac-sha256, the only one that is spoken here");
-        }
+        let Some(algorithm) =
+            algorithm.map_or_else(|| Some(Algorithm::default()), |text| Algorithm::from_text(&text))
+        else {
+            return wrong("the algorithm is none of hmac-sha256, -sha512, -sha384, -sha224 and -sha1");
+        };
         let Some(wire) = wire(&name).ok().filter(|wire| wire.len() > 1) else {
             return wrong("this is no name of a key");
         };
         match Base64::decode_vec(secret.trim()) {
-            Ok(secret) if SECRET_BYTES.contains(&secret.len()) => Ok(Self(tsig::Key { name: wire, secret })),
+            Ok(secret) if SECRET_BYTES.contains(&secret.len()) => {
+                Ok(Self(tsig::Key { name: wire, algorithm, secret }))
+            }
             Ok(_) => wrong("a secret has 16 to 256 bytes; `tsig-keygen` makes one"),
             Err(_) => wrong("its secret is not base64; `tsig-keygen` makes one"),
         }
@@ -318,6 +322,17 @@ mod tests {
             let line = zones(&text).unwrap_err();
             assert!(line.contains(words), "{text}: {line}");
         }
+    }
+
+    #[test]
+    fn a_key_has_the_algorithm_that_it_names_or_sha256() {
+        let algorithm = |line: &str| {
+            let text = format!("zone = [\"a=1\"]\n{KEY}{line}");
+            zones(&text).map(|zones| zones.policy.key(b"\x03xfr\0").unwrap().algorithm)
+        };
+        assert_eq!(algorithm(""), Ok(Algorithm::Sha256));
+        assert_eq!(algorithm("algorithm = \"HMAC-SHA512\"\n"), Ok(Algorithm::Sha512));
+        assert!(algorithm("algorithm = \"hmac-md5\"\n").unwrap_err().contains("none of hmac-sha256"));
     }
 
     #[test]

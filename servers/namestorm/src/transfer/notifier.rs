@@ -276,7 +276,11 @@ mod tests {
 
     #[test]
     fn a_word_is_signed_with_the_key_that_is_shared_and_so_is_its_answer() {
-        let key = tsig::Key { name: b"\x03xfr\0".to_vec(), secret: vec![7; 32] };
+        let key = tsig::Key {
+            name: b"\x03xfr\0".to_vec(),
+            algorithm: tsig::Algorithm::Sha256,
+            secret: vec![7; 32],
+        };
         let policy = Policy::new(vec![key.clone()], BTreeMap::new());
         let mut notifier = Notifier::default();
         notifier.on_change(APEX, &soa(7), &[remote("192.0.2.1 key:xfr")], Duration::ZERO);

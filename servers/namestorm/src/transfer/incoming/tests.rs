@@ -17,7 +17,7 @@ fn names_key() -> Key {
 }
 
 fn key() -> tsig::Key {
-    tsig::Key { name: b"\x03xfr\0".to_vec(), secret: vec![7; 32] }
+    tsig::Key { name: b"\x03xfr\0".to_vec(), algorithm: tsig::Algorithm::Sha256, secret: vec![7; 32] }
 }
 
 fn version(serial: u32, rest: &str, before: Option<&Arc<Zone>>) -> Arc<Zone> {
