@@ -11,12 +11,13 @@
 
 use core::fmt;
 use serde::Serialize;
-use survey::{Device, IoUring, Memory, RingState, Survey, Tun};
+use survey::{Device, IoUring, Memory, RingState, Survey, Tree, Tun};
 
 use crate::choice::{Asked, Candidate, Choice, Obstacle};
-use crate::confinement::Layer;
-use crate::machine::default_pool_bytes;
-use crate::values::Bytes;
+use crate::confinement::{Layer, trial};
+use crate::machine::{Machine, default_pool_bytes};
+use crate::network::NetworkError;
+use crate::values::{AddressMode, Bytes, LinkChoice};
 
 /// The document's version.
 const VERSION: u32 = 1;
@@ -36,6 +37,24 @@ pub struct Report {
 }
 
 impl Report {
+    /// Looks at this machine, for a server that was asked for such a link; confines a thread to see what comes of it.
+    ///
+    /// # Errors
+    /// The kernel does not say what it has, or has no such interface.
+    pub fn take(
+        link: &LinkChoice,
+        mode: Option<AddressMode>,
+        workers: Option<u16>,
+    ) -> Result<Self, NetworkError> {
+        let interface = link.interface();
+        let shared = if interface.is_some() { AddressMode::Shared } else { AddressMode::Own };
+        let survey = Survey::take(&Tree::host(), interface).map_err(NetworkError::Netlink)?;
+        // As `serve` would: a TAP device is made in a namespace by whoever may not make one outside.
+        let inside = interface.is_none() && !Machine::look().net_admin && survey.privileges.user_namespaces;
+        let asked = Asked { link, mode: mode.unwrap_or(shared), workers, inside };
+        Ok(Self::new(survey, &asked).with_trial(trial()))
+    }
+
     /// Puts together what there is to say.
     #[must_use]
     pub fn new(survey: Survey, asked: &Asked<'_>) -> Self {

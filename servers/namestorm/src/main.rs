@@ -4,12 +4,14 @@
 //!   options ─▶ serve ─┬─▶ host: worker 0 … N    front and engine each, on a thread of its own
 //!                     ├─▶ courier              zones of other servers, and word of ours to them
 //!                     └─▶ control::run          this thread, until everything has left
-//!   offline: check, query
+//!   offline: check, query, doctor
 //! ```
 #![forbid(unsafe_code)]
 
 #[path = "program/courier.rs"]
 mod courier;
+#[path = "program/doctor.rs"]
+mod doctor;
 #[path = "program/log.rs"]
 mod log;
 #[path = "program/offline.rs"]
@@ -56,8 +58,10 @@ enum Command {
     /// What a server starts beside itself
     #[command(hide = true)]
     Monitor(Box<ServeArgs>),
-    /// Read a zone file as the server would, and say what is wrong with it
+    /// Read a zone file, or all that a configuration names, as the server would, and say what is wrong with it
     Check(offline::Check),
+    /// Say what this machine allows, which link would be taken and why
+    Doctor(doctor::Doctor),
     /// Answer one question from zone files
     Query(offline::Query),
     /// Show the targets of a running server's steering, or say something of one
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::serve(*arguments),
         Command::Monitor(arguments) => serve::monitor(*arguments),
         Command::Check(check) => status(check.run()),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Query(query) => status(query.run()),
         Command::Set(set) => status(set.run()),
         Command::Top(top) => status(top.run()),

@@ -6,14 +6,13 @@ use control::{Directly, Figure, Opener, Outcome, Reloaded, Server, Status};
 use core::fmt;
 use host::start::{describe_facts, describe_privileges, kernel};
 use host::values::{AddressMode, InterfaceName, LinkChoice, LogFormat};
-use host::{Asked, Facts, Forwarder, Keeper, Machine, Monitor, Named, NetworkError, Report};
+use host::{Facts, Forwarder, Keeper, Monitor, Named, Report};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
-use survey::{Survey, Tree};
 use web::AccessRecord;
 
 use crate::events::Events;
@@ -174,16 +173,10 @@ pub fn doctor(arguments: DoctorArgs, program: &str) -> ExitCode {
         Ok(link) => link,
         Err(error) => return refuse(program, &error, NOT_STARTED),
     };
-    let interface = link.interface();
-    let shared = if interface.is_some() { AddressMode::Shared } else { AddressMode::Own };
-    let survey = match Survey::take(&Tree::host(), interface).map_err(NetworkError::Netlink) {
-        Ok(survey) => survey,
+    let report = match Report::take(&link, address_mode, workers) {
+        Ok(report) => report,
         Err(error) => return refuse(program, &error, NOT_STARTED),
     };
-    // As `serve` would: a TAP device is made in a namespace by whoever may not make one outside.
-    let inside = interface.is_none() && !Machine::look().net_admin && survey.privileges.user_namespaces;
-    let asked = Asked { link: &link, mode: address_mode.unwrap_or(shared), workers, inside };
-    let report = Report::new(survey, &asked).with_trial(host::trial());
     let text = if json { report.json() } else { report.to_string() };
     match print(text.trim_end()) {
         ExitCode::SUCCESS if report.is_blocked() => ExitCode::from(FAILED),

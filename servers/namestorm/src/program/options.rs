@@ -47,7 +47,7 @@ FILES
     link = \"packet:eth1\"
 
   Keys, who may have a zone, who is told of its changes, and zones that come
-  from other servers are in the file only; docs/operating.md has the tables.
+  from other servers are in the file only; docs/namestorm.md has the tables.
 
 SIGNALS
   SIGINT, SIGTERM   Let streams finish within --drain-seconds, leave.
