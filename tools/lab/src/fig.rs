@@ -7,11 +7,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use lab::error::ProgramError;
-use lab::figures::{FIGURES, Figure, Ground, Making, Problem, records, report as page};
+use lab::figures::{FIGURES, Figure, Ground, Making, Problem, records, report as page, scratch_name};
 use lab::ground;
 
 use crate::cli::{Fig, Report};
-use crate::stops;
+use crate::{FAILED, stops};
 
 /// Makes figures, or names them.
 pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
@@ -27,7 +27,7 @@ pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
     let stop = stops()?;
     if figures.iter().any(|figure| figure.ground == Ground::Namespaces) {
         if !ground::is_inside() {
-            return ground::enter();
+            return ground::enter_with(Some(&scratch_name(&arguments.out)));
         }
         ground::heed_outside(&stop);
     }
@@ -50,14 +50,38 @@ pub(crate) fn make(arguments: &Fig) -> Result<ExitCode, ProgramError> {
         out: &arguments.out,
         command: &command,
     };
-    for figure in figures {
-        figure
-            .make(&making, &stop, &mut |what| bar.set_message(format!("figure {}: {what}", figure.id)))
-            .map_err(ProgramError::Figure)?;
-        say(format!("figure {}: {}", figure.id, arguments.out.join(format!("{}.json", figure.id)).display()));
+    let (mut left, mut failed) = (seconds, 0);
+    for (number, figure) in figures.iter().enumerate() {
+        if bar.is_hidden() {
+            let seconds = takes(figure, arguments.quick);
+            say(format!("figure {}: {}; about {}", figure.id, figure.title, time(seconds)));
+        }
+        let made = figure.make(&making, &stop, &mut |what| {
+            bar.set_message(format!(
+                "figure {} ({} of {}, about {} left): {what}",
+                figure.id,
+                number + 1,
+                figures.len(),
+                time(left)
+            ));
+        });
+        left -= takes(figure, arguments.quick);
+        match made {
+            Ok(()) => say(format!(
+                "figure {}: {}",
+                figure.id,
+                arguments.out.join(format!("{}.json", figure.id)).display()
+            )),
+            // One that cannot be made does not keep the others from being made.
+            Err(problem) if figures.len() > 1 && !matches!(problem, Problem::Stopped) => {
+                failed += 1;
+                say(format!("figure {}: {problem}", figure.id));
+            }
+            Err(problem) => return Err(ProgramError::Figure(problem)),
+        }
     }
     bar.finish_and_clear();
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Makes the page.

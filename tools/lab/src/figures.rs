@@ -19,13 +19,16 @@ pub mod machine;
 pub mod plot;
 pub mod record;
 pub mod report;
+pub use scratch::{NAME as SCRATCH, name as scratch_name};
 
 mod capture;
 mod cipher;
 mod contestant;
 mod load;
 mod memory;
+mod meter;
 mod names;
+mod scratch;
 mod trace;
 mod traces;
 mod video;
@@ -95,6 +98,8 @@ pub enum Problem {
     Record(PathBuf, serde_json::Error),
     /// There is nothing to report.
     NoRecords(PathBuf),
+    /// A program of others that is not here: which, and how to get it.
+    Missing(String),
     /// What the experiment needs and did not get.
     Experiment(String),
     /// A picture.
@@ -113,6 +118,7 @@ impl core::fmt::Display for Problem {
             Self::NoRecords(path) => {
                 write!(f, "{} holds no figure: make some with `lab fig N --out {0}`", path.display())
             }
+            Self::Missing(why) => write!(f, "not run: {why}"),
             Self::Experiment(why) => f.write_str(why),
             Self::Plot(error) => error.fmt(f),
         }
@@ -127,6 +133,7 @@ pub struct Run<'a> {
     record: Record,
     quick: bool,
     programs: Option<&'a Path>,
+    out: &'a Path,
     stop: &'a Arc<AtomicBool>,
     progress: &'a mut dyn FnMut(&str),
 }
@@ -199,9 +206,19 @@ impl Figure {
             commands: vec![making.command.to_owned()],
             ..Record::default()
         };
-        let mut run = Run { record, quick: making.quick, programs: making.programs, stop, progress };
-        (self.run)(&mut run)?;
+        let Making { quick, programs, out, command: _ } = *making;
+        let mut run = Run { record, quick, programs, out, stop, progress };
+        let made = (self.run)(&mut run);
+        // What was cut short is neither a result nor a failure of the server's.
+        if stop.load(Ordering::Relaxed) {
+            return Err(Problem::Stopped);
+        }
         let mut record = run.record;
+        match made {
+            // The report says so at its place.
+            Err(Problem::Missing(why)) => record.remarks.push(format!("Not run: {why}.")),
+            made => made?,
+        }
         record.took_s = begun.elapsed().as_secs_f64();
         keep(&record, making.out)
     }
@@ -290,5 +307,19 @@ mod tests {
         let making = Making { quick: true, programs: None, out: &directory, command: "lab fig 2.3" };
         let made = Figure::of("2.3").unwrap().make(&making, &Arc::new(AtomicBool::new(true)), &mut |_| {});
         assert!(matches!(made, Err(Problem::Stopped)) && !directory.exists());
+    }
+
+    #[test]
+    fn a_figure_that_was_stopped_at_its_end_is_no_result() {
+        let directory = std::env::temp_dir().join(format!("lab-stopped-late-{}", std::process::id()));
+        let making = Making { quick: true, programs: None, out: &directory, command: "lab fig 2.6" };
+        let (stop, mut steps) = (Arc::new(AtomicBool::new(false)), 0);
+        let last = Arc::clone(&stop);
+        let made = Figure::of("2.6").unwrap().make(&making, &stop, &mut |_| {
+            steps += 1;
+            // Three sizes in a quick run: nobody asks again after the third.
+            last.store(steps == 3, Ordering::Relaxed);
+        });
+        assert!(matches!(made, Err(Problem::Stopped)) && steps == 3 && !directory.exists());
     }
 }

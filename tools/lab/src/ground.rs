@@ -4,6 +4,7 @@
 //!   lab ── unshare ──▶ lab again, first process of namespaces of its own (network, mounts, processes)
 //!    └── a pipe ─────▶ │   ├─ client: near 198.18.1.1 ─ veth ─ server: far 198.18.1.2
 //!                      │   └─ the server's command, in the latter
+//!                      │   └─ between them, perhaps, a middlebox that the load's packets go through
 //!                      └─ when the pipe ends, however the first lab ended, it stops; when it ends, the kernel takes
 //!                         processes, devices and names with it
 //! ```
@@ -17,6 +18,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -25,6 +27,7 @@ use std::time::Instant;
 use testbed::{Namespace, Privilege, path};
 
 use crate::error::ProgramError;
+use crate::figures::SCRATCH;
 
 /// Set for the lab inside.
 const INSIDE: &str = "LAB_INSIDE";
@@ -33,6 +36,9 @@ const START: Duration = Duration::from_secs(20);
 /// It has so long to leave when it is asked to.
 const LEAVE: Duration = Duration::from_secs(5);
 const SERVER_LOG: &str = "/run/lab-server.log";
+const MIDDLEBOX_LOG: &str = "/run/lab-middlebox.log";
+/// What servers on a veth pair may be reached at: the kernel's address, and one of their own.
+const SERVERS: [&str; 2] = ["198.18.1.2", "198.18.1.3"];
 
 /// Which networks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,10 +52,15 @@ pub enum Ground {
 /// The server and what it stands on.
 #[derive(Debug)]
 pub struct Served {
-    server: Child,
+    server: Process,
+    _middlebox: Option<Process>,
     client: Option<Namespace>,
-    _far: Option<Namespace>,
+    _others: Vec<Namespace>,
 }
+
+/// A shell command in a process group of its own, and all that it starts: ended when dropped.
+#[derive(Debug)]
+struct Process(Child);
 
 /// What is to be started where.
 #[derive(Clone, Debug)]
@@ -68,6 +79,17 @@ pub struct Order<'a> {
     pub afxdp_server: bool,
     /// Receive processing of the load's end, and of the server's.
     pub steer: Option<(usize, usize)>,
+    /// What forwards between the two ends of a veth pair.
+    pub middlebox: Option<Middlebox<'a>>,
+}
+
+/// A shell command that forwards between devices `in`, towards the load, and `out`.
+#[derive(Clone, Copy, Debug)]
+pub struct Middlebox<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// What the server sends goes through it as well; otherwise only what the load sends does.
+    pub both_ways: bool,
 }
 
 /// Whether this process is the one inside.
@@ -81,6 +103,14 @@ pub fn is_inside() -> bool {
 /// # Errors
 /// Namespaces are refused.
 pub fn enter() -> Result<ExitCode, ProgramError> {
+    enter_with(None)
+}
+
+/// The same with a directory that the one inside may make, under this name: it is gone afterwards, however that one ended.
+///
+/// # Errors
+/// Namespaces are refused.
+pub fn enter_with(scratch: Option<&Path>) -> Result<ExitCode, ProgramError> {
     let privilege = Privilege::detect();
     if let Privilege::None(why) = &privilege {
         return Err(ProgramError::NoNamespaces(why.clone()));
@@ -93,8 +123,11 @@ pub fn enter() -> Result<ExitCode, ProgramError> {
     let asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&asked))
         .map_err(ProgramError::Signals)?;
-    let mut child = privilege
-        .inside(&program)
+    let mut command = privilege.inside(&program);
+    if let Some(path) = scratch {
+        command.env(SCRATCH, path);
+    }
+    let mut child = command
         .args(env::args_os().skip(1))
         .env(INSIDE, "1")
         .stdin(Stdio::piped())
@@ -106,6 +139,9 @@ pub fn enter() -> Result<ExitCode, ProgramError> {
             drop(pipe.take());
         }
         if let Some(status) = child.try_wait().map_err(ProgramError::Restart)? {
+            if let Some(path) = scratch {
+                let _ = std::fs::remove_dir_all(path);
+            }
             let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
             return Ok(ExitCode::from(code));
         }
@@ -129,11 +165,19 @@ impl Served {
     /// # Errors
     /// The ground cannot be made, or the server ends or does not answer; what it said is in the error.
     pub fn start(order: &Order<'_>, address: SocketAddr, stop: &AtomicBool) -> Result<Self, ProgramError> {
-        let (client, far) = match order.ground {
-            Ground::One => (None, None),
+        let (client, far, middle) = match order.ground {
+            Ground::One => (None, None, None),
             Ground::Veth => {
                 let (client, server) = (Namespace::new("client")?, Namespace::new("server")?);
-                path::veth((&client, "198.18.1.1/16"), (&server, "198.18.1.2/16"))?;
+                let ends = ((&client, "198.18.1.1/16"), (&server, "198.18.1.2/16"));
+                let middle = order.middlebox.map(|_| Namespace::new("middle")).transpose()?;
+                match &middle {
+                    Some(middle) if order.middlebox.is_some_and(|middlebox| middlebox.both_ways) => {
+                        path::through(ends.0, ends.1, middle)?;
+                    }
+                    Some(middle) => path::long_way(ends.0, ends.1, middle, &SERVERS)?,
+                    None => path::veth(ends.0, ends.1)?,
+                }
                 for namespace in [&client, &server] {
                     path::congestion_control(namespace, order.congestion_control)?;
                 }
@@ -148,7 +192,7 @@ impl Served {
                     path::steer(&client, "near", near)?;
                     path::steer(&server, "far", far)?;
                 }
-                (Some(client), Some(server))
+                (Some(client), Some(server), middle)
             }
         };
         for source in
@@ -159,17 +203,16 @@ impl Served {
                 None => testbed::run("ip", &["addr", "add", &format!("{source}/16"), "dev", "lo"])?,
             }
         }
-        let log = File::create(SERVER_LOG).map_err(ProgramError::Restart)?;
-        let again = log.try_clone().map_err(ProgramError::Restart)?;
-        let mut command = match &far {
-            Some(far) => far.command("sh"),
-            None => Command::new("sh"),
+        let middlebox = match (&middle, order.middlebox) {
+            (Some(middle), Some(Middlebox { command, .. })) => {
+                Some(Process::start(middle.command("sh"), command, MIDDLEBOX_LOG)?)
+            }
+            _ => None,
         };
-        command.args(["-c", order.command]).env_remove(INSIDE).stdin(Stdio::null());
-        // A group of its own: Ctrl-C is for the lab, and the lab's end is for all of it.
-        let server =
-            command.stdout(log).stderr(again).process_group(0).spawn().map_err(ProgramError::Restart)?;
-        let mut served = Self { server, client, _far: far };
+        let shell = far.as_ref().map_or_else(|| Command::new("sh"), |far| far.command("sh"));
+        let server = Process::start(shell, order.command, SERVER_LOG)?;
+        let others = far.into_iter().chain(middle).collect();
+        let mut served = Self { server, _middlebox: middlebox, client, _others: others };
         served.wait_for(address, stop)?;
         Ok(served)
     }
@@ -200,7 +243,7 @@ impl Served {
                 scope.spawn(try_once).join().unwrap_or_else(|_| Err("a thread died".to_owned()))
             });
             let Err(why) = answers else { return Ok(()) };
-            let ended = self.server.try_wait().map_err(ProgramError::Restart)?;
+            let ended = self.server.0.try_wait().map_err(ProgramError::Restart)?;
             if ended.is_some_and(|status| !status.success())
                 || begun.elapsed() > START
                 || stop.load(Ordering::Relaxed)
@@ -216,16 +259,26 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Process {
+    fn start(mut shell: Command, command: &str, log: &str) -> Result<Self, ProgramError> {
+        let log = File::create(log).map_err(ProgramError::Restart)?;
+        let again = log.try_clone().map_err(ProgramError::Restart)?;
+        shell.args(["-c", command]).env_remove(INSIDE).stdin(Stdio::null());
+        // A group of its own: Ctrl-C is for the lab, and the lab's end is for all of it.
+        shell.stdout(log).stderr(again).process_group(0).spawn().map(Self).map_err(ProgramError::Restart)
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let Some(group) = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw) else { return };
+        let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) else { return };
         let _ = kill_process_group(group, Signal::TERM);
         let begun = Instant::now();
-        while begun.elapsed() < LEAVE && matches!(self.server.try_wait(), Ok(None)) {
+        while begun.elapsed() < LEAVE && matches!(self.0.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(20));
         }
         let _ = kill_process_group(group, Signal::KILL);
-        let _ = self.server.wait();
+        let _ = self.0.wait();
     }
 }
 

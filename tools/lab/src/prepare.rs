@@ -188,6 +188,7 @@ pub(crate) fn order<'a>(
         afxdp: matches!(device, Some(DeviceName::Afxdp(_))),
         afxdp_server: false,
         steer,
+        middlebox: None,
     })
 }
 

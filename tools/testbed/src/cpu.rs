@@ -19,6 +19,8 @@ pub struct Busy {
 /// What passed between two readings.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
+    /// How long that was, in seconds.
+    pub seconds: f64,
     /// Share of the time that the core was busy, 0 to 1.
     pub core_fraction: f64,
     /// Of it, what went to processes that were made nicer: somebody else's work, when nothing measured was.
@@ -39,8 +41,13 @@ impl Busy {
     /// Since then, by `core` and by all.
     #[must_use]
     pub fn spent(&self, core: usize) -> Spent {
-        let now = Self::read();
-        between(&self.stat, &now.stat, now.at.duration_since(self.at).as_secs_f64(), core)
+        self.until(&Self::read(), core)
+    }
+
+    /// From here to a later reading, by `core` and by all.
+    #[must_use]
+    pub fn until(&self, later: &Self, core: usize) -> Spent {
+        between(&self.stat, &later.stat, later.at.duration_since(self.at).as_secs_f64(), core)
     }
 }
 
@@ -54,6 +61,7 @@ fn between(before: &str, after: &str, wall: f64, core: usize) -> Spent {
     #[expect(clippy::cast_precision_loss, reason = "a count of cores")]
     let all = wall * cores as f64;
     Spent {
+        seconds: wall,
         core_fraction: 1.0 - passed(&core, away) / wall,
         core_niced_fraction: passed(&core, niced) / wall,
         machine_seconds: all - passed("cpu", away),
@@ -85,6 +93,16 @@ pub fn pin(core: usize) {
     let _ = rustix::thread::sched_setaffinity(None, &set);
 }
 
+/// Lets it run anywhere again.
+pub fn unpin() {
+    let cores = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let mut set = rustix::thread::CpuSet::new();
+    for number in cores.lines().filter_map(|line| line.strip_prefix("cpu")?.split(' ').next()?.parse().ok()) {
+        set.set(number);
+    }
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,9 +113,10 @@ mod tests {
             "cpu  10 0 0 100 0 0 0 0 0 0\ncpu0 5 0 0 50 0 0 0 0 0 0\ncpu1 5 0 0 50 0 0 0 0 0 0\nintr 1\n";
         let after =
             "cpu  11 40 0 250 10 0 0 20 0 0\ncpu0 6 40 0 90 10 0 0 10 0 0\ncpu1 5 0 0 160 0 0 0 10 0 0\n";
-        let Spent { core_fraction, core_niced_fraction, machine_seconds, machine_niced_seconds } =
+        let Spent { seconds, core_fraction, core_niced_fraction, machine_seconds, machine_niced_seconds } =
             between(before, after, 1.2, 0);
         let is = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        is(seconds, 1.2);
         is(core_fraction, 0.5);
         is(core_niced_fraction, 0.4 / 1.2);
         is(machine_seconds, 0.6);

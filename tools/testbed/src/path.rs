@@ -29,6 +29,87 @@ pub fn veth(
     Ok(())
 }
 
+/// Ethernet addresses of the ends of a [`long_way`].
+const NEAR_MAC: &str = "02:00:00:00:01:01";
+const FAR_MAC: &str = "02:00:00:00:01:02";
+
+/// `near` and `far` as [`veth`] makes them, but that what `near` sends goes through two devices of `middle`, `in` and `out`,
+/// between which a middlebox is to forward. What `far` sends comes straight, as in the dissertation's test bed (figure 4.11):
+/// whoever delays acknowledgements need not carry the load.
+///
+/// ```text
+///   client  near ◀────────────── bridge ◀──────────── far  server
+///           long ──▶ in ┄ middlebox ┄ out ──▶ bridge ──▶
+/// ```
+///
+/// `near` and `long` have one address; only `servers` are reached by the long way.
+///
+/// # Errors
+/// What `ip` says.
+pub fn long_way(
+    (client, near_address): (&Namespace, &str),
+    (server, far_address): (&Namespace, &str),
+    middle: &Namespace,
+    servers: &[&str],
+) -> Result<(), TestbedError> {
+    let queues = ["numtxqueues", "1", "numrxqueues", "1"];
+    let pair = |namespace: &Namespace, (name, mac): (&str, &str), peer: &str| {
+        let end = [&["link", "add", name, "address", mac][..], &queues, &["type", "veth"]].concat();
+        let peer = [&["peer", "name", peer][..], &queues, &["netns", middle.name()]].concat();
+        namespace.ip(&[end, peer].concat())
+    };
+    middle.ip(&["link", "add", "straight", "type", "bridge"])?;
+    pair(client, ("near", NEAR_MAC), "to-near")?;
+    pair(server, ("far", FAR_MAC), "to-far")?;
+    pair(client, ("long", NEAR_MAC), "in")?;
+    middle.ip(&["link", "add", "out", "type", "veth", "peer", "name", "join"])?;
+    for port in ["to-near", "to-far", "join"] {
+        middle.ip(&["link", "set", port, "master", "straight"])?;
+    }
+    // One way only: nothing goes out there, and the client is never looked for there.
+    let one_way = ["learning", "off", "flood", "off", "mcast_flood", "off", "bcast_flood", "off"];
+    middle.ip(&[&["link", "set", "join", "type", "bridge_slave"][..], &one_way].concat())?;
+    for device in ["straight", "to-near", "to-far", "in", "out", "join"] {
+        middle.ip(&["link", "set", device, "txqueuelen", QUEUE_PACKETS, "up"])?;
+    }
+    for (namespace, device, address) in [(client, "near", near_address), (server, "far", far_address)] {
+        namespace.ip(&["addr", "add", address, "dev", device])?;
+        namespace.ip(&["link", "set", device, "txqueuelen", QUEUE_PACKETS, "up"])?;
+    }
+    // Packets come where none are sent.
+    for device in ["all", "near"] {
+        client.write(&format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), "0")?;
+    }
+    client.ip(&["link", "set", "long", "txqueuelen", QUEUE_PACKETS, "up"])?;
+    let source = near_address.split('/').next().unwrap_or(near_address);
+    for address in servers {
+        client.ip(&["route", "add", &format!("{address}/32"), "dev", "long", "src", source])?;
+        client.ip(&["neigh", "add", address, "lladdr", FAR_MAC, "dev", "long", "nud", "permanent"])?;
+    }
+    Ok(())
+}
+
+/// `near` and `far` as [`veth`] makes them, but that everything between them goes through `in` and `out` in `middle`, between
+/// which a middlebox is to forward.
+///
+/// # Errors
+/// What `ip` says.
+pub fn through(
+    client: (&Namespace, &str),
+    server: (&Namespace, &str),
+    middle: &Namespace,
+) -> Result<(), TestbedError> {
+    let queues = ["numtxqueues", "1", "numrxqueues", "1"];
+    for ((namespace, address), device, peer) in [(client, "near", "in"), (server, "far", "out")] {
+        let end = [&["link", "add", device][..], &queues, &["type", "veth", "peer", "name", peer]].concat();
+        namespace.ip(&[&end, &queues[..], &["netns", middle.name()]].concat())?;
+        namespace.ip(&["addr", "add", address, "dev", device])?;
+        namespace.ip(&["link", "set", device, "txqueuelen", QUEUE_PACKETS, "up"])?;
+        middle.ip(&["link", "set", peer, "txqueuelen", QUEUE_PACKETS, "up"])?;
+    }
+    Ok(())
+}
+
 /// The kernel computes checksums before a packet leaves this device, and cuts superframes: what comes out of the other
 /// end of a veth pair is then as on a wire, which an AF_XDP socket there needs.
 ///

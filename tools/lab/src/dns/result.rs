@@ -54,7 +54,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             sent: [0; 2],
             answered: [0; 2],
@@ -88,7 +88,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn fail(&mut self, kind: Kind, count: u64, say: impl FnOnce() -> String) {
+    pub(crate) fn fail(&mut self, kind: Kind, count: u64, say: impl FnOnce() -> String) {
         if count > 0 {
             let failures = &mut self.failures[kind as usize];
             failures.count += count;

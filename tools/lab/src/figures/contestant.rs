@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::{Problem, Run};
-use crate::ground::{Ground, Order, Served};
+use crate::ground::{Ground, Middlebox, Order, Served};
 
 /// The core of the server, and of everything else.
 pub(super) const SERVER_CORE: usize = 0;
@@ -33,6 +33,42 @@ pub(super) struct Contestant {
     pub(super) address: SocketAddrV4,
     /// It takes packets from the device itself.
     pub(super) afxdp: bool,
+}
+
+/// Who is here; of somebody who is not the record says why, and how to get them.
+///
+/// # Errors
+/// What else is wrong.
+pub(super) fn perhaps(
+    run: &mut Run<'_>,
+    made: Result<Contestant, Problem>,
+) -> Result<Option<Contestant>, Problem> {
+    match made {
+        Ok(contestant) => Ok(Some(contestant)),
+        Err(Problem::Missing(why)) => {
+            let line = format!("Not run: {why}.");
+            if !run.record.remarks.contains(&line) {
+                run.record.remarks.push(line);
+            }
+            Ok(None)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// All who are here.
+///
+/// # Errors
+/// What else is wrong with one.
+pub(super) fn present<const N: usize>(
+    run: &mut Run<'_>,
+    made: [Result<Contestant, Problem>; N],
+) -> Result<Vec<Contestant>, Problem> {
+    let mut here = Vec::new();
+    for contestant in made {
+        here.extend(perhaps(run, contestant)?);
+    }
+    Ok(here)
 }
 
 impl Contestant {
@@ -145,23 +181,28 @@ http {{
         Ok(Self { name: "Namestorm", command, address: NAMES, afxdp: true })
     }
 
-    /// Knot DNS with its XDP sockets; streams go through the kernel.
+    /// Knot DNS on the kernel's sockets, or with XDP sockets for datagrams.
     ///
     /// # Errors
     /// It is not installed.
-    pub(super) fn knot(run: &mut Run<'_>, zone: &Path) -> Result<Self, Problem> {
-        let (directory, name) = split(zone);
+    pub(super) fn knot(run: &mut Run<'_>, zone: &Path, afxdp: bool) -> Result<Self, Problem> {
+        let (directory, file) = split(zone);
         let state = place("knot")?;
         let (ip, port, state) = (NAMES.ip(), NAMES.port(), state.display());
+        let (name, xdp) = if afxdp {
+            ("Knot (XDP)", format!("xdp:\n  listen: far@{port}\n"))
+        } else {
+            ("Knot", String::new())
+        };
         let configuration = format!(
             "server:\n  rundir: {state}\n  listen: {ip}@{port}\n  background-workers: 1\n  udp-workers: 1\n  tcp-workers: 1\n\
-             xdp:\n  listen: far@{port}\ndatabase:\n  storage: {state}\nzone:\n  - domain: example\n    storage: {directory}\n    \
-             file: {name}\n    journal-content: none\n    zonefile-sync: -1\n"
+             {xdp}database:\n  storage: {state}\nzone:\n  - domain: example\n    storage: {directory}\n    \
+             file: {file}\n    journal-content: none\n    zonefile-sync: -1\n"
         );
-        Self::peer(run, ("Knot (XDP)", "knotd", "knot"), &configuration, "knotd -c").map(|peer| {
+        Self::peer(run, (name, "knotd", "knot"), &configuration, "knotd -c").map(|peer| {
             // It is ended by its process group, and then thinks that it still runs.
             let command = format!("rm -f {state}/knot.pid; exec {}", peer.command);
-            Self { afxdp: true, command, ..peer }
+            Self { afxdp, command, ..peer }
         })
     }
 
@@ -191,9 +232,11 @@ http {{
     ) -> Result<Self, Problem> {
         let option = if program == "nsd" { "-v" } else { "--version" };
         let version = version(program, option).ok_or_else(|| {
-            Problem::Experiment(format!("{program} cannot be started: install the Debian package {package}"))
+            Problem::Missing(format!(
+                "{name}, for {program} cannot be started: install the Debian package {package}"
+            ))
         })?;
-        note(&mut run.record.versions, name, version);
+        note(&mut run.record.versions, program, version);
         let path =
             file(&format!("{program}-{}.conf", run.record.configurations.len()), configuration.as_bytes())?;
         note(&mut run.record.configurations, &path.to_string_lossy(), configuration.to_owned());
@@ -229,7 +272,7 @@ http {{
     /// # Errors
     /// It does not start, or does not answer.
     pub(super) fn start(&self, run: &mut Run<'_>, sources: &[IpAddr]) -> Result<Served, Problem> {
-        self.start_with(run, sources, false)
+        self.start_with(run, sources, false, None)
     }
 
     /// The same for clients that take frames from the device themselves.
@@ -237,10 +280,28 @@ http {{
     /// # Errors
     /// It does not start, or does not answer.
     pub(super) fn start_for_frames(&self, run: &mut Run<'_>) -> Result<Served, Problem> {
-        self.start_with(run, &[], true)
+        self.start_with(run, &[], true, None)
     }
 
-    fn start_with(&self, run: &mut Run<'_>, sources: &[IpAddr], frames: bool) -> Result<Served, Problem> {
+    /// The same behind a middlebox.
+    ///
+    /// # Errors
+    /// It does not start, or does not answer.
+    pub(super) fn start_behind(
+        &self,
+        run: &mut Run<'_>,
+        middlebox: Middlebox<'_>,
+    ) -> Result<Served, Problem> {
+        self.start_with(run, &[], false, Some(middlebox))
+    }
+
+    fn start_with(
+        &self,
+        run: &mut Run<'_>,
+        sources: &[IpAddr],
+        frames: bool,
+        middlebox: Option<Middlebox<'_>>,
+    ) -> Result<Served, Problem> {
         let order = Order {
             command: &self.command,
             ground: Ground::Veth,
@@ -249,14 +310,28 @@ http {{
             afxdp: frames,
             afxdp_server: self.afxdp,
             steer: Some((CLIENT_CORE, SERVER_CORE)),
+            middlebox,
         };
-        if !run.record.commands.contains(&self.command) {
-            run.record.commands.push(self.command.clone());
+        for command in
+            [Some(&*self.command), middlebox.map(|middlebox| middlebox.command)].into_iter().flatten()
+        {
+            if run.record.commands.iter().all(|known| known != command) {
+                run.record.commands.push(command.to_owned());
+            }
         }
         let stop: &Arc<AtomicBool> = run.stop;
         Served::start(&order, self.address.into(), stop)
             .map_err(|error| Problem::Experiment(format!("{}: {error}", self.name)))
     }
+}
+
+/// The middlebox of ours with these options, on the clients' core.
+///
+/// # Errors
+/// The program is not there.
+pub(super) fn middlebox(run: &mut Run<'_>, options: &str) -> Result<String, Problem> {
+    let program = ours(run, "middlebox")?;
+    Ok(format!("exec taskset -c {CLIENT_CORE} {} --client in --server out {options}", program.display()))
 }
 
 /// How nginx reads.
@@ -272,7 +347,7 @@ pub(super) enum Reading {
 
 fn nginx_version() -> Result<String, Problem> {
     version("nginx", "-v").ok_or_else(|| {
-        Problem::Experiment("nginx cannot be started: install the Debian package nginx-light".to_owned())
+        Problem::Missing("nginx, for it cannot be started: install the Debian package nginx-light".to_owned())
     })
 }
 
@@ -354,7 +429,7 @@ fn split(path: &Path) -> (String, String) {
 }
 
 /// The first line of what a program says it is.
-fn version(program: &str, option: &str) -> Option<String> {
+pub(super) fn version(program: &str, option: &str) -> Option<String> {
     let output = Command::new(program).arg(option).output().ok()?;
     let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     String::from_utf8_lossy(&said).lines().next().map(|line| line.trim().to_owned())

@@ -61,7 +61,7 @@ pub(super) const QUEUES: Figure = Figure {
 fn queues(run: &mut Run<'_>) -> Result<(), Problem> {
     let depths: &[u64] =
         run.either(&[0, 64, 256, 1_024], &[0, 16, 32, 64, 128, 192, 256, 384, 512, 1_024, 2_048]);
-    let mut points: [Vec<Point>; 2] = Default::default();
+    let mut traffic = ByPlace::default();
     for &depth in depths {
         run.step(&format!("{depth} reads wait"))?;
         let recycling = Recycling::Fifo { frames: 4_096 };
@@ -70,30 +70,13 @@ fn queues(run: &mut Run<'_>) -> Result<(), Problem> {
         let ratio = pipeline.measure(XEON, SENT);
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let x = depth as f64;
-        points[0].push(Point::exact(x, ratio.read()));
-        points[1].push(Point::exact(x, ratio.written()));
+        traffic.push(x, &ratio);
     }
-    let [read, written] = points;
     run.panel(Panel {
         title: "Memory traffic per byte sent, 8 KiB reads, 4,096 buffers in turn".into(),
         x: Axis::linear("completed reads that wait"),
         y: Axis::linear("bytes per byte sent"),
-        curves: vec![
-            Curve {
-                name: "read".into(),
-                origin: Origin::Model,
-                drawn: Drawn::Line,
-                colour: None,
-                points: read,
-            },
-            Curve {
-                name: "written".into(),
-                origin: Origin::Model,
-                drawn: Drawn::Line,
-                colour: None,
-                points: written,
-            },
-        ],
+        curves: traffic.curves(),
         ..Panel::default()
     });
     run.remark(NO_COUNTERS);
@@ -112,7 +95,7 @@ pub(super) const SEALED: Figure = Figure {
 
 fn sealed(run: &mut Run<'_>) -> Result<(), Problem> {
     let windows: &[u64] = run.either(&[1, 4, 16], &[1, 2, 4, 8, 12, 16, 24, 32]);
-    let mut points: [Vec<Point>; 2] = Default::default();
+    let mut traffic = ByPlace::default();
     for &mib in windows {
         run.step(&format!("{mib} MiB being read"))?;
         let window_bytes = mib << 20;
@@ -121,30 +104,13 @@ fn sealed(run: &mut Run<'_>) -> Result<(), Problem> {
         let ratio = pipeline.measure(XEON, SENT);
         #[expect(clippy::cast_precision_loss, reason = "a few")]
         let x = mib as f64;
-        points[0].push(Point::exact(x, ratio.read()));
-        points[1].push(Point::exact(x, ratio.written()));
+        traffic.push(x, &ratio);
     }
-    let [read, written] = points;
     run.panel(Panel {
         title: "Memory traffic per byte sent, 8 KiB reads sealed in place, last-in first-out".into(),
         x: Axis::log2("MiB being read at a time"),
         y: Axis::linear("bytes per byte sent"),
-        curves: vec![
-            Curve {
-                name: "read".into(),
-                origin: Origin::Model,
-                drawn: Drawn::Line,
-                colour: None,
-                points: read,
-            },
-            Curve {
-                name: "written".into(),
-                origin: Origin::Model,
-                drawn: Drawn::Line,
-                colour: None,
-                points: written,
-            },
-        ],
+        curves: traffic.curves(),
         ..Panel::default()
     });
     run.remark(NO_COUNTERS);
@@ -227,6 +193,31 @@ fn stacks(run: &mut Run<'_>) -> Result<(), Problem> {
          docs/design/traffic.md with its command.",
     );
     Ok(())
+}
+
+/// Traffic as something grows.
+#[derive(Default)]
+struct ByPlace {
+    read: Vec<Point>,
+    written: Vec<Point>,
+}
+
+impl ByPlace {
+    fn push(&mut self, x: f64, ratio: &Ratio) {
+        self.read.push(Point::exact(x, ratio.read()));
+        self.written.push(Point::exact(x, ratio.written()));
+    }
+
+    fn curves(self) -> Vec<Curve> {
+        let curve = |name: &str, points| Curve {
+            name: name.to_owned(),
+            origin: Origin::Model,
+            drawn: Drawn::Line,
+            colour: None,
+            points,
+        };
+        vec![curve("read", self.read), curve("written", self.written)]
+    }
 }
 
 /// A curve over names.

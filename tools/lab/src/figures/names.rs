@@ -4,15 +4,16 @@ use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::sync::Arc;
 
-use testbed::cpu::Busy;
-
-use super::contestant::{self, CLIENT_CORE, Contestant, SERVER_CORE};
+use super::contestant::{self, CLIENT_CORE, Contestant};
+use super::meter::Meter;
 use super::record::{Axis, Curve, Drawn, Origin, Panel, Point};
 use super::{Figure, Ground, Problem, Run};
 use crate::device::{Device, DeviceName};
 use crate::dns::message::Manner;
+use crate::dns::result::{Kind, Tally};
 use crate::dns::{names, run as dns};
 use crate::ground::Served;
 use crate::load::choice::{Chooser, Mix};
@@ -26,6 +27,10 @@ const PREFIX_LEN: u8 = 16;
 /// Ports, and questions out from each: fewer in all than the 256 that the queue of a veth device holds.
 const PORTS: usize = 16;
 const WINDOW: u16 = 12;
+/// One question in so many may be lost: a busy machine drops some.
+const LOST_SHARE: u64 = 1_000;
+/// A thread runs, and its device is open, so long after it was asked for.
+const STARTED: Duration = Duration::from_millis(100);
 
 pub(super) const ZONES: Figure = Figure {
     id: "3.8",
@@ -56,9 +61,8 @@ fn zones(run: &mut Run<'_>) -> Result<(), Problem> {
             let _ = writeln!(zone, "n{number} IN A 10.{b}.{c}.{d}");
         }
         let zone = contestant::file(&format!("zones/{size}"), zone.as_bytes())?;
-        let contestants =
-            [Contestant::namestorm(run, &zone)?, Contestant::knot(run, &zone)?, Contestant::nsd(run, &zone)?];
-        let mut scores: [Vec<Score>; 3] = Default::default();
+        let contestants = everybody(run, &zone)?;
+        let mut scores: Vec<Vec<Score>> = vec![Vec::new(); contestants.len()];
         for repetition in 1..=REPETITIONS {
             for (contestant, scores) in contestants.iter().zip(&mut scores) {
                 run.step(&format!("{}, {size} names, {repetition} of {REPETITIONS}", contestant.name))?;
@@ -103,6 +107,16 @@ fn zones(run: &mut Run<'_>) -> Result<(), Problem> {
     );
     run.remark(contestant::WHO_RECEIVES);
     Ok(())
+}
+
+fn everybody(run: &mut Run<'_>, zone: &Path) -> Result<Vec<Contestant>, Problem> {
+    let all = [
+        Contestant::namestorm(run, zone),
+        Contestant::knot(run, zone, true),
+        Contestant::knot(run, zone, false),
+        Contestant::nsd(run, zone),
+    ];
+    contestant::present(run, all)
 }
 
 /// Until it answers: a server listens before it has its zone.
@@ -150,7 +164,7 @@ fn ask(run: &mut Run<'_>, contestant: &Contestant, size: u32, time: Duration) ->
     };
     let warm_up = Duration::from_millis(300);
     let begun = std::time::Instant::now();
-    let mut busy = None;
+    let mut meter = Meter::new(time);
     let enter = || served.enter_client();
     let outcome = dns::run(
         &plan,
@@ -160,15 +174,62 @@ fn ask(run: &mut Run<'_>, contestant: &Contestant, size: u32, time: Duration) ->
         &enter,
         Some(&port),
         &mut |answered, _| {
-            if busy.is_none() && answered > 0 && begun.elapsed() > warm_up {
-                busy = Some(Busy::read());
+            // Threads begin a moment after us, and count after their warm-up.
+            if answered > 0 && begun.elapsed() > warm_up + STARTED {
+                meter.look();
             }
         },
     )
     .map_err(failed)?;
-    let spent = busy.ok_or_else(|| failed("nothing was answered".to_owned()))?.spent(SERVER_CORE);
+    check(&outcome.tally).map_err(failed)?;
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let answers_per_s = outcome.tally.answered[0] as f64 / outcome.wall.as_secs_f64();
-    let cpu = spent.machine_seconds - spent.machine_niced_seconds;
-    Ok(Score { answers_per_s, cpu_us: cpu * 1e6 / (answers_per_s * time.as_secs_f64()) })
+    let used = meter.used().ok_or_else(|| failed("nothing was measured".to_owned()))?;
+    Ok(Score { answers_per_s, cpu_us: used.machine * 1e6 / answers_per_s })
+}
+
+/// Every question is one that the zone answers, and no more are out than a queue holds: what is lost is a defect or a
+/// disturbance, and no rate.
+fn check(tally: &Tally) -> Result<(), String> {
+    let answered = tally.answered[0];
+    if answered == 0 {
+        return Err("nothing was answered".to_owned());
+    }
+    let others: u64 = tally.rcodes[1..].iter().sum();
+    if others > 0 {
+        return Err(format!("{others} of {answered} answers were not NOERROR"));
+    }
+    let lost = tally.failures[Kind::Timeout as usize].count;
+    let worse: u64 = tally.failed() - lost;
+    if worse > 0 || lost > answered / LOST_SHARE {
+        let first = tally.failures.iter().find_map(|failures| failures.first.clone());
+        return Err(format!(
+            "{} of {answered} questions failed: {}",
+            worse + lost,
+            first.unwrap_or_default()
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(answered: u64, refused: u64, lost: u64) -> Tally {
+        let mut tally = Tally::new();
+        tally.answered[0] = answered;
+        tally.rcodes[0] = answered - refused;
+        tally.rcodes[5] = refused;
+        tally.fail(Kind::Timeout, lost, || "no answer within 200 ms".to_owned());
+        tally
+    }
+
+    #[test]
+    fn a_rate_of_refusals_or_of_losses_is_none() {
+        assert_eq!(check(&tally(10_000, 0, 10)), Ok(()));
+        assert!(check(&tally(10_000, 1, 0)).unwrap_err().contains("1 of 10000 answers were not NOERROR"));
+        assert!(check(&tally(10_000, 0, 11)).unwrap_err().contains("no answer within 200 ms"));
+        assert!(check(&tally(0, 0, 0)).is_err());
+    }
 }

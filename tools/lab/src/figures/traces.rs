@@ -26,7 +26,8 @@ fn traces(run: &mut Run<'_>) -> Result<(), Problem> {
     let object = contestant::file(&format!("web/{OBJECT}"), &vec![b'x'; OBJECT_BYTES])?;
     let directory = object.parent().unwrap_or(&object);
     let contestants =
-        [Contestant::sandstorm(run, directory, Copying::Default)?, Contestant::nginx(run, directory)?];
+        [Contestant::sandstorm(run, directory, Copying::Default), Contestant::nginx(run, directory)];
+    let contestants = contestant::present(run, contestants)?;
     let capture = contestant::file("capture.pcap", &[])?;
     let mut curves = Vec::new();
     for (index, contestant) in contestants.iter().enumerate() {
