@@ -272,6 +272,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "link-packet",
             "xdp",
             "link-afxdp",
+            "disk-uring",
             "stack",
             "handshake",
             "testbed",

@@ -24,6 +24,7 @@ pub use scratch::{NAME as SCRATCH, name as scratch_name};
 mod capture;
 mod cipher;
 mod contestant;
+mod disk;
 mod load;
 mod memory;
 mod meter;
@@ -80,6 +81,9 @@ pub const FIGURES: &[Figure] = &[
     video::STOCK_PLAIN,
     video::STOCK_SEALED,
     memory::CONVENTIONAL,
+    disk::WINDOW,
+    disk::SIZES,
+    disk::LATENCY,
     video::PLAIN,
     memory::STACKS,
     video::SEALED,
