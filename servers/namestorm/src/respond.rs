@@ -25,7 +25,7 @@ use crate::rrl::{Kind, Limiter, Verdict};
 use crate::zone::Found;
 use compose::Reply;
 use core::net::IpAddr;
-use dns::edns::OPT_BYTES;
+use dns::edns::{Edns, OPT_BYTES};
 use dns::header::HEADER_BYTES;
 use dns::query::{self, Query, Question, Refusal};
 use dns::{Class, Name, Opcode, Rcode, Rtype};
@@ -216,13 +216,7 @@ impl Responder {
         }
         let Some(question) = query.question else { return self.cookie_only(request, message, &query, out) };
         self.counters.types[type_index(question.qtype)] += 1;
-        let opt = query.edns.map(|mut edns| {
-            // RFC 7871 §7.2.1: who does not take a resolver's word does not send the option back.
-            if catalogue.steering().is_some_and(|steering| !steering.heeds(request.source)) {
-                edns.ecs = None;
-            }
-            Opt::new(&self.settings, &edns, request, &mut self.opt_room)
-        });
+        let opt = query.edns.map(|edns| self.opt_of(catalogue, request, edns));
         if opt.as_ref().is_some_and(Opt::is_trusted) {
             self.counters.cookies_accepted += 1;
         }
@@ -274,6 +268,17 @@ impl Responder {
             opt.explain(why, reply.room(), &mut self.opt_room);
         }
         Some(self.finish(reply, opt, answered.rcode, authoritative))
+    }
+
+    /// Our OPT record for a query with that one.
+    #[inline]
+    fn opt_of(&mut self, catalogue: &Catalogue, request: &Request, mut edns: Edns) -> Opt {
+        // RFC 7871 §7.2.1: who does not take a resolver's word does not send the option back.
+        if edns.ecs.is_some() && catalogue.steering().is_some_and(|steering| !steering.heeds(request.source))
+        {
+            edns.ecs = None;
+        }
+        Opt::new(&self.settings, &edns, request, &mut self.opt_room)
     }
 
     /// How long an answer may be.

@@ -40,7 +40,6 @@ impl Opt {
         opt
     }
 
-    #[cold]
     fn answer_options(&mut self, settings: &Settings, edns: &Edns, request: &Request, room: &mut Room) {
         if edns.version != 0 {
             return;
@@ -49,10 +48,10 @@ impl Opt {
             self.option(code::NSID, &[&identity[..identity.len().min(NSID_BYTES_MAX)]], room);
         }
         if let (Some(cookie), Some(secret)) = (edns.cookie, settings.cookie_secret) {
-            let sent = &cookie.server[..usize::from(cookie.server_bytes.min(16))];
-            self.trusted = cookie.server_bytes == 16
-                && secret.accepts(cookie.client, sent, request.source, request.unix);
-            let server = secret.server_cookie(cookie.client, request.source, request.unix);
+            // Ours have sixteen bytes, and no others count.
+            let sent = if cookie.server_bytes == 16 { &cookie.server[..] } else { &[] };
+            let server;
+            (server, self.trusted) = secret.answer(cookie.client, sent, request.source, request.unix);
             self.option(code::COOKIE, &[&cookie.client, &server], room);
         }
         if let Some(ecs) = edns.ecs {

@@ -11,13 +11,14 @@
 //! answer: a law that is fuzzed. A new kind of answer that depends on more than name and type needs a reason here why it
 //! is not ready.
 
+use super::opt::Opt;
 use super::{Request, Responder, Response, Transport, type_index};
 use crate::catalogue::Catalogue;
 use crate::hash::Form;
 use crate::rrl::{Kind, Verdict};
 use crate::zone::{NodeRef, flag};
 use core::hint::black_box;
-use dns::edns::{DO, OPT_BYTES};
+use dns::edns::{DO, Edns, OPT_BYTES};
 use dns::header::HEADER_BYTES;
 use dns::name::{LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, fold};
 use dns::{Flags, Rtype};
@@ -45,6 +46,8 @@ pub struct Glance {
     bytes_max: u16,
     qtype: Rtype,
     edns: bool,
+    /// There are options behind the OPT record's fixed part.
+    options: bool,
     dnssec: bool,
 }
 
@@ -60,9 +63,9 @@ pub(super) enum Outcome {
 }
 
 impl Responder {
-    /// Reads the first `bytes` of `room` as an ordinary question: a query in class IN for a name without pointers, with no
-    /// OPT record or one without options. Nothing when it is another, or when no zone of ours is likely to have its
-    /// name.
+    /// Reads the first `bytes` of `room` as an ordinary question: a query in class IN for a name without pointers, and
+    /// nothing behind it but an OPT record perhaps, whose options are not read yet. Nothing when it is another, or when no
+    /// zone of ours is likely to have its name.
     ///
     /// Behind the message [`SLACK_BYTES`] can be read.
     #[inline]
@@ -93,12 +96,14 @@ impl Responder {
             }
         }
         let question = HEADER_BYTES + at + 1;
-        let (qtype, udp_bytes, dnssec) = match *message.get(question..)? {
-            [t0, t1, 0, 1] if additional == 0 => ([t0, t1], None, false),
-            // RFC 6891 §6.1.2: root, OPT, version 0, no options.
-            [t0, t1, 0, 1, 0, 0, 41, s0, s1, _, 0, z0, z1, 0, 0] if additional == 1 => {
+        let (qtype, udp_bytes, dnssec, options) = match *message.get(question..)? {
+            [t0, t1, 0, 1] if additional == 0 => ([t0, t1], None, false, false),
+            // RFC 6891 §6.1.2: root, OPT, version 0, options to the end of the message.
+            [t0, t1, 0, 1, 0, 0, 41, s0, s1, _, 0, z0, z1, o0, o1, ref options @ ..]
+                if additional == 1 && options.len() == usize::from(u16::from_be_bytes([o0, o1])) =>
+            {
                 let dnssec = u16::from_be_bytes([z0, z1]) & DO != 0;
-                ([t0, t1], Some(u16::from_be_bytes([s0, s1])), dnssec)
+                ([t0, t1], Some(u16::from_be_bytes([s0, s1])), dnssec, !options.is_empty())
             }
             _ => return None,
         };
@@ -130,6 +135,7 @@ impl Responder {
             bytes_max: udp_bytes.map_or(512, |bytes| bytes.max(512).min(self.settings.udp_bytes_max)),
             qtype,
             edns: udp_bytes.is_some(),
+            options,
             dnssec,
         })
     }
@@ -176,10 +182,18 @@ impl Responder {
         {
             return Outcome::NotReady;
         }
+        let edns = match glance.options.then(|| read_options(&message[end..])) {
+            None => None,
+            Some(Some(edns)) => Some(edns),
+            Some(None) => return Outcome::NotReady,
+        };
         let steered = catalogue.steering().filter(|_| glance.steered).and_then(|steering| {
-            let client = steering.client(request.source, None);
-            steering.answer_to(glance.hash, [relative, apex], glance.qtype, client)?.variant
+            let subnet = edns.as_ref().and_then(|edns| edns.ecs.as_ref());
+            let client = steering.client(request.source, subnet);
+            steering.answer_to(glance.hash, [relative, apex], glance.qtype, client)
         });
+        let scope = steered.map_or(0, |steered| steered.scope);
+        let steered = steered.and_then(|steered| steered.variant);
         let variant = match (steered, node.entry(glance.qtype)) {
             (Some(variant), _) => variant,
             (None, Some(entry)) => entry.variant(glance.dnssec),
@@ -187,11 +201,15 @@ impl Responder {
         };
         let steered = steered.is_some();
         let body_end = end + variant.body.len();
-        let bytes = body_end + if glance.edns { OPT_BYTES } else { 0 };
+        let opt = edns.map(|edns| self.opt_of(catalogue, request, edns));
+        let opt_bytes = opt.as_ref().map_or(if glance.edns { OPT_BYTES } else { 0 }, Opt::bytes);
+        let bytes = body_end + opt_bytes;
         if bytes > usize::from(glance.bytes_max) || bytes > out.len() {
             return Outcome::NotReady;
         }
-        if let Some(limiter) = &mut self.limiter {
+        let trusted = opt.as_ref().is_some_and(Opt::is_trusted);
+        self.counters.cookies_accepted += u64::from(trusted);
+        if let Some(limiter) = self.limiter.as_mut().filter(|_| !trusted) {
             let index = Kind::Positive.index();
             match limiter.verdict(request.source, index, glance.hash, request.now_ms) {
                 None => {}
@@ -216,7 +234,13 @@ impl Responder {
         let sum = head(message, Flags::AA, [variant.an, variant.ns, additional], end, out);
         out[end..body_end].copy_from_slice(variant.body);
         let sum = sum.combine(Sum::of_folded(variant.sum, variant.body.len() % 2 == 1));
-        Outcome::Answer(Response { bytes, sum: self.opt(glance, body_end, sum, out) })
+        let Some(opt) = opt else {
+            return Outcome::Answer(Response { bytes, sum: self.opt(glance, body_end, sum, out) });
+        };
+        opt.set_scope(scope, &mut self.opt_room);
+        let opt = opt.emit(0, &mut self.opt_room);
+        out[body_end..].copy_from_slice(opt);
+        Outcome::Answer(Response { bytes, sum: sum.then(opt) })
     }
 
     /// Counts what [`Responder::respond`] would.
@@ -247,6 +271,15 @@ impl Responder {
         out[at..at + OPT_BYTES].copy_from_slice(opt);
         sum.combine(*sum_of_opt)
     }
+}
+
+/// What the OPT record says that a message ends with, which was glanced at. Nothing when its options cannot be read.
+#[inline]
+fn read_options(record: &[u8]) -> Option<Edns> {
+    let (&[_, _, _, s0, s1, _, version, z0, z1, _, _], options) = record.split_first_chunk::<OPT_BYTES>()?;
+    let mut edns = Edns::from_fixed(u16::from_be_bytes([s0, s1]), u32::from_be_bytes([0, version, z0, z1]));
+    edns.read_options(options).ok()?;
+    Some(edns)
 }
 
 /// Our OPT record without options, for questions without the DO bit and with it, and their sums.

@@ -42,6 +42,16 @@ fn query(name: &[u8], qtype: Rtype, edns: Option<(u16, bool)>) -> Vec<u8> {
     message
 }
 
+/// The same with these options behind it.
+fn query_with(name: &[u8], qtype: Rtype, edns: (u16, bool), options: &[u8]) -> Vec<u8> {
+    let mut message = query(name, qtype, Some(edns));
+    let bytes = u16::try_from(options.len()).unwrap().to_be_bytes();
+    let at = message.len() - 2;
+    message[at..].copy_from_slice(&bytes);
+    message.extend_from_slice(options);
+    message
+}
+
 fn request() -> Request {
     Request { source: IpAddr::from([198, 51, 100, 1]), transport: Transport::Udp, now_ms: 0, unix: 0 }
 }
@@ -154,6 +164,74 @@ fn what_is_not_ready_is_answered_as_if_nobody_had_looked() {
 }
 
 #[test]
+fn questions_with_options_are_ready_too_and_answered_alike() {
+    let secret = dns::cookie::Secret([9; 16]);
+    let ours = secret.server_cookie([1; 8], request().source, 0);
+    let cookie = |server: &[u8]| {
+        let bytes = 8 + u8::try_from(server.len()).unwrap();
+        [&[0, 10, 0, bytes][..], &[1; 8], server].concat()
+    };
+    let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 203, 0, 113];
+    let readable = [
+        cookie(&[]),
+        cookie(&ours),
+        cookie(&[7; 16]),
+        cookie(&[7; 8]),
+        cookie(&[7; 32]),
+        subnet.to_vec(),
+        [&subnet[..], &cookie(&ours)].concat(),
+        // NSID, a timeout, padding, one that nobody knows, a second cookie.
+        vec![0, 3, 0, 0],
+        vec![0, 11, 0, 0],
+        [&[0, 12, 0, 40][..], &[0; 40]].concat(),
+        vec![0xff, 0, 0, 1, 1],
+        [cookie(&ours), cookie(&[])].concat(),
+    ];
+    let unreadable =
+        [cookie(&[7; 3]), vec![0, 10, 0, 4, 1, 2, 3, 4], vec![0, 8, 0, 0], vec![0, 3, 0, 1], vec![0]];
+    let settings = [
+        Settings { cookie_secret: Some(secret), identity: Some(Box::from(*b"one")), ..Settings::default() },
+        Settings { cookie_secret: None, ..Settings::default() },
+    ];
+    for settings in settings {
+        let mut both = Both::new(Form::Wire, &settings);
+        let mut ask = |name: &str, options: &[u8]| {
+            [(1_232, false), (512, true), (0, false)]
+                .map(|edns| both.ask(&query_with(&wire(name), Rtype::A, edns, options)))
+        };
+        for options in &readable {
+            assert_eq!(ask("xxx.test", options), [true; 3], "{options:02x?}");
+            ask("no.test", options);
+            ask("many.test", options);
+        }
+        for options in &unreadable {
+            ask("xxx.test", options);
+            ask("many.test", options);
+        }
+        let counters = both.together.counters();
+        let formerrs = counters.rcodes[usize::from(dns::Rcode::FORMERR.0)];
+        assert_eq!(formerrs, 2 * 3 * unreadable.len() as u64);
+    }
+}
+
+#[test]
+fn who_comes_with_a_cookie_of_ours_is_not_limited() {
+    let secret = dns::cookie::Secret([9; 16]);
+    let rate = Rate { per_second: 2, burst_seconds: 1, ..Rate::default() };
+    let settings = Settings { rate: Some(rate), cookie_secret: Some(secret), ..Settings::default() };
+    let mut both = Both::new(Form::Wire, &settings);
+    let ours = secret.server_cookie([1; 8], request().source, 0);
+    for server in [&ours[..], &[7; 16]] {
+        for _ in 0..10 {
+            let options = [&[0, 10, 0, 24][..], &[1; 8], server].concat();
+            both.ask(&query_with(&wire("xx.test"), Rtype::A, (1_232, false), &options));
+        }
+    }
+    let counters = both.together.counters();
+    assert_eq!((counters.cookies_accepted, counters.limited + counters.slipped), (10, 8));
+}
+
+#[test]
 fn whoever_asks_too_often_is_limited_alike() {
     let rate = Rate { per_second: 2, burst_seconds: 1, ..Rate::default() };
     let mut both = Both::new(Form::Wire, &Settings { rate: Some(rate), ..Settings::default() });
@@ -181,12 +259,19 @@ fn what_lies_behind_a_message_changes_nothing() {
 proptest::proptest! {
     #[test]
     fn no_bytes_are_answered_differently(
-        mutations in proptest::collection::vec((0..48_usize, proptest::prelude::any::<u8>()), 0..4),
+        mutations in proptest::collection::vec((0..96_usize, proptest::prelude::any::<u8>()), 0..4),
         name in 0..4_usize,
+        options in proptest::collection::vec(0..6_usize, 0..4),
     ) {
         let mut both = Both::new(Form::Wire, &Settings::default());
         let name = ["xxxx.test", "www.child.test", "many.test", "yyyy.deep.er.test"][name];
-        let mut message = query(&wire(name), Rtype::A, Some((1_232, false)));
+        let options: Vec<u8> = options.into_iter().flat_map(|option| {
+            [
+                &[0_u8, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8][..], &[0, 10, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+                &[0, 8, 0, 7, 0, 1, 24, 0, 203, 0, 113], &[0, 3, 0, 0], &[0, 11, 0, 0], &[0, 12, 0, 2, 0, 0],
+            ][option].to_vec()
+        }).collect();
+        let mut message = query_with(&wire(name), Rtype::A, (1_232, false), &options);
         for (at, byte) in mutations {
             let at = at % message.len();
             message[at] = byte;
