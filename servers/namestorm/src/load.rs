@@ -14,6 +14,7 @@ mod error;
 mod forms;
 mod generate;
 mod parse;
+mod plain;
 mod records;
 mod stamp;
 mod units;

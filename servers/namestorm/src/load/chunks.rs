@@ -48,6 +48,22 @@ pub struct Chunk {
     pub text: Vec<u8>,
 }
 
+impl Chunk {
+    /// A part of it: `text`, which begins at `line` behind an entry of that owner.
+    pub(super) fn part(&self, line: u64, owner: Option<Vec<u8>>, text: &[u8]) -> Self {
+        let Self { file, line: _, generated, origin, ttl, owner: _, text: _ } = self;
+        Self {
+            file: Arc::clone(file),
+            line,
+            generated: *generated,
+            origin: Arc::clone(origin),
+            ttl: *ttl,
+            owner,
+            text: text.to_vec(),
+        }
+    }
+}
+
 /// A file that is being cut.
 struct Open {
     file: Arc<Path>,
@@ -365,6 +381,16 @@ struct Entry {
     bytes: usize,
     lines: u64,
     owner_bytes: Option<usize>,
+}
+
+/// How many bytes at the beginning of `text` are whole entries: `most` or a little more, all of it if one does not end.
+pub(super) fn entries_bytes(text: &[u8], most: usize) -> usize {
+    let mut at = 0;
+    while at < most && at < text.len() {
+        let Some(entry) = measure(&text[at..], true) else { return text.len() };
+        at += entry.bytes;
+    }
+    at.min(text.len())
 }
 
 /// Where the entry at the beginning of `text` ends; nothing when it does not.
