@@ -7,7 +7,14 @@ use crate::lifecycle::admin;
 use core::time::Duration;
 use std::thread::sleep;
 
-const SIZE: usize = 24 << 20;
+/// At [`PACE`] longer than any test here takes, so that a download is under way whatever the machine does besides.
+const SIZE: usize = 64 << 20;
+/// Bytes a millisecond that a client reads until the outage is over.
+const PACE: usize = 2_000;
+/// What a client's kernel may keep for it: least, first and most.
+const RECEIVE_BUFFER: &str = "4096 131072 262144";
+/// Bytes that tell that a download goes on: more than was on its way to the client before, its buffers included.
+const GOING_ON: usize = 600_000;
 /// Long enough for TCP's timer to have been backed off more than once.
 const OUTAGE: Duration = Duration::from_secs(3);
 /// The kernel's end of the veth pair, and ours.
@@ -89,12 +96,13 @@ impl Scene {
 
     fn begin(ground: Ground, files: Library, server: Server, device: &str) -> Self {
         let expected = files.add("large.bin", SIZE);
+        std::fs::write("/proc/sys/net/ipv4/tcp_rmem", RECEIVE_BUFFER).expect("needs root");
         let downloads: Vec<_> = [server.http(), server.https()]
             .map(|base| {
                 Process::new("curl")
                     .args(["--disable", "--silent", "--show-error", "--insecure", "--fail"])
-                    .args(["--limit-rate", "4M", "--max-time", "55"])
                     .arg(format!("{base}/large.bin"))
+                    .paced(PACE)
                     .start()
             })
             .into();
@@ -105,12 +113,14 @@ impl Scene {
 
     /// Bytes come, at every client.
     fn goes_on(&self) {
-        let before: Vec<_> = self.downloads.iter().map(|download| download.stdout().len()).collect();
-        eventually("every download goes on", || {
-            self.downloads
-                .iter()
-                .zip(&before)
-                .all(|(download, before)| download.stdout().len() > *before + 500_000)
+        let lengths = || self.downloads.iter().map(|download| download.stdout_len()).collect::<Vec<_>>();
+        let before = lengths();
+        assert!(
+            before.iter().all(|length| length + GOING_ON < SIZE),
+            "ended before the outage did: {before:?}"
+        );
+        eventually(&format!("every download goes on after {before:?} bytes"), || {
+            lengths().iter().zip(&before).all(|(now, before)| *now > before + GOING_ON)
         });
     }
 
@@ -126,6 +136,7 @@ impl Scene {
     fn finish(self) -> String {
         let Self { downloads, server, expected, files, .. } = self;
         for download in downloads {
+            download.hurry();
             assert_same("across the outage", &download.wait().success().stdout, &expected);
         }
         let fresh = Process::new("curl")

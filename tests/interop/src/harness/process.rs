@@ -2,6 +2,7 @@
 
 use super::PATIENCE;
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -16,6 +17,7 @@ use std::time::Instant;
 pub(crate) struct Process {
     command: Command,
     patience: Duration,
+    pace: Pace,
 }
 
 /// What a program did.
@@ -51,7 +53,7 @@ impl Process {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
-        Self { command, patience: PATIENCE }
+        Self { command, patience: PATIENCE, pace: Pace::default() }
     }
 
     /// Adds an argument.
@@ -72,15 +74,22 @@ impl Process {
         self
     }
 
+    /// Its standard output is read at no more than `bytes` a millisecond until [`Running::hurry`], and what was missed is never
+    /// caught up: whatever stands still meanwhile, the program cannot be done sooner.
+    pub(crate) fn paced(mut self, bytes: usize) -> Self {
+        self.pace = Pace(Arc::new(AtomicUsize::new(bytes)));
+        self
+    }
+
     /// Starts it, with all three streams in our hands.
     pub(crate) fn start(mut self) -> Running {
         let name = self.command.get_program().to_string_lossy().into_owned();
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let stdout = Tape::record(child.stdout.take().expect("piped"));
-        let stderr = Tape::record(child.stderr.take().expect("piped"));
+        let stdout = Tape::record(child.stdout.take().expect("piped"), self.pace.clone());
+        let stderr = Tape::record(child.stderr.take().expect("piped"), Pace::default());
         let stdin = child.stdin.take();
-        Running { name, child, stdin, stdout, stderr, patience: self.patience }
+        Running { name, child, stdin, stdout, stderr, patience: self.patience, pace: self.pace }
     }
 
     /// Runs it to its end, with nothing on standard input.
@@ -105,6 +114,7 @@ pub(crate) struct Running {
     stdout: Tape,
     stderr: Tape,
     patience: Duration,
+    pace: Pace,
 }
 
 impl Running {
@@ -132,9 +142,19 @@ impl Running {
         self.stdout.so_far()
     }
 
+    /// How many bytes that is.
+    pub(crate) fn stdout_len(&self) -> usize {
+        self.stdout.bytes.lock().expect("no reader panics").len()
+    }
+
     /// What it wrote to standard error so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.so_far()).into_owned()
+    }
+
+    /// From now on its output is read as it comes.
+    pub(crate) fn hurry(&self) {
+        self.pace.0.store(0, Ordering::Relaxed);
     }
 
     /// Sends a signal.
@@ -178,6 +198,19 @@ impl Drop for Running {
     }
 }
 
+/// How many bytes a millisecond are read of a stream; 0 for as many as come.
+#[derive(Clone, Debug, Default)]
+struct Pace(Arc<AtomicUsize>);
+
+impl Pace {
+    /// Time that `count` bytes take.
+    fn wait(&self, count: usize) {
+        if let Some(millis) = count.checked_div(self.0.load(Ordering::Relaxed)) {
+            std::thread::sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(0) + 1));
+        }
+    }
+}
+
 /// A stream, read as it comes by a thread of its own so that nobody blocks on a full pipe.
 #[derive(Debug)]
 struct Tape {
@@ -186,13 +219,14 @@ struct Tape {
 }
 
 impl Tape {
-    fn record(mut stream: impl Read + Send + 'static) -> Self {
+    fn record(mut stream: impl Read + Send + 'static, pace: Pace) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let ours = Arc::clone(&bytes);
         let reader = std::thread::spawn(move || {
             let mut chunk = vec![0; 1 << 16];
             while let Ok(count @ 1..) = stream.read(&mut chunk) {
                 ours.lock().expect("no reader panics").extend_from_slice(&chunk[..count]);
+                pace.wait(count);
             }
         });
         Self { bytes, reader: Some(reader) }
