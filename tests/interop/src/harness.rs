@@ -7,7 +7,7 @@ pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod wire;
 
-pub(crate) use content::{Library, assert_same};
+pub(crate) use content::{Library, assert_same, fresh_directory};
 pub(crate) use namespace::Namespace;
 pub(crate) use process::Process;
 pub(crate) use server::{Server, atlas, namestorm, sandstorm};
@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 /// Longer than anything here takes on a slow machine; what takes longer hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A namespace, files with known bytes, and a server that serves them. Dropped in the order of the fields: the server
 /// goes first.

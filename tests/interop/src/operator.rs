@@ -3,7 +3,7 @@
 use crate::harness::http::Connection;
 use crate::harness::process::Output;
 use crate::harness::server::binary;
-use crate::harness::{Library, Namespace, Process, Server, assert_same, atlas};
+use crate::harness::{Library, Namespace, Process, Server, assert_same, atlas, fresh_directory};
 use crate::lifecycle::make_certificate;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -302,7 +302,7 @@ struct Public {
 impl Public {
     fn new() -> Self {
         let files = Library::new();
-        let directory = std::env::temp_dir().join(format!("atlas-public-{}", std::process::id()));
+        let directory = fresh_directory(&std::env::temp_dir(), "atlas-public");
         let public = Self { directory, _files: files };
         std::fs::create_dir_all(public.files()).expect("a directory of ours");
         std::fs::copy(binary(), public.binary()).expect("the program");

@@ -2,7 +2,7 @@
 
 use crate::harness::process::output;
 use crate::harness::server::IPV4;
-use crate::harness::{Namespace, Process, Server, eventually, namestorm};
+use crate::harness::{Namespace, Process, Server, eventually, fresh_directory, namestorm};
 use crate::lifecycle::admin;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,7 @@ struct Files(PathBuf);
 
 impl Files {
     fn new(test: &str) -> Self {
-        let directory = std::env::temp_dir().join(format!("namestorm-log-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory of ours");
+        let directory = fresh_directory(&std::env::temp_dir(), &format!("namestorm-log-{test}"));
         let zone = format!("$TTL 300\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A {IPV4}\nwww A 192.0.2.7\n");
         std::fs::write(directory.join("example.zone"), zone).expect("a file of ours");
         Self(directory)

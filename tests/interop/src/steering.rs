@@ -2,7 +2,7 @@
 
 use crate::harness::process::output;
 use crate::harness::server::IPV4;
-use crate::harness::{Namespace, Process, Server, eventually, namestorm};
+use crate::harness::{Namespace, Process, Server, eventually, fresh_directory, namestorm};
 use crate::lifecycle::admin;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU16, Ordering};
@@ -55,10 +55,7 @@ struct Files(PathBuf);
 
 impl Files {
     fn new(test: &str) -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("namestorm-steering-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory of ours");
-        let files = Self(directory);
+        let files = Self(fresh_directory(&std::env::temp_dir(), &format!("namestorm-steering-{test}")));
         let zone = format!(
             "$TTL 300\n@ SOA ns hostmaster 1 3600 900 604800 300\n@ NS ns\nns A {IPV4}\nvideo A {OF_THE_ZONE}\n\
              video TXT \"ordinary\"\nwww CNAME video\n"

@@ -12,12 +12,9 @@ mod nsd;
 
 use crate::harness::process::{Output, Running, output};
 use crate::harness::server::IPV4;
-use crate::harness::{Namespace, Process, Server, eventually, namestorm};
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::harness::{Namespace, Process, Server, eventually, fresh_directory, namestorm};
 use rustix::process::Signal;
 use std::path::PathBuf;
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The kernel's side of the TAP device, where the others listen, and with which port.
 const THERE: &str = "10.77.0.1";
@@ -31,9 +28,7 @@ struct Files(PathBuf);
 
 impl Files {
     fn new() -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory =
-            std::env::temp_dir().join(format!("namestorm-transfers-{}-{number}", std::process::id()));
+        let directory = fresh_directory(&std::env::temp_dir(), "namestorm-transfers");
         for below in ["zones", "fetched", "theirs"] {
             std::fs::create_dir_all(directory.join(below)).expect("a directory of ours");
         }

@@ -2,24 +2,18 @@
 
 use crate::harness::process::{Output, output};
 use crate::harness::server::{IPV4, IPV6};
-use crate::harness::{Namespace, Process, Server, eventually, namestorm};
+use crate::harness::{Namespace, Process, Server, eventually, fresh_directory, namestorm};
 use crate::lifecycle::admin;
-use core::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Zone files of one test.
 struct Zones(PathBuf);
 
 impl Zones {
     fn new() -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("namestorm-dig-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).expect("a directory of ours");
-        let zones = Self(directory);
+        let zones = Self(fresh_directory(&std::env::temp_dir(), "namestorm-dig"));
         zones.write("example", 1, "");
         zones
     }

@@ -5,6 +5,20 @@ use std::path::{Path, PathBuf};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// A new directory in `place` that is nobody else's. A process's number names nothing by itself: tests run beside each
+/// other, each in a namespace where numbers begin anew.
+pub(crate) fn fresh_directory(place: &Path, name: &str) -> PathBuf {
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = place.join(format!("{name}-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&directory) {
+            Ok(()) => return directory,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{}: {error}", directory.display()),
+        }
+    }
+}
+
 /// Sizes at which something begins or ends: sectors, pages, records, reads, superframes, and their neighbours.
 pub(crate) const SIZES: &[usize] = &[
     0, 1, 2, 511, 512, 513, 1_447, 1_448, 1_449, 4_095, 4_096, 4_097, 16_383, 16_384, 16_385, 49_152, 65_495,
@@ -35,9 +49,8 @@ impl Library {
         // Beside the test program, because that is a disk: where temporary files usually go is often memory.
         let program = std::env::current_exe().expect("our own path");
         let place = program.parent().expect("a program lies in a directory");
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = place.join(format!("interop-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(directory.join("served")).expect("a directory of ours");
+        let directory = fresh_directory(place, "interop");
+        std::fs::create_dir(directory.join("served")).expect("a directory of ours");
         Self { directory }
     }
 
