@@ -20,6 +20,7 @@ mod guest;
 mod house;
 mod ignored;
 mod licences;
+mod namespaces;
 mod packages;
 mod sim;
 mod source;
