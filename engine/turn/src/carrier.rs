@@ -9,7 +9,8 @@
 //!
 //! While it is silent TCP's clocks run as if packets were lost: a timeout makes the window one segment, and after
 //! [`user_timeout`](tcp::Config::user_timeout) without an acknowledgment a connection ends. When the link comes back
-//! nobody waits for a timer that was backed off: what is due leaves in the next turn.
+//! nobody waits for a timer that was backed off: what is due leaves in the next turn, a shut window is asked about (who
+//! opened it meanwhile said so to nobody), and the timers begin anew, for the other end may need a moment longer than ours.
 
 use clock::Instant;
 use core::net::IpAddr;
@@ -65,6 +66,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 }
                 // A peer that only listens would never tell us its new hardware address.
                 self.interface.resolve(now, flow.path.destination, &mut self.replies);
+                flow.tcp.on_link_back(now);
             }
             self.make_runnable(id);
             self.touch(id);

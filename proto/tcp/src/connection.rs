@@ -507,6 +507,15 @@ impl Connection {
         }
     }
 
+    /// The link carried nothing for a while and carries again. Timeouts meanwhile were the link's: what had timed out is sent
+    /// again now, a shut window is asked about now, and no timer stays backed off, for whoever is at the other end of the
+    /// cable may need another moment.
+    pub fn on_link_back(&mut self, now: Instant) {
+        if self.state.is_synchronized() {
+            self.snd.on_link_back(now);
+        }
+    }
+
     /// Payload per segment, in bytes.
     #[must_use]
     pub fn mss(&self) -> u16 {

@@ -17,7 +17,7 @@ use crate::pacing::Pacer;
 use crate::recovery::{Phase, Prr, Rack, Reordering, Undo};
 use crate::rtt::RttEstimator;
 use crate::scoreboard::{Again, Scoreboard};
-use crate::timers::RetransmitTimer;
+use crate::timers::{Kind, RetransmitTimer};
 use crate::timestamps::TimestampClock;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -545,6 +545,17 @@ impl Sender {
     pub(crate) fn on_path_changed(&mut self, now: Instant) {
         if self.is_outstanding() {
             self.resegment(now);
+        }
+    }
+
+    /// The link carried nothing and carries again. RFC 6069's idea: timeouts that the link explains back nothing off.
+    pub(crate) fn on_link_back(&mut self, now: Instant) {
+        if self.is_outstanding() {
+            if self.rtt.backoff() > 0 {
+                self.resegment(now);
+            }
+        } else if self.timer.kind == Kind::Persist {
+            self.ask_about_window(now);
         }
     }
 

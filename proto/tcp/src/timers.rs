@@ -145,4 +145,10 @@ impl Sender {
         self.rtt.back_off();
         self.arm(Kind::Persist, later(now, self.rtt.rto_nanos()));
     }
+
+    /// The window may have opened without our hearing of it: ask now, and then as after the first time.
+    pub(crate) fn ask_about_window(&mut self, now: Instant) {
+        self.rtt.answered();
+        self.arm(Kind::Persist, now);
+    }
 }

@@ -79,6 +79,24 @@ fn nobody_waits_for_a_timer_that_was_backed_off() {
 }
 
 #[test]
+fn what_leaves_too_early_for_the_other_end_leaves_again_soon() {
+    let (mut world, clients, _) = downloading();
+    world.set_carrier(Carrier::Down);
+    world.run(SILENCE);
+    // Our end has its carrier before the other end has its own: a switch learns, a host configures itself.
+    world.filter(|_| false);
+    world.set_carrier(Carrier::Up);
+    world.run(Duration::from_millis(700));
+    world.filter(|_| true);
+    let heard: Vec<_> = clients.iter().map(|&of| world.clients[of].heard.len()).collect();
+    let went_on = world.run_until(SECOND, |world| {
+        clients.iter().zip(&heard).all(|(&of, before)| world.clients[of].heard.len() > *before + 100_000)
+    });
+    assert!(went_on, "a timer stayed backed off");
+    must_all_finish(&mut world, &clients);
+}
+
+#[test]
 fn short_interruptions_one_after_the_other_cost_time_only() {
     let (mut world, clients, _) = downloading();
     for round in 0..20 {

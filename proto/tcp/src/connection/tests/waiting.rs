@@ -149,6 +149,77 @@ mod shut_window {
     }
 }
 
+/// The link carried nothing while the timers ran, and carries again.
+mod link_back {
+    use super::*;
+    use core::time::Duration;
+
+    /// Timeouts that were in vain.
+    const TIMEOUTS: u32 = 5;
+
+    fn timed_out() -> Fixture {
+        let mut fixture = Fixture::established();
+        fixture.send(5000);
+        let _ = fixture.expire();
+        for _ in 0..TIMEOUTS {
+            let _ = fixture.expire();
+            // What is wanted waits for the link.
+        }
+        fixture
+    }
+
+    fn until_deadline(fixture: &Fixture) -> Duration {
+        fixture.connection.deadline().expect("a timer runs").since(fixture.now)
+    }
+
+    #[test]
+    fn sends_what_timed_out_at_once_and_backs_nothing_off() {
+        let mut fixture = timed_out();
+        let left_waiting = fixture.repair();
+        assert_eq!(left_waiting.first().map(|range| range.start), Some(0));
+        let backed_off = until_deadline(&fixture);
+        fixture.connection.on_link_back(fixture.now);
+        // What left may have found nobody: it leaves again, with a timer as after a first sending.
+        assert_eq!(fixture.repair().first().map(|range| range.start), Some(0));
+        assert!(
+            until_deadline(&fixture) * 8 <= backed_off,
+            "{:?} was {backed_off:?}",
+            until_deadline(&fixture)
+        );
+    }
+
+    #[test]
+    fn asks_about_a_shut_window_at_once() {
+        let mut fixture = shut();
+        let next_probe = |fixture: &mut Fixture| {
+            let before = fixture.now;
+            loop {
+                let _ = fixture.expire();
+                if let Some(probe) = fixture.poll() {
+                    assert_eq!(probe.header.seq.0, ISS + 5000);
+                    break fixture.now.since(before);
+                }
+            }
+        };
+        let first = next_probe(&mut fixture);
+        let last = (0..TIMEOUTS).map(|_| next_probe(&mut fixture)).last();
+        assert!(last >= Some(first * 16), "{last:?}");
+        fixture.connection.on_link_back(fixture.now);
+        assert_eq!(next_probe(&mut fixture), Duration::ZERO);
+        assert!(next_probe(&mut fixture) <= first * 2);
+    }
+
+    #[test]
+    fn before_any_timeout_changes_nothing() {
+        let mut fixture = Fixture::established();
+        fixture.send(5000);
+        let deadline = fixture.connection.deadline();
+        fixture.connection.on_link_back(fixture.now);
+        assert_eq!(fixture.connection.deadline(), deadline);
+        assert_eq!(fixture.repair(), []);
+    }
+}
+
 mod keepalive {
     use super::*;
 
