@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Neither side ever waits for the other. A report that finds the ring full is dropped and counted; the last few
-//! slots are kept for the reports that say how the worker is, which are never dropped.
+//! slots are kept for the reports that say how the worker is, which are never dropped. A command that finds it full is
+//! kept, the last of its kind, and sent when there is room: a worker that hung for a while is told what holds now.
 
 use core::fmt;
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::Level;
@@ -77,7 +78,7 @@ impl<C, R> Report<C, R> {
     }
 }
 
-/// The worker has 64 commands waiting: it hangs.
+/// The worker has 64 commands waiting: it hangs. Nothing is lost but [`Command::List`], which somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
@@ -103,8 +104,45 @@ pub struct WorkerPort<S, C, R> {
 #[derive(Debug)]
 pub struct ControlPort<S, C, R> {
     commands: Producer<Command<S>>,
+    kept: Kept<S>,
     reports: Consumer<Report<C, R>>,
     worker: Wake,
+}
+
+/// What found no room: of each kind the last, which is all that would be in force after the others.
+#[derive(Debug)]
+struct Kept<S> {
+    snapshot: Option<S>,
+    capture: Option<Option<Box<CaptureSink>>>,
+    drain: bool,
+    stop: bool,
+}
+
+impl<S> Kept<S> {
+    const NOTHING: Self = Self { snapshot: None, capture: None, drain: false, stop: false };
+
+    /// `false` for what is not kept.
+    fn keep(&mut self, command: Command<S>) -> bool {
+        match command {
+            Command::Snapshot(snapshot) => self.snapshot = Some(snapshot),
+            Command::Capture(sink) => self.capture = Some(sink),
+            Command::Drain => self.drain = true,
+            Command::Stop => self.stop = true,
+            Command::List(_) => return false,
+        }
+        true
+    }
+
+    /// The first of what is kept: what a worker should know comes before what it should do.
+    fn next(&mut self) -> Option<Command<S>> {
+        let Self { snapshot, capture, drain, stop } = self;
+        snapshot
+            .take()
+            .map(Command::Snapshot)
+            .or_else(|| capture.take().map(Command::Capture))
+            .or_else(|| core::mem::take(drain).then_some(Command::Drain))
+            .or_else(|| core::mem::take(stop).then_some(Command::Stop))
+    }
 }
 
 /// Control's end and the worker's.
@@ -119,7 +157,12 @@ pub fn mailbox<S, C, R>(reports: usize, control: Wake) -> io::Result<Ends<S, C, 
     let (command_in, command_out) = RingBuffer::new(COMMANDS);
     let (report_in, report_out) = RingBuffer::new(reports + STATE_SLOTS);
     Ok((
-        ControlPort { commands: command_in, reports: report_out, worker: worker.clone() },
+        ControlPort {
+            commands: command_in,
+            kept: Kept::NOTHING,
+            reports: report_out,
+            worker: worker.clone(),
+        },
         WorkerPort { commands: command_out, reports: report_in, mine: worker, control, dropped: 0 },
     ))
 }
@@ -181,9 +224,35 @@ impl<S, C, R> ControlPort<S, C, R> {
     /// Leaves a command and wakes the worker.
     ///
     /// # Errors
-    /// The worker has not looked at its commands for a long time.
+    /// The worker has not looked at its commands for a long time. What it should know is kept for it, see
+    /// [`Self::send_kept`]; an order to tell of connections is not.
     pub fn send(&mut self, command: Command<S>) -> Result<(), Refused> {
-        let sent = self.commands.push(command).map_err(|_| Refused);
+        // Not past what was kept: an older snapshot must not come behind a newer one.
+        let refused = match self.send_kept() {
+            Ok(()) => self.push(command).err(),
+            Err(Refused) => Some(command),
+        };
+        let Some(command) = refused else { return Ok(()) };
+        self.kept.keep(command);
+        Err(Refused)
+    }
+
+    /// Sends what found no room before. To be called now and then.
+    ///
+    /// # Errors
+    /// There is still no room.
+    pub fn send_kept(&mut self) -> Result<(), Refused> {
+        while let Some(command) = self.kept.next() {
+            if let Err(command) = self.push(command) {
+                self.kept.keep(command);
+                return Err(Refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, command: Command<S>) -> Result<(), Command<S>> {
+        let sent = self.commands.push(command).map_err(|PushError::Full(command)| command);
         self.worker.ring();
         sent
     }
@@ -250,10 +319,37 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_hangs_refuses_commands() {
-        let ((mut control, _worker), _bell) = ends(1);
+    fn a_worker_that_hung_is_told_what_holds_when_it_looks_again() {
+        let ((mut control, mut worker), _bell) = ends(1);
+        (0..COMMANDS).for_each(|_| control.send(Command::Snapshot(0)).unwrap());
+        for command in [Command::Stop, Command::Snapshot(1), Command::Drain, Command::Snapshot(2)] {
+            assert_eq!(control.send(command), Err(Refused));
+        }
+        assert_eq!(control.send_kept(), Err(Refused));
+        // Room for one: the next that is sent does not pass the others.
+        assert!(worker.command().is_some());
+        assert_eq!(control.send(Command::Snapshot(3)), Err(Refused));
+        while let Some(command) = worker.command() {
+            assert!(matches!(command, Command::Snapshot(0 | 2)), "{command:?}");
+        }
+        assert!(worker.mine.silence());
+        assert_eq!(control.send_kept(), Ok(()));
+        assert!(worker.mine.silence(), "it is woken for what was kept");
+        assert!(matches!(worker.command(), Some(Command::Snapshot(3))));
+        assert!(matches!(worker.command(), Some(Command::Drain)));
+        assert!(matches!(worker.command(), Some(Command::Stop)));
+        assert!(worker.command().is_none(), "once");
+    }
+
+    #[test]
+    fn a_worker_that_hangs_is_not_asked_for_connections_later() {
+        let ((mut control, mut worker), _bell) = ends(1);
         (0..COMMANDS).for_each(|_| control.send(Command::Drain).unwrap());
-        assert_eq!(control.send(Command::Stop), Err(Refused));
+        let order = ListOrder { id: 1, from: 0, count_max: 1 };
+        assert_eq!(control.send(Command::List(order)), Err(Refused));
+        while worker.command().is_some() {}
+        assert_eq!(control.send_kept(), Ok(()));
+        assert!(worker.command().is_none());
     }
 
     #[test]

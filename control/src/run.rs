@@ -287,6 +287,7 @@ impl<'a, S: Server> Loop<'a, S> {
             }
             let records_before = self.desk.records;
             self.desk.take_reports(now);
+            self.desk.send_kept();
             self.desk.wake(now);
             self.desk.take_news();
             let busy = self.desk.records > records_before;
@@ -397,8 +398,16 @@ impl<S: Server> Desk<'_, S> {
             if member.state != State::Gone
                 && let Err(error) = member.port.send(command())
             {
-                tracing::error!("worker {index}: {error}");
+                tracing::error!("worker {index}: {error}; it is told when it does");
             }
+        }
+    }
+
+    /// What a worker that hung could not be told.
+    fn send_kept(&mut self) {
+        for member in self.members.iter_mut().filter(|member| member.state != State::Gone) {
+            // That it hangs has been told.
+            let _ = member.port.send_kept();
         }
     }
 
@@ -560,7 +569,7 @@ impl<S: Server> Desk<'_, S> {
             if member.state != State::Gone
                 && member.port.send(Command::Capture(Some(Box::new(sink)))).is_err()
             {
-                tracing::error!("capture: a worker takes no more commands");
+                tracing::error!("capture: a worker takes no more commands; it is told when it does");
             }
         }
     }

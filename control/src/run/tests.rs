@@ -280,6 +280,22 @@ fn a_reload_reaches_every_worker_and_whoever_asked() {
 }
 
 #[test]
+fn a_worker_that_hung_through_many_reloads_is_told_the_last_and_to_drain() {
+    let mut world = world("hung", 1, PATIENT, Fake::default()).ready();
+    for value in 0..100 {
+        assert_eq!(world.status(&format!("POST /set?value={value}")), 200);
+    }
+    world.status("POST /drain");
+    let mut last = None;
+    while let Command::Snapshot(value) = command(&mut world.workers[0]) {
+        last = Some(value);
+    }
+    assert_eq!(last, Some(99), "and then what is no snapshot: to drain");
+    world.workers[0].report(Report::Stopped);
+    assert_eq!(world.end().0, Outcome::Stopped);
+}
+
+#[test]
 fn what_only_the_server_understands_reaches_it_and_then_the_workers() {
     let mut world = world("wish", 1, PATIENT, Fake::default()).ready();
     assert!(world.ask("GET /set").ends_with("{}"));
