@@ -5,8 +5,10 @@
 //!                              frozen frames: a packet names parts of them, as many packets as like
 //! ```
 //!
-//! An object that was taken off the shelf, for room or because its file changed, lives until the last connection that it
-//! is being sent on lets go. Until then its frames count. Packets that have not left hold the frames themselves: those of
+//! What makes room is what would: an object that some connection is being sent stays, since taking it off frees nothing,
+//! and counts as used. Either there is enough to take off, or nothing is: readers who are slow on purpose keep what they
+//! read, and cost the others nothing but that. An object that was taken off because its file changed lives until the last
+//! connection that it is being sent on lets go. Until then its frames count. Packets that have not left hold the frames themselves: those of
 //! a connection that was reset may come back to the pool a moment after they ceased to count, and who wants them then is
 //! told [`PutError::Busy`]. Replicas of segments, where the engine asks for them, take what room there is and give it up
 //! before any object does (`replicas.rs`).
@@ -28,6 +30,9 @@ use crate::sums::{Marks, PrefixSums, STRIDE};
 
 const _: () = assert!(PAYLOAD_BYTES.is_multiple_of(STRIDE) && SMALL_BYTES.is_multiple_of(STRIDE));
 
+/// Objects that are being sent and are passed over in search of room, in one search: the next one goes on behind them.
+const PASSED_OVER_MAX: usize = 1_024;
+
 /// A rest of at most so many bytes lies in small frames; a longer one wastes less in a large one.
 const SMALL_REST_BYTES: usize = 4 * SMALL_BYTES;
 
@@ -40,7 +45,7 @@ pub struct Object {
     sums: PrefixSums,
     replicas: Replicas,
     /// Dropped last: only then are the frames back.
-    _held: Held,
+    held: Held,
 }
 
 /// The frames that a shelf may take of its pool, and what has them.
@@ -211,6 +216,20 @@ impl Need {
     const fn minus(self, other: Self) -> Self {
         Self { large: self.large - other.large, small: self.small - other.small }
     }
+
+    const fn saturating_minus(self, other: Self) -> Self {
+        Self { large: self.large.saturating_sub(other.large), small: self.small.saturating_sub(other.small) }
+    }
+
+    /// By how much it is more than `max`.
+    const fn beyond(self, max: PoolLayout) -> Self {
+        self.saturating_minus(Self { large: max.large_count, small: max.small_count })
+    }
+
+    /// Whether having this back makes `short` any shorter.
+    const fn helps(self, short: Self) -> bool {
+        (self.large > 0 && short.large > 0) || (self.small > 0 && short.small > 0)
+    }
 }
 
 /// Why an object is not on the shelf.
@@ -254,10 +273,38 @@ pub struct Counters {
 pub struct Shelf {
     budget: Rc<Budget>,
     objects: HashMap<Key, (Rc<Object>, u64)>,
-    /// By when they were used last.
-    uses: BTreeMap<u64, Key>,
+    uses: Uses,
     now: u64,
     counters: Counters,
+}
+
+/// Objects by when they were used last.
+#[derive(Debug, Default)]
+struct Uses {
+    /// Those that have large frames: whoever needs one looks at no others.
+    large: BTreeMap<u64, Key>,
+    /// Those that have only small ones.
+    small: BTreeMap<u64, Key>,
+}
+
+impl Uses {
+    fn of(&mut self, object: &Object) -> &mut BTreeMap<u64, Key> {
+        if object.large.is_empty() { &mut self.small } else { &mut self.large }
+    }
+
+    /// From the one that was not used for longest.
+    fn by_age(&self, with_small: bool) -> impl Iterator<Item = (u64, Key)> {
+        let mut large = self.large.iter().peekable();
+        let mut small = self.small.iter().take(if with_small { usize::MAX } else { 0 }).peekable();
+        core::iter::from_fn(move || {
+            let older = match (large.peek(), small.peek()) {
+                (Some((one, _)), Some((other, _))) if one < other => large.next(),
+                (Some(_), None) => large.next(),
+                _ => small.next(),
+            };
+            older.map(|(used, key)| (*used, *key))
+        })
+    }
 }
 
 impl Shelf {
@@ -268,7 +315,7 @@ impl Shelf {
         Self {
             budget: Rc::new(Budget { pool, max, held, replicated }),
             objects: HashMap::new(),
-            uses: BTreeMap::new(),
+            uses: Uses::default(),
             now: 0,
             counters: Counters::default(),
         }
@@ -283,10 +330,11 @@ impl Shelf {
         self.counters.hits += 1;
         // What was used last already stays where it is: the common case on a busy object.
         if *used != self.now {
-            self.uses.remove(used);
+            let uses = self.uses.of(object);
+            uses.remove(used);
             self.now += 1;
             *used = self.now;
-            self.uses.insert(self.now, key);
+            uses.insert(self.now, key);
         }
         Some(Rc::clone(object))
     }
@@ -310,14 +358,7 @@ impl Shelf {
         let bytes = usize::try_from(len).map_err(|_| PutError::TooLarge { len })?;
         let need = Need::of(bytes).filter(|need| need.fits(self.budget.max));
         let need = need.ok_or(PutError::TooLarge { len })?;
-        self.give_up_replicas(need);
-        while !self.budget.has(need) {
-            let Some((_, oldest)) = self.uses.pop_first() else { return Err(PutError::Busy) };
-            if let Some((object, _)) = self.objects.remove(&oldest) {
-                object.replicas.stop();
-            }
-            self.counters.evicted += 1;
-        }
+        self.make_room(need)?;
         self.budget.held.set(self.budget.held.get().plus(need));
         Ok(Filling {
             large: Vec::with_capacity(need.large as usize),
@@ -344,9 +385,46 @@ impl Shelf {
         self.remove(key);
         let object = Rc::new(filling.into_object());
         self.now += 1;
-        self.uses.insert(self.now, key);
+        self.uses.of(&object).insert(self.now, key);
         self.objects.insert(key, (Rc::clone(&object), self.now));
         object
+    }
+
+    /// Makes room in the place of what was not used for longest and is not being sent; takes nothing off if that is too
+    /// little.
+    fn make_room(&mut self, need: Need) -> Result<(), PutError> {
+        // Replicas go anyway, if they have to.
+        let mut short = self.budget.held.get().plus(need).beyond(self.budget.max);
+        let (mut goes, mut is_sent) = (Vec::new(), Vec::new());
+        for (used, key) in self.uses.by_age(short.small > 0) {
+            if short == Need::default() || is_sent.len() >= PASSED_OVER_MAX {
+                break;
+            }
+            let Some((object, _)) = self.objects.get(&key) else { continue };
+            if Rc::strong_count(object) > 1 {
+                is_sent.push((used, key));
+            } else if object.held.own.helps(short) {
+                short = short.saturating_minus(object.held.own);
+                goes.push(key);
+            }
+        }
+        for (used, key) in is_sent {
+            let Some((object, last)) = self.objects.get_mut(&key) else { continue };
+            let uses = self.uses.of(object);
+            uses.remove(&used);
+            self.now += 1;
+            *last = self.now;
+            uses.insert(self.now, key);
+        }
+        if short != Need::default() {
+            return Err(PutError::Busy);
+        }
+        for key in goes {
+            self.remove(key);
+            self.counters.evicted += 1;
+        }
+        self.give_up_replicas(need);
+        if self.budget.has(need) { Ok(()) } else { Err(PutError::Busy) }
     }
 
     /// Whether objects of these lengths would fit without anything making room for them.
@@ -373,17 +451,17 @@ impl Shelf {
     pub fn remove(&mut self, key: Key) {
         if let Some((object, used)) = self.objects.remove(&key) {
             object.replicas.stop();
-            self.uses.remove(&used);
+            self.uses.of(&object).remove(&used);
         }
     }
 
     /// Replicas go before any object does: those of the object that was not used for longest first.
     fn give_up_replicas(&self, need: Need) {
-        for key in self.uses.values() {
+        for (_, key) in self.uses.by_age(true) {
             if self.budget.has(need) || self.budget.replicated.get() == Need::default() {
                 return;
             }
-            if let Some((object, _)) = self.objects.get(key) {
+            if let Some((object, _)) = self.objects.get(&key) {
                 object.replicas.clear();
             }
         }
@@ -395,7 +473,7 @@ impl Shelf {
             let stays = stays(*key);
             if !stays {
                 object.replicas.stop();
-                self.uses.remove(used);
+                self.uses.of(object).remove(used);
             }
             stays
         });
@@ -478,7 +556,7 @@ impl Filling {
         }
         let Self { large, small, open: _, len, expected: _, sums, held } = self;
         let replicas = Replicas::new(Rc::clone(&held.budget), len);
-        Object { large: large.into(), small: small.into(), len, sums: sums.done(), replicas, _held: held }
+        Object { large: large.into(), small: small.into(), len, sums: sums.done(), replicas, held }
     }
 }
 

@@ -85,6 +85,61 @@ fn what_is_being_sent_makes_no_room() {
 }
 
 #[test]
+fn slow_readers_keep_what_they_read_and_empty_no_shelf() {
+    let (pool, mut shelf) = shelf();
+    for key in 0..4 {
+        shelf.put(Key(key), &bytes(16_384)).unwrap();
+    }
+    // They read the three that were not used for longest.
+    let slow: Vec<_> = (0..3).filter_map(|key| shelf.get(Key(key))).collect();
+    assert!(shelf.get(Key(3)).is_some());
+    for key in 10..20 {
+        shelf.put(Key(key), &bytes(16_384)).unwrap();
+    }
+    assert!((0..3).all(|key| shelf.get(Key(key)).is_some()), "taking them off would free nothing");
+    assert_eq!((shelf.count(), shelf.counters().evicted, pool.in_use().large), (4, 10, 4));
+    drop(slow);
+}
+
+#[test]
+fn what_cannot_make_room_enough_stays() {
+    let (_pool, mut shelf) = shelf();
+    let held: Vec<_> = (0..2).map(|key| shelf.put(Key(key), &bytes(16_384)).unwrap()).collect();
+    (2..4).for_each(|key| drop(shelf.put(Key(key), &bytes(16_384)).unwrap()));
+    assert_eq!(shelf.begin(3 * 16_384).unwrap_err(), PutError::Busy);
+    assert_eq!((shelf.count(), shelf.counters().evicted), (4, 0));
+    drop(held);
+    assert!(shelf.begin(3 * 16_384).is_ok());
+    assert_eq!(shelf.counters().evicted, 3);
+}
+
+#[test]
+fn room_for_a_large_object_is_not_made_by_small_ones_nor_the_other_way_round() {
+    let (_pool, mut shelf) = shelf();
+    (0..4).for_each(|key| drop(shelf.put(Key(key), &bytes(2_048)).unwrap()));
+    (4..8).for_each(|key| drop(shelf.put(Key(key), &bytes(16_384)).unwrap()));
+    shelf.put(Key(8), &bytes(16_384)).unwrap();
+    assert!((0..4).all(|key| shelf.get(Key(key)).is_some()), "small ones have no large frame");
+    assert!(shelf.get(Key(4)).is_none());
+    (10..15).for_each(|key| drop(shelf.put(Key(key), &bytes(2_048)).unwrap()));
+    assert!((5..9).all(|key| shelf.get(Key(key)).is_some()), "large ones have no small frame");
+    assert!(shelf.get(Key(0)).is_none() && shelf.get(Key(1)).is_some());
+}
+
+#[test]
+fn a_search_for_room_among_many_that_are_being_sent_ends_and_goes_on_next_time() {
+    let small = u32::try_from(PASSED_OVER_MAX).unwrap() + 10;
+    let layout = PoolLayout { large_count: 1, small_count: small };
+    let mut shelf = Shelf::new(Pool::new(layout).unwrap(), layout);
+    let sent: Vec<_> =
+        (0..u64::from(small) - 1).map(|key| shelf.put(Key(key), &bytes(2_048)).unwrap()).collect();
+    shelf.put(Key(u64::MAX), &bytes(2_048)).unwrap();
+    assert_eq!(shelf.begin(2_048).unwrap_err(), PutError::Busy);
+    assert!(shelf.begin(2_048).is_ok(), "what may go is behind those that were passed over");
+    assert_eq!((shelf.count(), shelf.counters().evicted), (sent.len(), 1));
+}
+
+#[test]
 fn what_would_not_fit_an_empty_shelf_evicts_nothing() {
     let (_pool, mut shelf) = shelf();
     shelf.put(Key(0), b"here").unwrap();
