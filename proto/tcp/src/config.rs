@@ -57,7 +57,8 @@ pub struct Config {
     pub keepalive: Option<Keepalive>,
     /// R2 of RFC 9293 §3.8.3: unanswered retransmission for so long ends the connection.
     pub user_timeout: Duration,
-    /// How long a peer may keep its window shut while we want to send; for ever when absent (RFC 9293 MUST-37).
+    /// How long a peer that answers probes may keep its window shut without taking a byte; for ever when absent (RFC 9293
+    /// MUST-37). Whether we want to send does not count: without credit an owner reserves nothing.
     pub zero_window_timeout: Option<Duration>,
     /// FIN-WAIT-2 without a word from the peer for so long ends the connection.
     pub fin_wait_2: Duration,

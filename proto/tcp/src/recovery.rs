@@ -179,7 +179,8 @@ impl Sender {
     fn on_rto(&mut self, config: &Config, now: Instant, heard_at: Instant, timestamps: bool) -> Events {
         //= RFC 9293 §3.8.6.1 (MUST-37): a peer that took its window back and still answers is no dead peer
         let answers = self.wnd == 0 && self.has_answered(now, heard_at);
-        if now.since(self.progress_at) >= config.user_timeout && !answers {
+        let shut_too_long = self.wnd == 0 && self.is_shut_too_long(config, now);
+        if now.since(self.progress_at) >= config.user_timeout && !answers || shut_too_long {
             return Events::TIMED_OUT;
         }
         let mss = self.mss();
@@ -213,6 +214,11 @@ impl Sender {
         Events::WANTED
     }
 
+    /// Whether the operator's patience with a window is over in which nothing has moved.
+    fn is_shut_too_long(&self, config: &Config, now: Instant) -> bool {
+        config.zero_window_timeout.is_some_and(|limit| now.since(self.progress_at) >= limit)
+    }
+
     /// Whether the peer spoke since we last asked: the timer that fires now was set then.
     fn has_answered(&self, now: Instant, heard_at: Instant) -> bool {
         now.since(heard_at) <= self.rtt.rto()
@@ -221,17 +227,14 @@ impl Sender {
     /// RFC 9293 §3.8.6.1 and §3.8.6.2.1.
     fn on_persist_timer(&mut self, config: &Config, now: Instant, heard_at: Instant) -> Events {
         let waits = self.reserved > self.nxt || (self.finishing && !self.is_fin_sent());
-        let shut_too_long =
-            config.zero_window_timeout.is_some_and(|limit| now.since(self.progress_at) >= limit);
         let silent = now.since(heard_at.max(self.progress_at)) >= config.user_timeout
             && !self.has_answered(now, heard_at);
         // A peer that answers no probe is gone, whether or not its owner could reserve anything: without credit it
         // cannot. A window that is only small is not probed, and an idle peer may be silent about it.
-        let unanswered = silent && (waits || self.wnd == 0);
-        if unanswered || (waits && shut_too_long) {
+        if (waits || self.wnd == 0) && (silent || self.is_shut_too_long(config, now)) {
             return Events::TIMED_OUT;
         }
-        self.back_off_persist(now);
+        self.back_off_persist(now, config.zero_window_timeout);
         // Where the owner could not use a window this small last time, because a record needs more, it is asked about
         // too: the update may have got lost.
         self.window_probe = self.wnd == 0 || self.sws_override;

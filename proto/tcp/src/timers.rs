@@ -8,6 +8,8 @@
 //!   Reorder (RACK waits for what may only be late) and Persist (the window is shut) take the same place.
 //! ```
 
+use core::time::Duration;
+
 use crate::recovery::Phase;
 use crate::sender::{Flight, Sender};
 use clock::Instant;
@@ -140,10 +142,12 @@ impl Sender {
         }
     }
 
-    /// The window stayed shut: ask again, later each time (RFC 9293 §3.8.6.1).
-    pub(crate) fn back_off_persist(&mut self, now: Instant) {
+    /// The window stayed shut: ask again, later each time (RFC 9293 §3.8.6.1), and look whether it has been shut for
+    /// `limit`.
+    pub(crate) fn back_off_persist(&mut self, now: Instant, limit: Option<Duration>) {
         self.rtt.back_off();
-        self.arm(Kind::Persist, later(now, self.rtt.rto_nanos()));
+        let ask = later(now, self.rtt.rto_nanos());
+        self.arm(Kind::Persist, limit.map_or(ask, |limit| ask.min(self.progress_at + limit)));
     }
 
     /// The window may have opened without our hearing of it: ask now, and then as after the first time.

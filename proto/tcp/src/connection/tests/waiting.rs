@@ -133,7 +133,52 @@ mod shut_window {
             while fixture.poll().is_some() {}
             let _ = shut_again(&mut fixture);
         }
-        assert!((SECOND * 30..SECOND * 60).contains(&fixture.now.since(begin)));
+        assert_eq!(fixture.now.since(begin), SECOND * 30);
+    }
+
+    #[test]
+    fn of_a_peer_that_answers_ends_the_connection_though_nothing_could_be_reserved() {
+        let mut fixture = shut_with(Config { zero_window_timeout: Some(SECOND * 30), ..plain() });
+        let begin = fixture.now;
+        while !fixture.expire().contains(Events::TIMED_OUT) {
+            while fixture.poll().is_some() {}
+            let _ = shut_again(&mut fixture);
+        }
+        assert_eq!(fixture.now.since(begin), SECOND * 30);
+    }
+
+    #[test]
+    fn that_lets_a_byte_through_now_and_then_is_not_shut_for_so_long() {
+        let mut fixture = shut_with(Config { zero_window_timeout: Some(SECOND * 30), ..plain() });
+        for sent in 0..20 {
+            let mut open = header(Flags::ACK, IRS + 1, ISS + 1 + 5000 + sent);
+            open.window = 1;
+            let _ = fixture.on(open, b"");
+            fixture.now += SECOND * 20;
+            fixture.send(1);
+            let mut shut = header(Flags::ACK, IRS + 1, ISS + 1 + 5000 + sent + 1);
+            shut.window = 0;
+            let _ = fixture.on(shut, b"");
+            assert!(!fixture.expire().contains(Events::TIMED_OUT));
+        }
+    }
+
+    #[test]
+    fn with_data_in_flight_ends_the_connection_when_the_operator_says_so() {
+        let config = Config { zero_window_timeout: Some(SECOND * 60), user_timeout: SECOND * 20, ..plain() };
+        let mut fixture = Fixture::established_with(config);
+        fixture.send(5000);
+        let begin = fixture.now;
+        loop {
+            let mut shrunk = header(Flags::ACK, IRS + 1, ISS + 1);
+            shrunk.window = 0;
+            let _ = fixture.on(shrunk, b"");
+            if fixture.expire().contains(Events::TIMED_OUT) {
+                break;
+            }
+            let _ = fixture.repair();
+        }
+        assert!((SECOND * 60..SECOND * 120).contains(&fixture.now.since(begin)));
     }
 
     #[test]
