@@ -150,6 +150,8 @@ pub struct Choices {
     pub connections: u32,
     /// The most of them from one client.
     pub connections_per_client: u32,
+    /// How long a client that answers may take nothing of what it is sent; for ever when absent.
+    pub stalled: Option<Duration>,
     /// How memory that the service sends gets into packets.
     pub memory: MemoryVariant,
 }
@@ -532,8 +534,17 @@ impl<T: Tenant> Worker<T> {
 
 /// The engine's configuration.
 fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Config {
-    let Choices { addresses, shared, http, https, congestion, connections, connections_per_client, memory } =
-        choices;
+    let Choices {
+        addresses,
+        shared,
+        http,
+        https,
+        congestion,
+        connections,
+        connections_per_client,
+        stalled,
+        memory,
+    } = choices;
     let mut interface = stack::InterfaceConfig::new(wire::MacAddr(link.mac));
     interface.mtu = link.mtu;
     interface.addresses.extend(addresses.iter().copied());
@@ -546,6 +557,7 @@ fn config(choices: &Choices, link: &::platform::LinkCapabilities) -> turn::Confi
     config.tcp.congestion = *congestion;
     config.connections_max = *connections;
     config.connections_per_peer_max = *connections_per_client;
+    config.tcp.zero_window_timeout = *stalled;
     config.memory = *memory;
     config
 }

@@ -58,6 +58,8 @@ impl Program for Atlas {
     const ADMIN_PORT: u16 = 9_464;
     const EXAMPLE: &'static str = "atlas serve examples/video";
     const RESCAN_SECONDS: u32 = 10;
+    /// A player that was paused costs no memory but its entry, and goes on where it was.
+    const STALLED_SECONDS: u32 = 600;
     const TABLES: &'static [&'static str] = &["service"];
 
     fn over(own: Own, below: Own) -> Own {

@@ -102,7 +102,7 @@ impl Default for Settings {
             header_timeout_ms: 10_000,
             idle_timeout_ms: 60_000,
             requests_per_connection_max: 10_000,
-            connections_max: 100_000,
+            connections_max: 60_000,
             retry_after_s: 5,
             head_bytes_max: HEAD_BYTES_MAX,
             target_bytes_max: 8 * 1024,

@@ -100,6 +100,10 @@ pub struct Common {
     /// The most connections of one client address at once, 0 for no limit [default: 0]
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub connections_per_client: Option<u32>,
+    /// How long a client may take nothing of what it is sent, in seconds, 0 for ever
+    /// [default: 600 for Atlas, 60 for Sandstorm]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub stalled_seconds: Option<u32>,
 
     /// The certificate chain, PEM, leaf first [default: one of our own, signed by itself]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
@@ -213,6 +217,7 @@ impl Common {
             congestion,
             connections,
             connections_per_client,
+            stalled_seconds,
             cert,
             key,
             key_log,
@@ -251,6 +256,7 @@ impl Common {
             congestion: congestion.or(below.congestion),
             connections: connections.or(below.connections),
             connections_per_client: connections_per_client.or(below.connections_per_client),
+            stalled_seconds: stalled_seconds.or(below.stalled_seconds),
             cert: if certified { cert } else { below.cert },
             key: if certified { key } else { below.key },
             key_log: key_log.or(below.key_log),
@@ -298,6 +304,8 @@ pub struct Config {
     pub connections: u32,
     /// Connections of one client address at once; 0 for no limit.
     pub connections_per_client: u32,
+    /// How long a client may take nothing of what it is sent; `None` for ever.
+    pub stalled: Option<Duration>,
     /// Where the certificate is.
     pub certificate: Option<CertificateFiles>,
     /// Where connection secrets are written to.
@@ -433,10 +441,8 @@ impl<P: Program> Loaded<P> {
             }
             None => (common, own),
         };
-        Ok(Self {
-            config: Config::resolve(common, P::EXAMPLE, P::RESCAN_SECONDS)?,
-            choices: P::resolve(own)?,
-        })
+        let defaults = Defaults { rescan: P::RESCAN_SECONDS, stalled: P::STALLED_SECONDS };
+        Ok(Self { config: Config::resolve(common, P::EXAMPLE, defaults)?, choices: P::resolve(own)? })
     }
 
     /// The files that these options name, beside the configuration file itself.
@@ -451,8 +457,19 @@ impl<P: Program> Loaded<P> {
     }
 }
 
+/// What differs between servers where the operator says nothing, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) rescan: u32,
+    pub(crate) stalled: u32,
+}
+
 impl Config {
-    pub(crate) fn resolve(options: Common, example: &'static str, rescan: u32) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(
+        options: Common,
+        example: &'static str,
+        defaults: Defaults,
+    ) -> Result<Self, ConfigError> {
         let wrong = |line: &str| Err(ConfigError::Contradiction(line.to_owned()));
         let port =
             |choice: Option<PortChoice>, default| choice.map_or(Some(default), |PortChoice(port)| port);
@@ -516,6 +533,7 @@ impl Config {
             congestion: options.congestion.unwrap_or(Congestion::Cubic),
             connections: options.connections.unwrap_or(65_536),
             connections_per_client: options.connections_per_client.unwrap_or(0),
+            stalled: unless_zero(options.stalled_seconds.unwrap_or(defaults.stalled)),
             certificate,
             key_log: options.key_log,
             workers: options.workers,
@@ -527,10 +545,7 @@ impl Config {
             stats: options.stats.unwrap_or(false),
             capture,
             drain: Duration::from_secs(options.drain_seconds.unwrap_or(30).into()),
-            rescan: match options.rescan_seconds.unwrap_or(rescan) {
-                0 => None,
-                seconds => Some(Duration::from_secs(seconds.into())),
-            },
+            rescan: unless_zero(options.rescan_seconds.unwrap_or(defaults.rescan)),
             policy: Policy {
                 confine: options.confine.unwrap_or(true),
                 seccomp: options.seccomp.unwrap_or_default(),
@@ -557,6 +572,7 @@ impl Config {
         compare("congestion", self.congestion == new.congestion);
         compare("connections", self.connections == new.connections);
         compare("connections-per-client", self.connections_per_client == new.connections_per_client);
+        compare("stalled-seconds", self.stalled == new.stalled);
         compare("key-log", self.key_log == new.key_log);
         compare("workers", self.workers == new.workers);
         compare("pin", self.pin == new.pin);
@@ -572,6 +588,11 @@ impl Config {
         compare("dir", self.dir == new.dir);
         different
     }
+}
+
+/// In seconds; 0 stands for never.
+fn unless_zero(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]

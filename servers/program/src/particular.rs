@@ -57,6 +57,8 @@ pub trait Program: Tenant<Record = AccessRecord, Counters = web::Counters<Self::
     const EXAMPLE: &'static str;
     /// How often to look for changes unless chosen otherwise.
     const RESCAN_SECONDS: u32;
+    /// How long a client may take nothing of what it is sent unless chosen otherwise.
+    const STALLED_SECONDS: u32;
     /// Keys of the configuration file that are no options.
     const TABLES: &'static [&'static str];
 

@@ -306,6 +306,7 @@ pub(crate) fn start<P: Program>(loaded: &Loaded<P>) -> Result<Started<P>, StartE
         },
         connections: config.connections,
         connections_per_client: config.connections_per_client,
+        stalled: config.stalled,
         memory: P::memory(own),
     };
     let cores = if config.pin { host::cores() } else { Vec::new() };
@@ -509,12 +510,12 @@ fn urls(config: &Config, addresses: &[IpAddr]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Common;
+    use crate::options::{Common, Defaults};
 
     fn config(change: impl FnOnce(&mut Common)) -> Config {
         let mut options = Common { dir: Some(".".into()), ..Common::default() };
         change(&mut options);
-        Config::resolve(options, "", 10).unwrap()
+        Config::resolve(options, "", Defaults { rescan: 10, stalled: 60 }).unwrap()
     }
 
     fn machine(net_admin: bool) -> Machine {

@@ -10,6 +10,7 @@ use confine::{ConfineError, Files, Kind};
 use control::{AdminError, Directly, Outcome, SignalError, Signals, Wake, mailbox};
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use dns::cookie::Secret;
 use host::start::{describe_workers, list, log_to_stderr, monitor_arguments, open_admin};
 use host::values::AddressMode;
@@ -51,6 +52,8 @@ const MONITOR_NAME: &str = "namestorm-monitor";
 const TRANSFER_BYTES_MAX: u64 = 4 << 30;
 /// Reports of a worker that may wait: of a query log, what comes in while control sleeps.
 const REPORTS: usize = 1_024;
+/// A stream whose client takes nothing of what it is sent for so long is reset.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// Why the server could not start: one line that says why and what to do.
 #[derive(Debug)]
@@ -273,7 +276,7 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
         addresses: addresses.clone(),
         port: config.port,
         settings: Settings { notices: Some(notices), ..settings(config, &secrets) },
-        idle: core::time::Duration::from_secs(config.idle_seconds.into()),
+        idle: Duration::from_secs(config.idle_seconds.into()),
     };
     let mut catalogue = keeper.catalogue();
     if let Some(steering) = &mut steering {
@@ -309,6 +312,7 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
         congestion: tcp::Algorithm::Cubic,
         connections: config.connections,
         connections_per_client: config.connections_per_client,
+        stalled: Some(STALLED),
         memory: turn::MemoryVariant::default(),
     };
     if let Some(steering) = &mut steering {

@@ -9,12 +9,14 @@ struct CommandLine {
     options: Common,
 }
 
+const DEFAULTS: Defaults = Defaults { rescan: 10, stalled: 600 };
+
 fn cli(line: &str) -> Common {
     CommandLine::try_parse_from(format!("atlas {line}").split_whitespace()).unwrap().options
 }
 
 fn resolve(line: &str, text: &str) -> Result<Config, ConfigError> {
-    Config::resolve(cli(line).over(toml::from_str(text).unwrap()), "atlas serve examples/video", 10)
+    Config::resolve(cli(line).over(toml::from_str(text).unwrap()), "atlas serve examples/video", DEFAULTS)
 }
 
 fn over(line: &str, text: &str) -> Config {
@@ -117,6 +119,13 @@ fn a_link_and_its_device_come_from_one_place() {
     assert_eq!(config.link, LinkChoice::Auto(Some("eth2".to_owned())));
     let config = over("video --link tap", "dev = \"eth1\"");
     assert_eq!(config.link, LinkChoice::Tap(None));
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_left_after_a_time_unless_the_operator_says_never() {
+    assert_eq!(over("video", "").stalled, Some(Duration::from_secs(600)));
+    assert_eq!(over("video", "stalled-seconds = 90").stalled, Some(Duration::from_secs(90)));
+    assert_eq!(over("video --stalled-seconds 0", "stalled-seconds = 90").stalled, None);
 }
 
 #[test]

@@ -139,6 +139,8 @@ impl Program for Sandstorm {
     const ADMIN_PORT: u16 = 9_465;
     const EXAMPLE: &'static str = "sandstorm serve examples/site";
     const RESCAN_SECONDS: u32 = 2;
+    /// What somebody is sent stays in memory.
+    const STALLED_SECONDS: u32 = 60;
     const TABLES: &'static [&'static str] = &["service"];
 
     fn over(own: Own, below: Own) -> Own {

@@ -67,6 +67,7 @@ fn every_flag_is_a_key() {
         pcap-snap = 200
         pcap-start = false
         drain-seconds = 5
+        stalled-seconds = 90
         rescan-seconds = 0
         namespace = "never"
         forward-http = 8081
