@@ -9,6 +9,7 @@ use lab::device::DeviceName;
 use lab::ground::Ground;
 use lab::load::catalogue::Part;
 use lab::load::choice::Mix;
+use lab::soak::{Fault, Over, Who};
 use lab::values::{self, Cores};
 
 const ABOUT: &str = "Load on a server, and what it measures";
@@ -55,6 +56,29 @@ RESULT
   DIR/N.json with everything that was measured and on what, and DIR/Na.svg for each of its pictures. A figure that was not
   finished leaves nothing.";
 
+const SOAK_EXAMPLES: &str = "\
+EXAMPLES
+  Two hours of everything:
+    lab soak atlas --for 2h --out soak.json
+
+  Only what happens to the link, over AF_XDP, as it was the last time:
+    lab soak sandstorm --for 10m --seed 7 --link afxdp --faults down,carrier,deleted,mtu
+
+GROUND
+  Root or user namespaces, ethtool, and the programs atlas, sandstorm or namestorm, and middlebox. Everything stands in
+  namespaces that end with the run, however it ends. Disks fail here as files do: replaced, cut short, unlinked, forbidden.
+
+RESULT
+  A table, and with --out one JSON object, described in docs/lab.md. When something is wrong, the line that does it again.
+
+SIGNALS
+  SIGINT, SIGTERM     Stop now, and report what there is. A second one leaves at once.
+
+EXIT STATUS
+  0   Nothing was wrong.
+  1   Something was.
+  2   It did not begin: one line says why and what to do about it.";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, about = ABOUT, max_term_width = 120)]
@@ -81,6 +105,9 @@ pub(crate) enum Command {
     Report(Report),
     /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
     Files(Files),
+    /// A server for hours, under load, while everything around it goes wrong in turns
+    #[command(after_long_help = SOAK_EXAMPLES)]
+    Soak(Soak),
 }
 
 /// `lab load`
@@ -123,6 +150,41 @@ pub(crate) struct Files {
     /// What their URLs begin with
     #[arg(long, value_name = "URL", default_value = "http://198.18.1.2")]
     pub(crate) base: String,
+}
+
+/// `lab soak`
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// Which server
+    #[arg(value_enum)]
+    pub(crate) server: Who,
+    /// Rounds are begun for so long
+    #[arg(long = "for", value_name = "TIME", value_parser = values::duration, default_value = "10m")]
+    pub(crate) duration: Duration,
+    /// Draws the faults' order and their sizes
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// What the server takes packets with [atlas: packet; the others: afxdp]
+    #[arg(long, value_enum)]
+    pub(crate) link: Option<Over>,
+    /// Only these faults [all that can happen to the server]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) faults: Vec<Fault>,
+    /// Connections of the load, about
+    #[arg(short, long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(4..=10_000))]
+    pub(crate) connections: u16,
+    /// Their pause between a response and the next request
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10ms")]
+    pub(crate) think: Duration,
+    /// The report as JSON, besides
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the server and middlebox are [beside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
+    /// Further arguments of the server
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// `lab fig`

@@ -5,6 +5,7 @@
 //!   lab web    a connection for every request                                load
 //!   lab dns    queries over UDP and TCP                                      dns
 //!   lab fig    the dissertation's figures, measured again; lab report        figures
+//!   lab soak   a server for hours while everything goes wrong in turns      soak
 //!   --serve    the server too, in namespaces that end with the run           ground
 //! ```
 //!
@@ -16,4 +17,5 @@ pub mod error;
 pub mod figures;
 pub mod ground;
 pub mod load;
+pub mod soak;
 pub mod values;

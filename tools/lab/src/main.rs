@@ -7,6 +7,7 @@ mod console;
 mod fig;
 mod files;
 mod prepare;
+mod soaking;
 
 use clap::Parser as _;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Fig(fig) => fig::make(fig),
         Command::Report(report) => fig::report(report),
         Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
+        Command::Soak(soak) => soaking::soak(soak),
     };
     ended.unwrap_or_else(|error| {
         let line = error.to_string().lines().collect::<Vec<_>>().join(" ");
