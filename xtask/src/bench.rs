@@ -54,7 +54,11 @@ pub(crate) fn smoke(workspace: &Workspace, report: &mut Report) {
         report.step("benches", |_| Outcome::not_run(1, "the workspace has no benches"));
         return;
     }
-    if !report.command("build the benches", programs(workspace, &["bench", "middlebox", "sandstorm"])) {
+    let mut packages = vec!["bench"];
+    packages.extend(PROGRAMS.iter().flat_map(|(_, packages)| packages.iter().copied()));
+    packages.sort_unstable();
+    packages.dedup();
+    if !report.command("build the benches", programs(workspace, &packages)) {
         return;
     }
     let mut list = benches(workspace);

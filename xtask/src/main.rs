@@ -19,6 +19,7 @@ mod fuzz;
 mod guest;
 mod house;
 mod ignored;
+mod lanes;
 mod licences;
 mod namespaces;
 mod packages;

@@ -1,6 +1,14 @@
 //! Tests that need root, in network, mount and process namespaces that end with them.
+//!
+//! ```text
+//! names in the sources ─▶ paths that the test programs list ─▶ runs of a few tests ─┬─▶ namespaces ─┐
+//!                  a name without a path, a path without a name: failed             └─▶ namespaces ─┴─▶ counted
+//! ```
+//!
+//! Tests of real clients wait more than they compute, and two runs of them go on at once, each in namespaces of its own.
 
 use crate::ignored::{self, Ignored, Reason};
+use crate::lanes;
 use crate::packages;
 use crate::steps::{Outcome, Report, Step};
 use crate::test::{by_package, tests};
@@ -10,6 +18,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use testbed::Privilege;
+
+/// Runs of real clients' tests that go on at once.
+const LANES: usize = 2;
+/// A run is no longer than this, so that the last one does not keep everybody waiting.
+const RUN_TESTS_MAX: usize = 5;
 
 /// Tests that need root, each package in namespaces of its own.
 pub(crate) fn run(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>, report: &mut Report) {
@@ -39,27 +52,41 @@ pub(crate) fn run(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>
     }
     let missing = packages::missing();
     for (package, tests_of) in packages {
-        let (mut chosen, mut spared) = (Vec::new(), BTreeMap::<String, u64>::new());
-        let mut again = Vec::new();
-        for test in tests_of.iter().filter(|test| only.is_none_or(|part| test.name.contains(part))) {
+        let mut chosen = Chosen { only: only.map(str::to_owned), ..Chosen::default() };
+        let mut spared = BTreeMap::<String, u64>::new();
+        for test in tests_of.iter().filter(|test| only.is_none_or(|part| is_meant(test, part))) {
             match obstacle(test, &privilege, &missing) {
                 Some(why) => *spared.entry(why).or_default() += 1,
                 None => {
-                    again.extend(with_sandstorm(&package, test));
-                    chosen.push(test.name.clone());
+                    let again = with_sandstorm(&package, test).map(|name| ("sandstorm", name));
+                    for (server, name) in again.into_iter().chain([("atlas", test.name.clone())]) {
+                        chosen.by_server.entry(server).or_default().push(name);
+                    }
                 }
             }
         }
         for (why, count) in spared {
             report.step(&format!("namespaces {package}, {count} tests"), |_| Outcome::not_run(count, why));
         }
-        if !chosen.is_empty() {
+        if !chosen.by_server.is_empty() {
             let known = ignored_in(workspace, ignored, &package);
             report.step(&format!("namespaces {package}"), |step| {
-                inside(workspace, step, &privilege, &package, (&chosen, &again), &known)
+                inside(workspace, step, &privilege, &package, &chosen, &known)
             });
         }
     }
+}
+
+/// Whether `part` of a path may be meant for this test: of a macro's only the module is known.
+fn is_meant(test: &Ignored, part: &str) -> bool {
+    let last = part.rsplit("::").find(|word| !word.is_empty()).unwrap_or(part);
+    test.name.contains(last)
+        || module_of(&test.file).contains(last)
+        || (test.name.ends_with("::") && part.contains("::"))
+}
+
+fn module_of(file: &Path) -> &str {
+    file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
 }
 
 /// Parts of the paths of all ignored tests of a package, for whatever reason.
@@ -74,9 +101,15 @@ fn obstacle(test: &Ignored, privilege: &Privilege, missing: &[&str]) -> Option<S
     if test.reason == Some(Reason::RealRoot) && *privilege != Privilege::Root {
         return Some("becomes other users, which only the machine's root may".to_owned());
     }
-    // A file of tests is named after the client it starts.
-    let client = test.file.file_stem()?.to_str()?;
-    missing.contains(&client).then(|| format!("{client} is not installed: cargo xtask install, as root"))
+    let text = std::fs::read_to_string(&test.file).unwrap_or_default();
+    let lacking: Vec<&str> = missing.iter().copied().filter(|tool| starts(&test.file, &text, tool)).collect();
+    (!lacking.is_empty())
+        .then(|| format!("{} is not installed: cargo xtask install, as root", lacking.join(", ")))
+}
+
+/// Whether the tests of a file start a program: it is named after the file, or in it as a word of its own.
+fn starts(file: &Path, text: &str, tool: &str) -> bool {
+    module_of(file) == tool || text.contains(&format!("\"{tool}\""))
 }
 
 /// How a test of real clients is named among all of the package's, if it is about what every server of the web promises:
@@ -104,55 +137,132 @@ fn inside(
     step: &mut Step,
     privilege: &Privilege,
     package: &str,
-    (chosen, again): (&[String], &[String]),
+    chosen: &Chosen,
     known: &[&str],
 ) -> Outcome {
-    let mut total = Outcome::passed(0);
     let executables = match executables(workspace, step, package) {
         Ok(executables) => executables,
         Err(why) => return Outcome::failed(1, why),
     };
+    let mut programs = Vec::new();
     for (executable, directory) in executables {
         let mut list = Command::new(&executable);
         list.args(["--list", "--ignored", "--format", "terse"]).current_dir(&directory);
         let Some((_, listed)) = step.answer(list) else {
             return Outcome::failed(1, format!("{} does not start", executable.display()));
         };
-        let orphans = ignored::orphans(&listed, known);
-        if !orphans.is_empty() {
-            total.failed += orphans.len() as u64;
-            total.remark = format!("ignored, and run by nobody: {}", orphans.join(", "));
-        }
-        for (chosen, server) in [(chosen, "atlas"), (again, "sandstorm")] {
-            if chosen.is_empty() {
-                continue;
-            }
-            let mut command = privilege.inside(&executable);
-            command
-                .args(["--ignored", "--test-threads=1"])
-                .args(chosen)
-                .current_dir(&directory)
-                .env("INTEROP_SERVER", server)
-                .env("ATLAS_BIN", workspace.target.join("release/atlas"))
-                .env("SANDSTORM_BIN", workspace.target.join("release/sandstorm"))
-                .env("NAMESTORM_BIN", workspace.target.join("release/namestorm"))
-                .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
-                .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
-            let outcome = tests(step, command);
-            total.passed += outcome.passed;
-            total.failed += outcome.failed;
-            if outcome.failed > 0 {
-                total.remark = format!("with {server}: {}", outcome.remark);
-            }
-        }
+        let paths =
+            listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
+        programs.push(Program { executable, directory, paths });
     }
-    let ran = total.passed + total.failed;
-    if ran < chosen.len() as u64 {
-        // Each was chosen because it is there; one that did not run must not go unnoticed.
-        total.failed += 1;
-        total.remark = format!("{} tests were chosen, {ran} ran", chosen.len());
+    let (runs, mut total) = plan(&programs, chosen, known);
+    // What the tests of other packages say of time is said of a machine that does nothing else.
+    let lanes = if package == "interop" { LANES.min(cores()) } else { 1 };
+    let outcomes = lanes::run(step, lanes, runs, |step, run| {
+        let mut command = privilege.inside(&run.program.executable);
+        command
+            .args(["--ignored", "--exact", "--test-threads=1"])
+            .args(&run.paths)
+            .current_dir(&run.program.directory)
+            .env("INTEROP_SERVER", run.server)
+            .env("ATLAS_BIN", workspace.target.join("release/atlas"))
+            .env("SANDSTORM_BIN", workspace.target.join("release/sandstorm"))
+            .env("NAMESTORM_BIN", workspace.target.join("release/namestorm"))
+            .env("ATLAS_ARTEFACTS", workspace.target.join("artefacts"))
+            .env("ATLAS_VIDEO", workspace.root.join("examples/video"));
+        let outcome = tests(step, command);
+        judge(run, outcome)
+    });
+    for outcome in outcomes {
+        total.passed += outcome.passed;
+        total.failed += outcome.failed;
+        if outcome.failed > 0 {
+            total.remark = outcome.remark;
+        }
     }
     total
+}
+
+/// A test program, and the paths of its ignored tests.
+#[derive(Debug)]
+struct Program {
+    executable: PathBuf,
+    directory: PathBuf,
+    paths: Vec<String>,
+}
+
+/// What is to be run: names of tests, with each server that they are run with.
+#[derive(Debug, Default)]
+struct Chosen {
+    by_server: BTreeMap<&'static str, Vec<String>>,
+    /// Of these only tests whose path contains this.
+    only: Option<String>,
+}
+
+/// Tests of one program that run one after the other, in namespaces of their own.
+#[derive(Debug)]
+struct Run<'a> {
+    program: &'a Program,
+    server: &'static str,
+    paths: Vec<&'a str>,
+}
+
+/// Who runs what; failed are the tests that nobody would run, and the names that name no test.
+fn plan<'a>(programs: &'a [Program], chosen: &Chosen, known: &[&str]) -> (Vec<Run<'a>>, Outcome) {
+    let mut outcome = Outcome::passed(0);
+    let mut fail = |why: String| {
+        outcome.failed += 1;
+        outcome.remark = why;
+    };
+    let orphans = programs.iter().flat_map(|program| ignored::orphans(&program.paths, known));
+    orphans.for_each(|path| fail(format!("ignored, and run by nobody: {path}")));
+    let mut runs = Vec::new();
+    for (server, names) in &chosen.by_server {
+        for name in names {
+            if !programs.iter().flat_map(|program| &program.paths).any(|path| ignored::is_named(path, name)) {
+                fail(format!("chosen, and in no test program: {name}"));
+            }
+        }
+        for program in programs {
+            let is_chosen = |path: &&str| {
+                names.iter().any(|name| ignored::is_named(path, name))
+                    && chosen.only.as_ref().is_none_or(|part| path.contains(part.as_str()))
+            };
+            let paths: Vec<&str> = program.paths.iter().map(String::as_str).filter(is_chosen).collect();
+            for of_module in paths.chunk_by(|one, other| module(one) == module(other)) {
+                let run = |paths: &[&'a str]| Run { program, server, paths: paths.to_vec() };
+                runs.extend(of_module.chunks(RUN_TESTS_MAX).map(run));
+            }
+        }
+    }
+    (runs, outcome)
+}
+
+/// The module that a test is in.
+fn module(path: &str) -> &str {
+    path.rsplit_once("::").map_or("", |(module, _)| module)
+}
+
+/// What became of a run. Every test of it was asked for by its whole path: one that did not run failed, whatever the program
+/// says of itself.
+fn judge(run: &Run<'_>, outcome: Outcome) -> Outcome {
+    let (asked, ran) = (run.paths.len() as u64, outcome.passed + outcome.failed);
+    let silent = asked.saturating_sub(ran);
+    let remark = match (silent, outcome.failed) {
+        (0, 0) => outcome.remark,
+        (0, _) => format!("with {}: {}", run.server, outcome.remark),
+        _ => format!(
+            "with {}: {silent} of {} did not run: {}",
+            run.server,
+            run.paths.join(", "),
+            outcome.remark
+        ),
+    };
+    Outcome { failed: outcome.failed + silent, remark, ..outcome }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
 }
 
 /// The test programs of a package, with the directory they are run in.
@@ -220,6 +330,60 @@ mod tests {
         assert_eq!(with("src/links.rs", "links::"), Some("links::".to_owned()));
         assert_eq!(with("src/clients/dig.rs", "a_test"), None);
         assert_eq!(with("src/lifecycle.rs", "the_page_at_the_root_needs_nobody_else"), None);
+    }
+
+    fn program(paths: &[&str]) -> Program {
+        let paths = paths.iter().map(|&path| path.to_owned()).collect();
+        Program { executable: "/t/a".into(), directory: "/a".into(), paths }
+    }
+
+    fn chosen(names: &[(&'static str, &str)]) -> Chosen {
+        let mut chosen = Chosen::default();
+        for (server, name) in names {
+            chosen.by_server.entry(server).or_default().push((*name).to_owned());
+        }
+        chosen
+    }
+
+    #[test]
+    fn each_server_has_its_own_runs_of_few_tests_of_one_module() {
+        let programs = [program(&["curl::a", "curl::b", "links::own::c", "links::own::d", "links::own::ab"])];
+        let chosen =
+            chosen(&[("atlas", "a"), ("atlas", "b"), ("atlas", "links::"), ("sandstorm", "curl::b")]);
+        let (runs, outcome) = plan(&programs, &chosen, &["a", "b", "links::"]);
+        assert_eq!(outcome, Outcome::passed(0));
+        let runs: Vec<_> = runs.iter().map(|run| (run.server, run.paths.as_slice())).collect();
+        assert_eq!(
+            runs,
+            [
+                ("atlas", &["curl::a", "curl::b"][..]),
+                ("atlas", &["links::own::c", "links::own::d", "links::own::ab"]),
+                ("sandstorm", &["curl::b"]),
+            ]
+        );
+        let many: Vec<String> = (0..RUN_TESTS_MAX + 1).map(|number| format!("m::t{number}")).collect();
+        let programs = [program(&many.iter().map(String::as_str).collect::<Vec<_>>())];
+        assert_eq!(plan(&programs, &self::chosen(&[("atlas", "m::")]), &["m::"]).0.len(), 2);
+    }
+
+    #[test]
+    fn a_name_that_no_program_lists_and_a_test_that_nobody_names_fail() {
+        let programs = [program(&["curl::a"]), program(&["b", "c"])];
+        let (runs, outcome) =
+            plan(&programs, &chosen(&[("atlas", "a"), ("atlas", "b"), ("atlas", "gone")]), &["a", "b"]);
+        assert_eq!((runs.len(), outcome.failed), (2, 2), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_test_that_did_not_run_fails_though_its_program_is_content() {
+        let program = program(&["curl::a", "curl::b"]);
+        let run = Run { program: &program, server: "sandstorm", paths: vec!["curl::a", "curl::b"] };
+        assert_eq!(judge(&run, Outcome::passed(2)).failed, 0);
+        let outcome = judge(&run, Outcome::passed(1));
+        assert_eq!((outcome.passed, outcome.failed), (1, 1));
+        assert!(outcome.remark.contains("sandstorm") && outcome.remark.contains("curl::b"), "{outcome:?}");
+        // One that crashed said nothing of the others.
+        assert_eq!(judge(&run, Outcome::failed(1, "signal: 6")).failed, 2);
     }
 
     #[test]

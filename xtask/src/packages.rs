@@ -20,6 +20,13 @@ const TOOLS: &[(&str, &str)] = &[
     ("wrk", "wrk"),
     ("nginx", "nginx-light"),
     ("tshark", "tshark"),
+    ("capinfos", "wireshark-common"),
+    ("tcpdump", "tcpdump"),
+    ("gzip", "gzip"),
+    ("python3", "python3"),
+    ("perl", "perl"),
+    ("pgrep", "procps"),
+    ("kill", "procps"),
     ("script", "bsdutils"),
     ("ping", "iputils-ping"),
     ("debootstrap", "debootstrap"),
@@ -35,6 +42,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("drill", "ldnsutils"),
     ("dnssec-signzone", "bind9-utils"),
     ("fstrm_capture", "fstrm-bin"),
+    ("fstrm_dump", "fstrm-bin"),
     ("dnstap-ldns", "dnstap-ldns"),
 ];
 
@@ -111,6 +119,24 @@ mod tests {
     #[test]
     fn a_package_is_named_once_for_all_its_tools() {
         assert_eq!(packages_of(&["ffmpeg", "ffprobe"]), ["ffmpeg"]);
+    }
+
+    #[test]
+    fn every_program_that_the_tests_of_real_clients_start_is_listed() {
+        // What no Debian lacks, and what is not one program.
+        const THERE: [&str; 3] = ["sh", "cat", "env"];
+        let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/interop/src");
+        let files = crate::source::files(std::path::Path::new(sources), &["rs"]);
+        assert!(files.len() > 20, "{files:?}");
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("a source");
+            for begin in ["Process::new(\"", "Command::new(\"", ".there(\""] {
+                for program in text.split(begin).skip(1).filter_map(|rest| rest.split('"').next()) {
+                    let known = THERE.contains(&program) || TOOLS.iter().any(|(tool, _)| *tool == program);
+                    assert!(known, "{program}, which {} starts, is in no package", file.display());
+                }
+            }
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Report {
         // A terminal may be absent; that is no reason to stop.
         let _ = io::stdout().flush();
         let started = Instant::now();
-        let mut step = Step { log: self.log_of(name), broken: None };
+        let mut step = Step::logging_to(self.log_of(name));
         // The last run's log; it need not be there.
         let _ = std::fs::remove_file(&step.log);
         let mut outcome = work(&mut step);
@@ -207,6 +207,28 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// With a log that need not be there yet.
+    pub(crate) fn logging_to(log: PathBuf) -> Self {
+        Self { log, broken: None }
+    }
+
+    /// One with a log of its own, for what goes on beside others; `number` tells them apart.
+    pub(crate) fn aside(&self, number: usize) -> Self {
+        Self::logging_to(self.log.with_extension(format!("{number}.log")))
+    }
+
+    /// Takes over all that `aside` has said.
+    pub(crate) fn take_over(&mut self, aside: &mut Self) {
+        // It may have said nothing.
+        if let Ok(text) = std::fs::read_to_string(&aside.log) {
+            self.note(text.trim_end());
+        }
+        let _ = std::fs::remove_file(&aside.log);
+        if let Some(why) = aside.broken.take() {
+            self.broken.get_or_insert(why);
+        }
+    }
+
     /// Adds a line to the log.
     pub(crate) fn note(&mut self, text: &str) {
         let result = self.open_log().and_then(|mut file| writeln!(file, "{text}"));
