@@ -138,6 +138,8 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Requests so far.
     pub requests: u64,
-    /// What is wrong so far.
+    /// How much is wrong so far,
     pub complaints: usize,
+    /// and what it was the last time.
+    pub last: String,
 }

@@ -35,13 +35,20 @@ pub(crate) fn soak(arguments: &Soak) -> Result<ExitCode, ProgramError> {
     );
     // Somebody may have closed it: the report goes elsewhere.
     let _ = writeln!(io::stderr(), "{line}");
-    let mut told = (usize::MAX, 0);
+    // A bar is silent where there is no terminal.
+    let say = |line: &str| {
+        if bar.is_hidden() { writeln!(io::stderr(), "{line}").unwrap_or(()) } else { bar.println(line) }
+    };
+    let (mut round, mut wrong) = (usize::MAX, 0);
     let outcome = run(&order, &stop, &mut |progress| {
         show(&bar, progress);
-        // A bar is silent where there is no terminal.
-        if bar.is_hidden() && told != (progress.round, progress.complaints) {
-            told = (progress.round, progress.complaints);
-            let _ = writeln!(io::stderr(), "{}", message(progress));
+        if progress.complaints != wrong {
+            wrong = progress.complaints;
+            say(&format!("WRONG: {}", progress.last));
+        }
+        if bar.is_hidden() && round != progress.round {
+            round = progress.round;
+            say(&message(progress));
         }
     });
     bar.finish_and_clear();

@@ -190,6 +190,7 @@ impl<'a> Soak<'a> {
 
     pub(super) fn complain(&mut self, what: String) {
         let at_s = self.begun.elapsed().as_secs_f64();
+        self.progress.last.clone_from(&what);
         self.report.complaints.push(Complaint { at_s, round: self.progress.round, fault: self.fault, what });
         self.progress.complaints = self.report.complaints.len();
     }
