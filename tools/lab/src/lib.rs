@@ -18,4 +18,5 @@ pub mod figures;
 pub mod ground;
 pub mod load;
 pub mod soak;
+pub mod uncore;
 pub mod values;

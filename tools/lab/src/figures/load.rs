@@ -15,6 +15,7 @@ use crate::load::catalogue::{Catalogue, Part};
 use crate::load::choice::{Chooser, Mix};
 use crate::load::plan::{Demand, Plan};
 use crate::load::run::{Effort, Via, run as run_load};
+use crate::uncore::Traffic;
 
 /// The clients' own addresses where they use our TCP: each has 64,512 ports.
 const SOURCES: [Ipv4Addr; 4] = [
@@ -57,6 +58,8 @@ pub(super) struct Score {
     /// The same for each byte that came, of responses under way too: with more connections than are served within the
     /// window, hardly a response is whole.
     pub(super) cpu_s_per_gb: f64,
+    /// Memory traffic for each byte that came, where the machine counts it.
+    pub(super) memory: Option<Traffic>,
 }
 
 impl Load {
@@ -102,6 +105,7 @@ impl Load {
             core: used.core,
             cpu_us_per_request: used.machine * 1e6 / requests_per_s,
             cpu_s_per_gb: used.machine * 8.0 / gbit_per_s,
+            memory: used.memory.map(|memory| memory.per(gbit_per_s * 1e9 / 8.0)),
         })
     }
 

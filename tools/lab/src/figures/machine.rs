@@ -25,10 +25,7 @@ pub fn describe() -> Vec<(String, String)> {
     tell("system", name.map(|name| name.trim_matches('"').to_owned()));
     tell("network devices", devices("/sys/class/net"));
     tell("NVMe controllers", Some(devices("/sys/class/nvme").unwrap_or_else(|| "none".to_owned())));
-    let counters = fs::read_dir("/sys/bus/event_source/devices").is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("uncore_imc"))
-    });
-    tell("memory counters", Some(if counters { "uncore_imc" } else { "none" }.to_owned()));
+    tell("memory counters", Some(crate::uncore::describe()));
     lines
 }
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 use testbed::cpu::Busy;
 
 use super::contestant::SERVER_CORE;
+use crate::uncore::{Memory, Traffic};
 
 /// Looks come this often, or nearly.
 const LOOK: Duration = Duration::from_millis(50);
@@ -24,6 +25,9 @@ pub(super) struct Meter {
     duration: Duration,
     first: Option<(Instant, Busy)>,
     last: Option<Busy>,
+    /// Where the machine counts it: memory traffic at the first look and at the last.
+    memory: Option<Memory>,
+    traffic: [Option<(Instant, Traffic)>; 2],
 }
 
 /// Shares of time.
@@ -33,24 +37,32 @@ pub(super) struct Use {
     pub(super) core: f64,
     /// CPU seconds a second of the whole machine.
     pub(super) machine: f64,
+    /// Bytes a second between memory and the machine, where that is counted.
+    pub(super) memory: Option<Traffic>,
 }
 
 impl Meter {
     /// For a load that counts for so long.
-    pub(super) const fn new(duration: Duration) -> Self {
-        Self { duration, first: None, last: None }
+    pub(super) fn new(duration: Duration) -> Self {
+        Self { duration, first: None, last: None, memory: Memory::open().ok(), traffic: [None; 2] }
     }
 
     /// To be called every 50 ms while the load counts, and harmless after.
     pub(super) fn look(&mut self) {
         let Some((begun, _)) = &self.first else {
             self.first = Some((Instant::now(), Busy::read()));
+            self.traffic[0] = self.traffic();
             return;
         };
         // The load began to count at most a look earlier.
         if begun.elapsed() + LOOK <= self.duration {
             self.last = Some(Busy::read());
+            self.traffic[1] = self.traffic();
         }
+    }
+
+    fn traffic(&self) -> Option<(Instant, Traffic)> {
+        Some((Instant::now(), self.memory.as_ref()?.read().ok()?))
     }
 
     /// What was used; `None` of a load that ended before there were two looks.
@@ -61,6 +73,12 @@ impl Meter {
             // What others do there at low priority is not the server's.
             core: (spent.core_fraction - spent.core_niced_fraction).clamp(0.0, 1.0),
             machine: (spent.machine_seconds - spent.machine_niced_seconds).max(0.0) / spent.seconds,
+            memory: match self.traffic {
+                [Some((begun, before)), Some((ended, after))] => {
+                    Some(after.since(before).per(ended.duration_since(begun).as_secs_f64()))
+                }
+                _ => None,
+            },
         })
     }
 }

@@ -169,6 +169,7 @@ fn by_connections(run: &mut Run<'_>, secure: bool, ours: bool) -> Result<(), Pro
                 .iter()
                 .zip(scores)
                 .filter_map(|(count, scores)| point(*count, scores, what))
+                .filter(|point| point.y.is_finite())
                 .collect(),
         });
         curves.collect::<Vec<_>>()
@@ -204,7 +205,33 @@ fn by_connections(run: &mut Run<'_>, secure: bool, ours: bool) -> Result<(), Pro
          sends comes straight. The middlebox shares the clients' core.",
     );
     if ours {
-        run.remark("Memory traffic and LLC misses want counters that this machine lacks: figure 4.12e here is the model's.");
+        match crate::uncore::Memory::open() {
+            Ok(memory) => {
+                let names = memory.names().join(", ");
+                for (letter, title, curves) in [
+                    (
+                        "e",
+                        "Read from memory",
+                        curves(|score| score.memory.map_or(f64::NAN, |memory| memory.read)),
+                    ),
+                    (
+                        "f",
+                        "Written to memory",
+                        curves(|score| score.memory.map_or(f64::NAN, |memory| memory.written)),
+                    ),
+                ] {
+                    run.panel(Panel {
+                        letter: letter.into(),
+                        title: title.into(),
+                        x: Axis::log2("connections at once"),
+                        y: Axis::linear("bytes per byte sent, of the whole machine"),
+                        curves,
+                    });
+                }
+                run.remark(&format!("Memory traffic is that of the memory controllers' counters ({names})."));
+            }
+            Err(lack) => run.remark(&format!("Memory traffic: {lack}: figure 4.12e here is the model's.")),
+        }
     }
     Ok(())
 }
