@@ -278,7 +278,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "testbed",
             "traffic",
         ],
-        &[],
+        &["link-memory"],
         SYS,
     ),
     room("sim", "sim", ENGINE_IN_MEMORY, &[], Unsafety::Tests(&["heap.rs"])),

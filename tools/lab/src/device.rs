@@ -203,6 +203,12 @@ enum Keep {
 }
 
 impl Port {
+    /// Over a link that needs nothing kept.
+    #[cfg(test)]
+    pub(crate) fn over(link: impl Link + 'static) -> Self {
+        Self { link: AnyLink(Box::new(link)), _keep: Keep::Nothing }
+    }
+
     pub(crate) fn link(&self) -> &dyn Link {
         &*self.link.0
     }

@@ -8,6 +8,7 @@
 //! ```
 
 use core::fmt;
+use core::mem::MaybeUninit;
 
 /// A head may be this long.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -89,11 +90,22 @@ impl Reader {
                 }
                 _ if input.is_empty() => return Ok(Step::More),
                 State::Head => {
-                    if !self.gather(input, b"\r\n\r\n", HEAD_BYTES_MAX)? {
-                        return Ok(Step::More);
-                    }
-                    let head = self.parse_head()?;
-                    self.line.clear();
+                    let whole = if self.line.is_empty() { head_end(input) } else { None };
+                    let head = if let Some(end) = whole.filter(|end| *end <= HEAD_BYTES_MAX) {
+                        // It came in one piece: nothing is gathered.
+                        let (head, rest) = input.split_at(end);
+                        *input = rest;
+                        self.parse_head(head)?
+                    } else {
+                        if !self.gather(input, b"\r\n\r\n", HEAD_BYTES_MAX)? {
+                            return Ok(Step::More);
+                        }
+                        let line = core::mem::take(&mut self.line);
+                        let head = self.parse_head(&line)?;
+                        self.line = line;
+                        self.line.clear();
+                        head
+                    };
                     if head.status >= 200 {
                         return Ok(Step::Head(head));
                     }
@@ -202,10 +214,11 @@ impl Reader {
         if self.line.len() >= bytes_max { Err(Malformed::TooLong) } else { Ok(false) }
     }
 
-    fn parse_head(&mut self) -> Result<Head, Malformed> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut fields);
-        match response.parse(&self.line) {
+    fn parse_head(&mut self, bytes: &[u8]) -> Result<Head, Malformed> {
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields) {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) | Err(_) => return Err(Malformed::Head),
         }
@@ -283,6 +296,21 @@ fn take<'a>(input: &mut &'a [u8], bytes_max: u64) -> &'a [u8] {
 /// Digits only: a sign or a space is not a number on the wire.
 fn number(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+/// Where the first empty line ends, if there is one: looks at every fourth byte until one could belong to it.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut last = END.len() - 1;
+    while let Some(byte) = bytes.get(last) {
+        last += match byte {
+            b'\n' if bytes[..=last].ends_with(END) => return Some(last + 1),
+            b'\n' => 2,
+            b'\r' => 1,
+            _ => END.len(),
+        };
+    }
+    None
 }
 
 fn chunk_size(line: &[u8]) -> Option<u64> {

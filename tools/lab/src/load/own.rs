@@ -6,6 +6,12 @@
 //!     └───── outbox ◀────────┴── segments ◀─┘
 //! ```
 //!
+//! # Batches
+//!
+//! What a batch of packets brought a connection is answered once, when all of the batch was read: a response that came in
+//! ten packets costs one ACK, as it does behind a kernel that merges them (GRO). Only a segment that brought nothing in order is
+//! answered at once, for the sender counts those (RFC 5681 §4.2).
+//!
 //! # Ports
 //!
 //! A short connection is closed by the server first, so TIME_WAIT stays with it. A tuple comes around again after all
@@ -100,6 +106,11 @@ struct Engine {
     config: tcp::Config,
     table: ConnectionTable,
     flows: Vec<Option<Flow>>,
+    /// Flows that something happened to, which have not been asked since what they would send.
+    touched: Vec<FlowId>,
+    /// Memory of streams that are over.
+    spares: Vec<Vec<u8>>,
+    transfers: Vec<tcp::Spare>,
     wheel: Wheel,
     time_wait: TimeWaitTable,
     replies: Replies,
@@ -132,6 +143,8 @@ struct Flow {
     /// What is to be sent, from stream offset `base` on: acknowledged bytes are gone.
     stream: Vec<u8>,
     base: u64,
+    /// It is among the touched.
+    touched: bool,
 }
 
 impl OwnWorker {
@@ -194,6 +207,9 @@ impl OwnWorker {
                 },
                 table: ConnectionTable::new(capacity, key),
                 flows: (0..capacity).map(|_| None).collect(),
+                touched: Vec::with_capacity(count),
+                spares: Vec::with_capacity(count),
+                transfers: Vec::with_capacity(count),
                 wheel: Wheel::new(capacity, begins),
                 time_wait: TimeWaitTable::new(TIME_WAITS),
                 replies: Replies::with_capacity(4 * BATCH),
@@ -292,8 +308,9 @@ impl OwnWorker {
                 flow.owner = None;
                 if flow.tcp.state() == State::SynSent { flow.tcp.abort() } else { flow.tcp.finish() }
             }
-            engine.pump(begun, id);
+            engine.touch(id);
         }
+        engine.pump_touched(begun);
         while self.engine.table.len() > 0 && now().since(begun) < LEAVE {
             self.send();
             if self.wait(Duration::from_millis(1)).is_err() {
@@ -302,6 +319,7 @@ impl OwnWorker {
             let at = now();
             self.receive(at);
             self.engine.expire_flows(at);
+            self.engine.pump_touched(at);
         }
         self.send();
     }
@@ -399,6 +417,9 @@ impl Engine {
             self.replies.push_tcp(&self.interface.path_back(input), &reset);
         }
         self.on_events(now, id, events);
+        if !input.payload.is_empty() && !events.contains(Events::DELIVERED) {
+            self.pump(now, id);
+        }
     }
 
     fn on_events(&mut self, now: Instant, id: FlowId, events: Events) {
@@ -421,9 +442,26 @@ impl Engine {
             } else if events.contains(Events::TIMED_OUT) {
                 client.on_broken(Fault::Connect(Errno::TIMEDOUT));
             }
-            self.settle(now, owner);
+            if self.seats[owner].client.has_turned() {
+                self.settle(now, owner);
+            }
         }
-        self.pump(now, id);
+        self.touch(id);
+    }
+
+    /// It is to be asked what it would send when the batch is over.
+    fn touch(&mut self, id: FlowId) {
+        if let Some(flow) = &mut self.flows[id.index()]
+            && !core::mem::replace(&mut flow.touched, true)
+        {
+            self.touched.push(id);
+        }
+    }
+
+    fn pump_touched(&mut self, now: Instant) {
+        while let Some(id) = self.touched.pop() {
+            self.pump(now, id);
+        }
     }
 
     /// Does what a client wants, until it rests.
@@ -440,12 +478,12 @@ impl Engine {
                         flow.owner = None;
                         if action == Action::Close { flow.tcp.finish() } else { flow.tcp.abort() }
                     }
-                    self.pump(now, id);
+                    self.touch(id);
                 }
             }
         }
         if let Some(id) = self.seats[index].flow {
-            self.pump(now, id);
+            self.touch(id);
         }
         let seat = &mut self.seats[index];
         if seat.client.is_retired() && !seat.retired {
@@ -488,17 +526,21 @@ impl Engine {
         let iss = SeqNum(self.tuples.initial_sequence_number(now, &tuple));
         let tcp = Connection::connect(&self.config, now, tuple.local.port(), tuple.peer.port(), iss);
         let path = self.interface.path_to(&tuple, hop);
-        self.flows[id.index()] = Some(Flow { tcp, path, owner: Some(owner), stream: Vec::new(), base: 0 });
+        let stream = self.spares.pop().unwrap_or_default();
+        self.flows[id.index()] =
+            Some(Flow { tcp, path, owner: Some(owner), stream, base: 0, touched: false });
         Ok(id)
     }
 
     /// Sends what may be sent on a flow, and lets it go when it is over.
     fn pump(&mut self, now: Instant, id: FlowId) {
         let Some(flow) = &mut self.flows[id.index()] else { return };
+        flow.touched = false;
         if let Some(owner) = flow.owner {
             let client = &mut self.seats[owner].client;
             let output = client.output();
             if !output.is_empty() {
+                flow.tcp.lend(&mut self.transfers);
                 flow.stream.extend_from_slice(output);
                 let sent = output.len();
                 client.on_sent(sent);
@@ -517,6 +559,12 @@ impl Engine {
                 // Its client has been told why, and takes leave of it when it is polled.
                 self.seats[owner].flow = None;
                 self.open -= 1;
+            }
+            flow.tcp.give_back(&mut self.transfers);
+            let mut stream = core::mem::take(&mut flow.stream);
+            if self.spares.len() < self.spares.capacity() {
+                stream.clear();
+                self.spares.push(stream);
             }
             self.table.remove(id);
             self.flows[id.index()] = None;
@@ -542,6 +590,7 @@ impl Engine {
         while let Some(index) = self.timers.pop(now) {
             self.settle(now, index);
         }
+        self.pump_touched(now);
         let flows = self.wheel.next_deadline().unwrap_or(Instant::NEVER);
         flows.min(self.timers.next()).min(self.interface.next_deadline().unwrap_or(Instant::NEVER))
     }
@@ -627,3 +676,6 @@ fn give(client: &mut Client, desk: &mut Desk, now: Instant, mut bytes: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

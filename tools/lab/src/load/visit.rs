@@ -413,7 +413,9 @@ impl Ledger {
         let text = &mut self.request;
         text.clear();
         let authority = &plan.catalogue.servers[object.server].authority;
-        let _ = write!(text, "GET {} HTTP/1.1\r\nHost: {authority}\r\n", object.target);
+        for piece in ["GET ", &object.target, " HTTP/1.1\r\nHost: ", authority, "\r\n"] {
+            text.push_str(piece);
+        }
         if let Some(Range { first, last }) = range {
             let _ = write!(text, "Range: bytes={first}-{last}\r\n");
         }
