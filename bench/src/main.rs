@@ -61,7 +61,7 @@ struct Arguments {
 
 type Bench = fn(Effort, &Report) -> Result<(), Complaint>;
 
-const BENCHES: [(&str, &str, Bench); 23] = [
+const BENCHES: [(&str, &str, Bench); 24] = [
     (
         "seal-ratio",
         "engine over memory, TLS, 300 KB objects, beside the raw seal rate; counting peer",
@@ -110,8 +110,14 @@ const BENCHES: [(&str, &str, Bench); 23] = [
     ),
     (
         "web-nginx",
-        "short connections, TAP and AF_XDP on veth, beside nginx and a loop without a stack in the same run (needs root)",
+        "short connections, TAP, and AF_XDP and a packet socket's ring on veth, beside nginx and a loop without a stack in the \
+         same run (needs root)",
         web::beside_nginx,
+    ),
+    (
+        "web-copies",
+        "short connections, ways for a packet to come to its payload, on each link that leaves a choice (needs root)",
+        web::copies,
     ),
     (
         "loss-nginx",

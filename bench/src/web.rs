@@ -4,11 +4,12 @@
 //!   core 0                                              core 1
 //!   sandstorm ── TAP ──────────────────────────┐
 //!   sandstorm ── AF_XDP ── far ═ veth ═ near ──┼── packet socket ── the lab's clients on our own TCP (active open)
+//!   sandstorm ── packet ── far ═ veth ═ near ──┤
 //!   nginx ────── kernel ── far ═ veth ═ near ──┤
-//!   bare loop ── either link, no stack ────────┘
+//!   bare loop ── each link, no stack ──────────┘
 //! ```
 //!
-//! The five take turns in one run. *Connections per server core* are connections a second divided by the busy share of
+//! All take turns in one run. *Connections per server core* are connections a second divided by the busy share of
 //! core 0, softirq and the kernel's threads included; CPU of the whole machine per request stands beside it, for a core can look
 //! idle by making the other one work. Receive processing of the server's end stays on the server's core for everybody: by
 //! `rps_cpus` where the kernel's stack receives, by a polling thread where an XDP program does.
@@ -109,14 +110,8 @@ fn file_name(number: usize) -> String {
 
 pub(crate) use lossy::beside_nginx as lossy_beside_nginx;
 
-/// Who takes turns.
-const CONTESTANTS: [(&str, Whose); 5] = [
-    ("Sandstorm over TAP", Whose::Ours(Over::Tap)),
-    ("Sandstorm over AF_XDP", Whose::Ours(Over::Afxdp)),
-    ("nginx", Whose::Nginx),
-    ("the bare loop over TAP", Whose::Bare(Over::Tap)),
-    ("the bare loop over AF_XDP", Whose::Bare(Over::Afxdp)),
-];
+/// What carries our packets, in turn.
+const LINKS: [Over; 3] = [Over::Tap, Over::Afxdp, Over::Packet];
 
 /// Every size, and the CDN mix.
 pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Complaint> {
@@ -130,41 +125,41 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
         {
             continue;
         }
-        let names = [Over::Tap, Over::Afxdp]
-            .map(|over| (over, format!("web-nginx/{}/{}", over.name(), content.name())));
+        let names = LINKS.map(|over| (over, format!("web-nginx/{}/{}", over.name(), content.name())));
         if !names.iter().any(|(_, name)| report.wants(name)) {
             continue;
         }
         let sizes = content.make(&root)?;
         let load = Load { sizes, at_once: content.at_once(), is_cdn: matches!(content, Content::Cdn) };
         let directory = content.directory(&root);
-        let wanted = |whose: Whose| match whose {
-            Whose::Nginx => true,
-            // What the bare loop sends is of one size.
-            Whose::Bare(_) if load.is_cdn => false,
-            Whose::Ours(over) | Whose::Bare(over) => {
-                names.iter().any(|(link, name)| *link == over && report.wants(name))
-            }
+        let score = |whose: Whose| {
+            let score = ground::run(whose, &root, &directory, &load, effort);
+            score.map_err(|why| format!("{whose:?}, {}: {why}", content.name()))
         };
-        let mut scores: [Vec<Score>; CONTESTANTS.len()] = Default::default();
+        let (mut ours, mut bare): ([Vec<Score>; 3], [Vec<Score>; 3]) = Default::default();
+        let mut nginx = Vec::new();
         // Interleaved: the machine's speed drifts, and all are to drift with it.
         for _ in 0..effort.runs {
-            for ((name, whose), scores) in CONTESTANTS.iter().zip(&mut scores) {
-                if wanted(*whose) {
-                    let score = ground::run(*whose, &root, &directory, &load, effort);
-                    scores.push(score.map_err(|why| format!("{name}, {}: {why}", content.name()))?);
+            nginx.push(score(Whose::Nginx)?);
+            for (((over, name), ours), bare) in names.iter().zip(&mut ours).zip(&mut bare) {
+                if !report.wants(name) {
+                    continue;
+                }
+                ours.push(score(Whose::Ours(*over, None))?);
+                // What the bare loop sends is of one size.
+                if !load.is_cdn {
+                    bare.push(score(Whose::Bare(*over))?);
                 }
             }
         }
-        let [tap, afxdp, nginx, bare_tap, bare_afxdp] = &scores;
-        for ((over, name), (ours, bare)) in names.iter().zip([(tap, bare_tap), (afxdp, bare_afxdp)]) {
-            if !report.wants(name) {
+        for (((over, name), ours), bare) in names.iter().zip(&ours).zip(&bare) {
+            if ours.is_empty() {
                 continue;
             }
-            let ratio = ratio(ours, nginx);
+            let ratio = ratio(ours, &nginx);
             let mut detail = json!({
-                "ratio": ratio.json(), "ours": spreads(ours), "nginx": spreads(nginx),
-                "our_command": program::command_line((&over.link(), over.address()), &directory),
+                "ratio": ratio.json(), "ours": spreads(ours), "nginx": spreads(&nginx),
+                "our_command": command_line(*over, None, &directory),
                 "nginx_configuration": short_configuration(SERVER_CORE, "/web/…"),
                 "at_once": load.at_once, "runs": effort.runs, "seconds": effort.seconds,
             });
@@ -176,6 +171,54 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
         }
     }
     Ok(())
+}
+
+/// Ways for a packet to come to its payload, on links that leave a choice.
+const COPIES: [(Over, &[&str]); 2] =
+    [(Over::Tap, &["gather", "mem"]), (Over::Afxdp, &["gather", "mem", "pre"])];
+/// Their sizes, in KB.
+const COPIES_KB: [usize; 4] = [1, 8, 24, 128];
+
+/// The ways of copying beside each other, on each link that leaves a choice.
+pub(crate) fn copies(effort: Effort, report: &Report) -> Result<(), Complaint> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("needs root, for namespaces and devices: run it with sudo".into());
+    }
+    let root = chroot()?;
+    for content in COPIES_KB.map(Content::Size) {
+        for (over, copies) in COPIES {
+            let name = format!("web-copies/{}/{}", over.name(), content.name());
+            if !report.wants(&name) {
+                continue;
+            }
+            let sizes = content.make(&root)?;
+            let load = Load { sizes, at_once: content.at_once(), is_cdn: false };
+            let directory = content.directory(&root);
+            let mut scores: Vec<Vec<Score>> = vec![Vec::new(); copies.len()];
+            for _ in 0..effort.runs {
+                for (copy, scores) in copies.iter().zip(&mut scores) {
+                    let score = ground::run(Whose::Ours(over, Some(copy)), &root, &directory, &load, effort);
+                    scores.push(score.map_err(|why| format!("{name}, {copy}: {why}"))?);
+                }
+            }
+            let Some((gather, others)) = scores.split_first() else { continue };
+            let mut detail =
+                json!({ "gather": spreads(gather), "runs": effort.runs, "seconds": effort.seconds });
+            let mut best = 1.0_f64;
+            for (copy, scores) in copies.iter().skip(1).zip(others) {
+                let ratio = ratio(scores, gather);
+                best = best.max(ratio.median);
+                detail[*copy] = spreads(scores);
+                detail[format!("{copy}_to_gather")] = ratio.json();
+            }
+            report.result(&name, best, "of the best way to gather, connections per server core", &detail);
+        }
+    }
+    Ok(())
+}
+
+fn command_line(over: Over, copy: Option<&str>, directory: &Path) -> String {
+    program::command_line(program::Site { link: &over.link(), address: over.address(), copy }, directory)
 }
 
 /// Connections per server core, of one to those of another.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   SYN      ──▶  SYN-ACK
-//!   request  ──▶  response, FIN with its last packet          as much as one window
-//!   ACK      ──▶  the next of it, while there is more
+//!   request  ──▶  response, FIN with its last packet          ten segments of it (RFC 6928),
+//!   ACK      ──▶  the next of it, while there is more         and then twice what was acknowledged: slow start
 //!   FIN      ──▶  ACK
 //! ```
 //!
@@ -17,6 +17,7 @@ use std::sync::mpsc;
 
 use dma::{Pool, PoolLayout, SharedFrame};
 use link_afxdp::{AfxdpConfig, AfxdpQueue, Interface};
+use link_packet::PacketConfig;
 use link_tap::{TapDevice, TapSetup};
 use platform::{ChecksumOffload, Headers, Link, Offload, Packet, Part, Parts, Segmentation};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -28,9 +29,9 @@ use xdp::{AttachMode, Scope, Socket, Steering};
 
 use crate::drain::Complaint;
 
-/// Of each connection, before an acknowledgement.
-const WINDOW: u32 = 64 << 10;
 const MSS: u32 = 1_460;
+/// Of each connection, before an acknowledgement.
+const WINDOW: u32 = 10 * MSS;
 const ISS: SeqNum = SeqNum(1_000);
 /// What is in one frame of the response.
 const PIECE: usize = 16 << 10;
@@ -71,6 +72,21 @@ pub(super) fn on_afxdp(
     let _attachment = steering.attach(interface.index, AttachMode::Native)?;
     let link = AfxdpQueue::new(Socket::create()?, interface, 0).open(&pool, config)?;
     steering.insert(0, link.descriptor().ok_or("the link cannot be slept on")?)?;
+    ready.send(())?;
+    Bare::new(link, &pool, address, bytes)?.run(stop)
+}
+
+/// Serves them there through a packet socket's rings, at a hardware address of its own.
+pub(super) fn on_packet(
+    name: &str,
+    address: Ipv4Addr,
+    bytes: usize,
+    stop: &AtomicBool,
+    ready: &mpsc::Sender<()>,
+) -> Result<(), Complaint> {
+    let queue = link_packet::open(name, 1)?.pop().ok_or("a link without a queue")?;
+    let pool = Pool::new(layout())?;
+    let link = queue.open(&pool, PacketConfig::default())?;
     ready.send(())?;
     Bare::new(link, &pool, address, bytes)?.run(stop)
 }
@@ -122,7 +138,8 @@ impl<L: Link> Bare<L> {
         Ok(Self {
             mac: MacAddr(capabilities.mac),
             address,
-            chunk_max: capabilities.superframe_bytes_max.max(MSS),
+            // Whole segments, as a stack cuts them.
+            chunk_max: capabilities.superframe_bytes_max.max(MSS) / MSS * MSS,
             checksum: capabilities.checksum,
             content: content.collect::<Result<_, Complaint>>()?,
             bytes: u32::try_from(response.len())?,
@@ -189,7 +206,8 @@ impl<L: Link> Bare<L> {
         if *payload_bytes == 0 && (sent == 0 || sent == self.bytes) {
             return;
         }
-        let end = self.bytes.min(u32::try_from(acknowledged).unwrap_or(0) + WINDOW);
+        let acknowledged = u32::try_from(acknowledged).unwrap_or(0);
+        let end = self.bytes.min(2 * acknowledged + WINDOW);
         let mut at = sent;
         while at < end {
             let next = end.min(at + self.chunk_max);

@@ -14,7 +14,7 @@ use crate::nginx::{BACKLOG, Nginx, short_configuration};
 
 use super::bare;
 use super::client::{Load, Score, Target, measured};
-use super::program::Ours;
+use super::program::{Ours, Site};
 
 pub(super) const SERVER_CORE: usize = 0;
 pub(super) const CLIENT_CORE: usize = 1;
@@ -29,6 +29,7 @@ const KERNEL: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
 pub(super) enum Over {
     Tap,
     Afxdp,
+    Packet,
 }
 
 impl Over {
@@ -36,6 +37,7 @@ impl Over {
         match self {
             Self::Tap => "tap",
             Self::Afxdp => "afxdp",
+            Self::Packet => "packet",
         }
     }
 
@@ -44,13 +46,14 @@ impl Over {
         match self {
             Self::Tap => format!("tap:{TAP}"),
             Self::Afxdp => "afxdp:far".to_owned(),
+            Self::Packet => "packet:far".to_owned(),
         }
     }
 
     pub(super) fn address(self) -> Ipv4Addr {
         match self {
             Self::Tap => ON_TAP,
-            Self::Afxdp => ON_VETH,
+            Self::Afxdp | Self::Packet => ON_VETH,
         }
     }
 }
@@ -58,7 +61,8 @@ impl Over {
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
-    Ours(Over),
+    /// With packets that come to their payload so, or as it thinks best.
+    Ours(Over, Option<&'static str>),
     Bare(Over),
     Nginx,
 }
@@ -72,9 +76,10 @@ pub(super) fn run(
     effort: Effort,
 ) -> Result<Score, Complaint> {
     match whose {
-        Whose::Ours(over) => {
+        Whose::Ours(over, copy) => {
             let ground = Ground::new(over)?;
-            let _server = Ours::start((&over.link(), over.address()), &ground.server, directory)?;
+            let site = Site { link: &over.link(), address: over.address(), copy };
+            let _server = Ours::start(site, &ground.server, directory)?;
             ground.steer(over)?;
             measured(ground.target(over, Some(directory)), load, effort)
         }
@@ -107,6 +112,7 @@ fn run_bare(over: Over, load: &Load, effort: Effort) -> Result<Score, Complaint>
             match over {
                 Over::Tap => bare::on_tap(TAP, over.address(), bytes, stop_server, &ready),
                 Over::Afxdp => bare::on_afxdp("far", over.address(), bytes, stop_server, &ready),
+                Over::Packet => bare::on_packet("far", over.address(), bytes, stop_server, &ready),
             }
         })?;
         // An error of the loop's is told when it is joined.
@@ -133,7 +139,7 @@ impl Ground {
         let server = Namespace::new("web-server")?;
         let client = match over {
             Over::Tap => None,
-            Over::Afxdp => {
+            Over::Afxdp | Over::Packet => {
                 let client = Namespace::new("web-client")?;
                 path::veth((&client, "198.18.1.1/24"), (&server, "198.18.1.2/24"))?;
                 path::steer(&client, "near", CLIENT_CORE)?;
@@ -152,6 +158,7 @@ impl Ground {
         match over {
             Over::Tap => path::steer(&self.server, TAP, CLIENT_CORE)?,
             Over::Afxdp => path::poll_on(&self.server, "far", SERVER_CORE)?,
+            Over::Packet => path::steer(&self.server, "far", SERVER_CORE)?,
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ use crate::nginx::{Nginx, chroot, short_configuration};
 use crate::report::{Report, Spread};
 
 use super::ground::{CLIENT_CORE, SERVER_CORE};
-use super::program::{Ours, command_line};
+use super::program::{Ours, Site, command_line};
 use super::{Content, file_name, ratio_of, warm_up};
 
 const CLIENTS: usize = 80;
@@ -98,7 +98,7 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
                 let ratio = ratio_of(ours, &theirs, |score| score.gbit_per_s);
                 let detail = json!({
                     "ratio": ratio.json(), "ours": spreads(ours), "nginx": spreads(&theirs),
-                    "our_command": command_line((link, OUR_ADDRESS), &directory),
+                    "our_command": command_line(site(link), &directory),
                     "nginx_configuration": short_configuration(SERVER_CORE, "/web/…"),
                     "congestion_control": CONGESTION_CONTROL, "clients": CLIENTS, "loss": LOSS, "delay": delay,
                     "runs": effort.runs, "seconds": effort.seconds,
@@ -108,6 +108,10 @@ pub(crate) fn beside_nginx(effort: Effort, report: &Report) -> Result<(), Compla
         }
     }
     Ok(())
+}
+
+fn site(link: &str) -> Site<'_> {
+    Site { link, address: OUR_ADDRESS, copy: None }
 }
 
 fn spreads(scores: &[Score]) -> Value {
@@ -160,11 +164,11 @@ fn run(
         Whose::Afxdp => {
             // A checksum that is left to a device that is none would never be written.
             path::complete_packets(&middle, "m1")?;
-            let _ours = Ours::start(("afxdp:s0", OUR_ADDRESS), &server, directory)?;
+            let _ours = Ours::start(site("afxdp:s0"), &server, directory)?;
             measured("m1", OUR_ADDRESS)
         }
         Whose::Tap => {
-            let _ours = Ours::start(("tap:tap", OUR_ADDRESS), &middle, directory)?;
+            let _ours = Ours::start(site("tap:tap"), &middle, directory)?;
             // The kernel at the device's other end would answer beside the clients' kernel.
             middle.ip(&["addr", "flush", "dev", "tap"])?;
             measured("tap", OUR_ADDRESS)

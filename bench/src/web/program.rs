@@ -17,15 +17,25 @@ use super::ground::SERVER_CORE;
 /// The program, which lies beside this one.
 const PROGRAM: &str = "sandstorm";
 
-/// Its link and address, as it takes them.
-type Site<'a> = (&'a str, Ipv4Addr);
+/// Its link and address, as it takes them, and how packets come to their payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site<'a> {
+    pub(super) link: &'a str,
+    pub(super) address: Ipv4Addr,
+    /// `None`: as it thinks best.
+    pub(super) copy: Option<&'a str>,
+}
 
-fn arguments((link, address): Site<'_>, directory: &Path) -> Vec<String> {
+fn arguments(Site { link, address, copy }: Site<'_>, directory: &Path) -> Vec<String> {
     let directory = directory.display();
-    let text = format!(
+    let mut text = format!(
         "serve {directory} --link {link} --addr {address}/24 --https off --workers 1 --congestion newreno --admin off \
          --rescan-seconds 0 --drain-seconds 1 --log-level warn"
     );
+    if let Some(copy) = copy {
+        text.push_str(" --copy ");
+        text.push_str(copy);
+    }
     text.split(' ').map(str::to_owned).collect()
 }
 
