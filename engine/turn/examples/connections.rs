@@ -1,23 +1,30 @@
 //! So many short connections over a link in memory, and no clock: what a profiler counts here is the same in every run.
 //!
 //! ```text
-//! valgrind --tool=callgrind target/release/examples/connections 20000
+//! valgrind --tool=callgrind --toggle-collect='*connections*serve*' target/release/examples/connections 20000 memory
 //! ```
 //!
 //! SYN, request, 1 KB of response with its FIN, and the peer's FIN: four packets in, three out, 256 connections at once.
 //! The engine's share is what is below [`serve`]; the rest is the client. How fast that is, `bench connections` says.
+//!
+//! | what | answers with | over a link that |
+//! |---|---|---|
+//! | `canned` | bytes of the service's | sums and cuts |
+//! | `memory` | a head, and memory behind it | leaves both to us |
 
 use core::error::Error;
 use core::net::Ipv4Addr;
+use core::ops::Range;
 use core::time::Duration;
+use std::rc::Rc;
 
 use clock::Instant;
 use disk_memory::{MemoryDisk, MemoryDiskConfig};
-use dma::{Pool, PoolLayout};
+use dma::{Pool, PoolLayout, SharedFrame};
 use link_memory::{Gather, MemoryLink, MemoryLinkConfig, pair};
-use platform::{Clock, Entropy, FileMeta, Link as _, OpenError, Platform};
+use platform::{Clock, Entropy, FileMeta, Link as _, OpenError, Part, Platform};
 use stack::{Address, InterfaceConfig};
-use turn::{Actions, Config, End, Engine, EngineParts, FileHandle, Now, Peer, Service, Transfer};
+use turn::{Actions, Config, End, Engine, EngineParts, FileHandle, Memory, Now, Peer, Service, Transfer};
 use wire::checksum::Sum;
 use wire::tcp::{Flags, Header, Options, SeqNum};
 use wire::{Checksum, MacAddr, Path, emit_tcp};
@@ -66,17 +73,53 @@ impl Platform for Machine {
     type Entropy = Numbers;
 }
 
-/// The same bytes for every head.
-struct Canned(Vec<u8>);
+/// A kilobyte in a frame, and its sum.
+#[derive(Debug)]
+struct Kilobyte {
+    frame: SharedFrame,
+    sum: Sum,
+}
 
-impl Service for Canned {
+const OBJECT_BYTES: usize = 1_024;
+
+impl Kilobyte {
+    fn new(pool: &Pool) -> Option<Self> {
+        let mut frame = pool.acquire_small()?;
+        frame.bytes_mut()[..OBJECT_BYTES].fill(b'x');
+        let sum = Sum::of(&frame.bytes()[..OBJECT_BYTES]);
+        Some(Self { frame: frame.share(), sum })
+    }
+}
+
+impl Memory for Kilobyte {
+    fn parts(&self, range: Range<u64>, tell: &mut dyn FnMut(Part)) {
+        let at = |offset| u32::try_from(offset).expect("within a kilobyte");
+        tell(Part { frame: self.frame.clone(), start: at(range.start), len: at(range.end - range.start) });
+    }
+
+    fn sum(&self, range: Range<u64>) -> Sum {
+        assert_eq!(range, 0..OBJECT_BYTES as u64, "all of it leaves at once");
+        self.sum
+    }
+}
+
+/// The same for every request: bytes, and memory behind them.
+struct Same {
+    bytes: Vec<u8>,
+    memory: Option<Rc<Kilobyte>>,
+}
+
+impl Service for Same {
     type Session = ();
     type Snapshot = ();
 
     fn on_connect(&mut self, _: Now, _: &Peer, _: &mut Actions) {}
 
     fn on_bytes(&mut self, _: Now, (): &mut (), bytes: &[u8], actions: &mut Actions) -> usize {
-        actions.send(self.0.clone());
+        actions.send(self.bytes.clone());
+        if let Some(memory) = &self.memory {
+            actions.send_memory(Rc::clone(memory) as Rc<dyn Memory>, 0..OBJECT_BYTES as u64);
+        }
         actions.finish();
         bytes.len()
     }
@@ -170,25 +213,36 @@ impl Clients {
 
 /// The engine's share.
 #[inline(never)]
-fn serve(engine: &mut Engine<Machine, aead::AwsLc, Canned>) {
+fn serve(engine: &mut Engine<Machine, aead::AwsLc, Same>) {
     engine.turn();
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let count: u32 = std::env::args().nth(1).map_or(Ok(20_000), |count| count.parse())?;
-    let link = MemoryLinkConfig { gather: Gather::HeadersOnly, ..MemoryLinkConfig::default() };
+    let from_memory = match std::env::args().nth(2).as_deref() {
+        None | Some("canned") => false,
+        Some("memory") => true,
+        Some(other) => return Err(format!("{other}? There are canned and memory").into()),
+    };
+    let mut link = MemoryLinkConfig { gather: Gather::HeadersOnly, ..MemoryLinkConfig::default() };
+    if from_memory {
+        (link.superframe_bytes_max, link.checksum) = (0, false);
+    }
     let (ours, theirs) = pair(8_192, link);
     let mut interface = InterfaceConfig::new(MacAddr(ours.capabilities().mac));
     interface.addresses.push(Address { ip: OURS.into(), prefix_len: 24 });
     let mut config = Config::new(interface);
     config.secure_ports.clear();
+    let pool = Pool::new(PoolLayout { large_count: 512, small_count: 2_048 })?;
+    let memory = if from_memory { Kilobyte::new(&pool).map(Rc::new) } else { None };
+    let bytes = vec![b'x'; if from_memory { 188 } else { 188 + OBJECT_BYTES }];
     let parts = EngineParts {
         link: ours,
         disk: MemoryDisk::new(MemoryDiskConfig::default()),
         clock: Steps(1_000_000_000),
         entropy: Numbers,
-        pool: Pool::new(PoolLayout { large_count: 512, small_count: 2_048 })?,
-        service: Canned(vec![b'x'; 1_212]),
+        pool,
+        service: Same { bytes, memory },
         secure: None,
     };
     let mut engine = Engine::new(config, parts)?;
