@@ -73,32 +73,36 @@ impl TupleHash {
     }
 
     /// The hash of a tuple.
+    #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the lower half of 61 bits that are as good as random"
     )]
     pub(crate) fn hash(&self, key: &TupleKey) -> u32 {
         let sum = match *key {
-            TupleKey::V4 { local, peer, local_port, peer_port } => {
-                let words = [local.to_bits(), peer.to_bits(), ports(local_port, peer_port)];
+            TupleKey::V4 { addresses, ports } => {
+                let words = [(addresses >> 32) as u32, addresses as u32, ports];
                 inner_product(&self.words_v4, &words)
             }
-            TupleKey::V6 { local, peer, local_port, peer_port } => {
+            TupleKey::V6 { local, peer, ports } => {
                 let mut words = [0; WORDS_V6];
                 for (word, bytes) in
                     words.iter_mut().zip(local.as_chunks().0.iter().chain(peer.as_chunks().0))
                 {
                     *word = u32::from_be_bytes(*bytes);
                 }
-                words[WORDS_V6 - 1] = ports(local_port, peer_port);
+                words[WORDS_V6 - 1] = ports;
                 inner_product(&self.words_v6, &words)
             }
         };
         let [first, rest @ ..] = &self.polynomial;
         let at = reduce(sum);
-        rest.iter().fold(*first, |value, coefficient| {
-            reduce(u128::from(value) * u128::from(at) + u128::from(*coefficient))
-        }) as u32
+        // A product with `at`, folded once, is less than the prime above the other factor; so after four steps the value is
+        // below five primes, which is below 2⁶⁴, and it is enough to reduce it then.
+        let value = rest.iter().fold(*first, |value, coefficient| {
+            fold(u128::from(value) * u128::from(at) + u128::from(*coefficient))
+        });
+        reduce(u128::from(value)) as u32
     }
 }
 
@@ -108,19 +112,20 @@ impl fmt::Debug for TupleHash {
     }
 }
 
-fn ports(local: u16, peer: u16) -> u32 {
-    u32::from(local) << 16 | u32::from(peer)
-}
-
 /// At most nine products of 61 and 32 bits.
 fn inner_product<const N: usize>(secrets: &[u64; N], words: &[u32; N]) -> u128 {
     secrets.iter().zip(words).map(|(secret, word)| u128::from(*secret) * u128::from(*word)).sum()
 }
 
-/// What is left of `value`, below 2¹²⁴, modulo [`PRIME`].
+/// `value`, below 2¹²⁴, folded once: the same modulo [`PRIME`].
 #[expect(clippy::cast_possible_truncation, reason = "61 bits, and 63 bits")]
+fn fold(value: u128) -> u64 {
+    (value as u64 & PRIME) + (value >> 61) as u64 // < 2⁶¹ + 2⁶³
+}
+
+/// What is left of `value`, below 2¹²⁴, modulo [`PRIME`].
 fn reduce(value: u128) -> u64 {
-    let folded = (value as u64 & PRIME) + (value >> 61) as u64; // < 2⁶¹ + 2⁶³
+    let folded = fold(value);
     let folded = (folded & PRIME) + (folded >> 61); // ≤ 2⁶¹ − 1 + 7
     if folded >= PRIME { folded - PRIME } else { folded }
 }

@@ -1,7 +1,9 @@
 //! What a frame turned out to be.
 
 use crate::FourTuple;
+use crate::tuple::TupleKey;
 use core::fmt;
+use core::net::IpAddr;
 use wire::tcp::{self, SeqNum};
 use wire::{MacAddr, Malformed};
 
@@ -39,8 +41,8 @@ pub enum Input<'a> {
 /// A TCP segment that is addressed to us and intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpInput<'a> {
-    /// Both ends, from our side.
-    pub tuple: FourTuple,
+    /// Both ends, as tables keep them.
+    pub(crate) key: TupleKey,
     /// Whom to answer: the peer, or the router between.
     pub peer_mac: MacAddr,
     /// The VLAN identifier of the frame, if it had a tag: answers get the same.
@@ -51,6 +53,28 @@ pub struct TcpInput<'a> {
     pub header: tcp::Header,
     /// The payload.
     pub payload: &'a [u8],
+}
+
+impl TcpInput<'_> {
+    /// Both ends, from our side.
+    #[must_use]
+    pub fn tuple(&self) -> FourTuple {
+        self.key.tuple()
+    }
+
+    /// Our address.
+    #[must_use]
+    #[inline]
+    pub fn local(&self) -> IpAddr {
+        self.key.addresses().0
+    }
+
+    /// The peer's.
+    #[must_use]
+    #[inline]
+    pub fn peer(&self) -> IpAddr {
+        self.key.addresses().1
+    }
 }
 
 /// Why a frame was dropped.

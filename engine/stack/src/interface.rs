@@ -57,6 +57,8 @@ pub struct Interface {
     mtu: u16,
     vlan: Option<u16>,
     addresses: ArrayVec<Address, ADDRESSES_MAX>,
+    /// Of these the IPv4 ones, which every packet is compared with.
+    addresses_v4: ArrayVec<Ipv4Addr, ADDRESSES_MAX>,
     mode: AddressMode,
     gateway_v4: Option<Ipv4Addr>,
     gateway_v6: Option<Ipv6Addr>,
@@ -107,6 +109,7 @@ impl Interface {
             mac: *mac,
             mtu: *mtu,
             vlan: *vlan,
+            addresses_v4: addresses.iter().filter_map(|address| ipv4_of(address.ip)).collect(),
             addresses,
             mode: mode.clone(),
             gateway_v4: *gateway_v4,
@@ -176,17 +179,18 @@ impl Interface {
 
     /// Whether an address is one of ours.
     #[must_use]
+    #[inline]
     pub fn is_ours(&self, ip: IpAddr) -> bool {
-        self.addresses.iter().any(|address| address.ip == ip)
+        match ip {
+            IpAddr::V4(ip) => self.addresses_v4.contains(&ip),
+            IpAddr::V6(_) => self.addresses.iter().any(|address| address.ip == ip),
+        }
     }
 
     /// The path on which to answer a segment: to where it came from.
     #[must_use]
     pub fn path_back(&self, input: &TcpInput<'_>) -> Path {
-        Path {
-            vlan: input.vlan,
-            ..Path::new(self.mac, input.peer_mac, input.tuple.local.ip(), input.tuple.peer.ip())
-        }
+        Path { vlan: input.vlan, ..Path::new(self.mac, input.peer_mac, input.local(), input.peer()) }
     }
 
     /// The path of an active open to a peer behind `next_hop_mac`.
@@ -214,6 +218,19 @@ impl Interface {
         };
         self.counters.count(&input);
         input
+    }
+
+    /// The shortest way, of TCP over IPv4 with nothing between. After `None` the frame is to go to
+    /// [`on_frame`](Self::on_frame), as one that nobody has looked at.
+    #[inline(always)]
+    pub fn on_usual_frame<'a>(&mut self, frame: &'a [u8], verified: bool) -> Option<TcpInput<'a>> {
+        if frame.first_chunk::<6>()? != &self.mac.0 || self.vlan.is_some() {
+            return None;
+        }
+        let input = self.take_tcp(wire::parse_usual_tcp_frame(frame, !verified)?)?;
+        self.counters.frames += 1;
+        self.counters.tcp += 1;
+        Some(input)
     }
 
     /// The short way to a TCP segment, which nearly all of a server's frames are. After `None` the frame is to go to
@@ -378,6 +395,13 @@ impl Interface {
 #[must_use]
 pub const fn mss_of(mtu: u16, family: IpAddr) -> u16 {
     mtu.saturating_sub(if family.is_ipv4() { 40 } else { 60 })
+}
+
+fn ipv4_of(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
 }
 
 fn common_prefix_len(a: IpAddr, b: IpAddr) -> u32 {

@@ -233,10 +233,8 @@ impl Listener {
         input: &TcpInput<'_>,
         iss_min: Option<SeqNum>,
     ) -> Verdict {
-        let TcpInput { tuple, header, payload, .. } = input;
-        let (flags, peer) = (header.flags, tuple.peer.ip());
-        // A tuple of two families comes from no packet.
-        let Some(key) = TupleKey::new(tuple) else { return Verdict::Drop(Refusal::Ignored) };
+        let TcpInput { key, header, payload, .. } = input;
+        let (flags, peer) = (header.flags, input.peer());
         if flags.contains(Flags::RST) || flags.contains(Flags::SYN | Flags::FIN) {
             return Verdict::Drop(Refusal::Ignored);
         }
@@ -244,7 +242,7 @@ impl Listener {
             return self.reset(now, header, payload.len());
         }
         if flags.contains(Flags::ACK) {
-            let Some(params) = self.check_cookie(config, now, header, &key) else {
+            let Some(params) = self.check_cookie(config, now, header, key) else {
                 return self.reset(now, header, payload.len());
             };
             return match self.admit(peer) {
@@ -261,12 +259,12 @@ impl Listener {
         if self.half_open >= self.half_open_max {
             return match iss_min {
                 Some(_) => Verdict::Drop(Refusal::BacklogFull),
-                None => Verdict::Reply(self.cookie(config, now, header, &key)),
+                None => Verdict::Reply(self.cookie(config, now, header, key)),
             };
         }
         self.half_open += 1;
         self.count_in(peer);
-        let iss = self.isn_of(now, &key);
+        let iss = self.isn_of(now, key);
         Verdict::Accept { iss: iss_min.map_or(iss, |iss_min| iss.later(iss_min)) }
     }
 

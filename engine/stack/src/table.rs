@@ -10,6 +10,7 @@
 
 use crate::hash::{HashKey, TupleHash};
 use crate::index::HashIndex;
+use crate::input::TcpInput;
 use crate::tuple::{FourTuple, TupleKey};
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,42 +19,49 @@ use core::fmt;
 mod tests;
 
 /// Names a flow in this worker: an index into arrays of its owner's, and how often that index was used before.
+///
+/// One number, which is looked at many times a packet: the generation in its upper half, the slot in its lower.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId {
-    slot: u32,
-    generation: u32,
-}
+pub struct FlowId(u64);
 
 impl FlowId {
+    const fn new(slot: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | slot as u64)
+    }
+
     /// The slot: below the table's capacity.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     pub const fn slot(self) -> u32 {
-        self.slot
+        self.0 as u32
     }
 
     /// The slot, as an index.
     #[must_use]
     pub const fn index(self) -> usize {
-        self.slot as usize
+        self.slot() as usize
+    }
+
+    const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     /// The id as one number, for queues that carry 64 bits with each request (io_uring's user data).
     #[must_use]
     pub const fn to_bits(self) -> u64 {
-        ((self.generation as u64) << 32) | self.slot as u64
+        self.0
     }
 
     /// The inverse of [`FlowId::to_bits`].
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "each half of 64 bits is 32 bits")]
     pub const fn from_bits(bits: u64) -> Self {
-        Self { slot: bits as u32, generation: (bits >> 32) as u32 }
+        Self(bits)
     }
 }
 
 impl fmt::Debug for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}.{}", self.slot, self.generation)
+        write!(f, "#{}.{}", self.slot(), self.generation())
     }
 }
 
@@ -156,9 +164,17 @@ impl ConnectionTable {
 
     /// A tuple with its hash; `None` when its ends are of two families, as no packet's are.
     #[must_use]
+    #[inline]
     pub fn hashed(&self, tuple: &FourTuple) -> Option<HashedTuple> {
         let key = TupleKey::new(tuple)?;
         Some(HashedTuple { key, hash: self.hash.hash(&key) })
+    }
+
+    /// A segment's tuple with its hash.
+    #[must_use]
+    #[inline]
+    pub fn hashed_input(&self, input: &TcpInput<'_>) -> HashedTuple {
+        HashedTuple { key: input.key, hash: self.hash.hash(&input.key) }
     }
 
     /// The flow of a tuple.
@@ -174,7 +190,7 @@ impl ConnectionTable {
         let is_it =
             |slot: u32| matches!(&self.slots[slot as usize].content, Content::Flow(found) if found == key);
         let slot = self.index.find(u64::from(*hash), is_it)?;
-        Some(FlowId { slot, generation: self.slots[slot as usize].generation })
+        Some(FlowId::new(slot, self.slots[slot as usize].generation))
     }
 
     /// Adds a flow.
@@ -211,18 +227,18 @@ impl ConnectionTable {
         };
         self.index.insert(u64::from(hash), slot);
         self.len += 1;
-        Ok(FlowId { slot, generation: self.slots[slot as usize].generation })
+        Ok(FlowId::new(slot, self.slots[slot as usize].generation))
     }
 
     /// Takes a flow out and makes its id stale; returns its tuple, or `None` when the id was stale before.
     pub fn remove(&mut self, flow: FlowId) -> Option<HashedTuple> {
-        let slot = self.slots.get_mut(flow.index()).filter(|slot| slot.generation == flow.generation)?;
+        let slot = self.slots.get_mut(flow.index()).filter(|slot| slot.generation == flow.generation())?;
         let Content::Flow(key) = slot.content else { return None };
         slot.content = Content::Free { next: self.free };
         slot.generation = slot.generation.wrapping_add(1);
-        self.free = Some(flow.slot);
+        self.free = Some(flow.slot());
         let hash = slot.hash;
-        self.index.remove(u64::from(hash), flow.slot);
+        self.index.remove(u64::from(hash), flow.slot());
         self.len -= 1;
         Some(HashedTuple { key, hash })
     }
@@ -230,7 +246,7 @@ impl ConnectionTable {
     /// The tuple of a flow; `None` for a stale id.
     #[must_use]
     pub fn tuple(&self, flow: FlowId) -> Option<FourTuple> {
-        let slot = self.slots.get(flow.index()).filter(|slot| slot.generation == flow.generation)?;
+        let slot = self.slots.get(flow.index()).filter(|slot| slot.generation == flow.generation())?;
         match &slot.content {
             Content::Flow(key) => Some(key.tuple()),
             Content::Free { .. } => None,
@@ -240,20 +256,20 @@ impl ConnectionTable {
     /// Whether an id is not stale.
     #[must_use]
     pub fn contains(&self, flow: FlowId) -> bool {
-        self.flow_at(flow.slot) == Some(flow)
+        self.flow_at(flow.slot()) == Some(flow)
     }
 
     /// The flow that a slot belongs to now.
     #[must_use]
     pub fn flow_at(&self, slot: u32) -> Option<FlowId> {
         let Slot { content, generation, .. } = self.slots.get(slot as usize)?;
-        matches!(content, Content::Flow(_)).then_some(FlowId { slot, generation: *generation })
+        matches!(content, Content::Flow(_)).then_some(FlowId::new(slot, *generation))
     }
 
     /// All flows, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, FourTuple)> {
         (0..).zip(&self.slots).filter_map(|(slot, &Slot { content, generation, .. })| match content {
-            Content::Flow(key) => Some((FlowId { slot, generation }, key.tuple())),
+            Content::Flow(key) => Some((FlowId::new(slot, generation), key.tuple())),
             Content::Free { .. } => None,
         })
     }

@@ -107,7 +107,7 @@ mod tests {
         }
 
         fn on_tcp(&mut self, now: Instant, input: &TcpInput<'_>) {
-            let tuple = self.table.hashed(&input.tuple).unwrap();
+            let tuple = self.table.hashed_input(input);
             if let Some(id) = self.table.find_hashed(&tuple) {
                 self.on_segment(now, id, input);
                 return;
@@ -149,7 +149,7 @@ mod tests {
                 was_half_open,
                 is_active: false,
             };
-            let id = self.add(&input.tuple, flow);
+            let id = self.add(&input.tuple(), flow);
             if !was_half_open {
                 self.on_segment(now, id, input);
             }

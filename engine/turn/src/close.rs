@@ -95,10 +95,16 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             }
             self.on_established(id);
         }
-        if events.intersects(Events::ACKNOWLEDGED | Events::CREDIT | Events::WANTED) {
-            self.make_runnable(id);
+        let opens = events.intersects(Events::ACKNOWLEDGED | Events::CREDIT | Events::WANTED);
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if opens && !flow.has_nothing_to_read() && !flow.marks.contains(Marks::RUNNABLE) {
+            flow.marks.insert(Marks::RUNNABLE);
+            self.runnable.push_back(id);
         }
-        self.touch(id);
+        if !flow.marks.contains(Marks::TOUCHED) {
+            flow.marks.insert(Marks::TOUCHED);
+            self.touched.push_back(id);
+        }
     }
 
     /// After a connection has said what it could: what follows from that.

@@ -142,6 +142,39 @@ impl<Session> Flow<Session> {
         }
     }
 
+    /// Another connection, in the memory of one that is gone: what is the same at both ends of a life is not written again.
+    fn begin(&mut self, new_tcp: tcp::Connection, new_path: wire::Path, new_marks: Marks) {
+        let Self {
+            tcp,
+            path,
+            security,
+            session,
+            outbound,
+            input,
+            deadline,
+            received_bytes,
+            sent_bytes,
+            resent_bytes,
+            marks,
+            end,
+        } = self;
+        debug_assert!(session.is_none() && outbound.is_none() && input.is_empty(), "recycled");
+        debug_assert!(matches!(security, Security::Plain), "recycled");
+        *tcp = new_tcp;
+        *path = new_path;
+        *deadline = Instant::NEVER;
+        (*received_bytes, *sent_bytes, *resent_bytes) = (0, 0, 0);
+        *marks = new_marks;
+        *end = None;
+    }
+
+    /// Nothing can be read for it now, whatever may be sent: nothing is queued or lost, and its end is no news.
+    pub(crate) fn has_nothing_to_read(&self) -> bool {
+        self.outbound.as_ref().is_none_or(|outbound| outbound.queue.is_empty())
+            && !self.tcp.has_wanted()
+            && (!self.marks.contains(Marks::FINISHING) || self.marks.contains(Marks::FINISHED))
+    }
+
     /// Our end.
     pub(crate) fn local(&self) -> SocketAddr {
         SocketAddr::new(self.path.source, self.tcp.ports().0)
@@ -188,16 +221,16 @@ impl<Session> Flows<Session> {
         Self { slots: Vec::new(), len: 0, spare: Vec::with_capacity(SPARE_MAX) }
     }
 
-    pub(crate) fn insert(&mut self, id: FlowId, flow: Flow<Session>) {
+    pub(crate) fn insert(&mut self, id: FlowId, tcp: tcp::Connection, path: wire::Path, marks: Marks) {
         if self.slots.len() <= id.index() {
             self.slots.resize_with(id.index() + 1, || None);
         }
         let flow = match self.spare.pop() {
             Some(mut spare) => {
-                *spare = flow;
+                spare.begin(tcp, path, marks);
                 spare
             }
-            None => Box::new(flow),
+            None => Box::new(Flow::new(tcp, path, marks)),
         };
         let before = self.slots[id.index()].replace((id, flow));
         debug_assert!(before.is_none(), "the table gives a slot to one connection at a time");
@@ -229,6 +262,7 @@ impl<Session> Flows<Session> {
     /// something behind, all of it goes.
     pub(crate) fn recycle(&mut self, flow: Box<Flow<Session>>) {
         debug_assert!(flow.session.is_none() && flow.outbound.is_none(), "held by nobody");
+        debug_assert!(matches!(flow.security, Security::Plain), "its keys were taken out");
         if self.spare.len() < SPARE_MAX && flow.tcp.heap_bytes() == 0 && flow.input.is_empty() {
             self.spare.push(flow);
         }

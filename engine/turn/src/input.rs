@@ -4,7 +4,7 @@ use core::mem;
 use stack::{FlowId, HashedTuple, Input, TcpInput, Verdict};
 use tcp::{Connection, Events, State, TimeWaitAction};
 
-use crate::flow::{Flow, Marks};
+use crate::flow::Marks;
 use crate::service::Service;
 use crate::worker::Core;
 
@@ -12,7 +12,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// A packet has arrived. `verified`: the link vouches for its checksum.
     pub(crate) fn on_frame(&mut self, bytes: &[u8], verified: bool) {
         let now = self.now.instant;
-        if let Some(input) = self.interface.on_tcp_frame(bytes, verified) {
+        if let Some(input) = self.interface.on_usual_frame(bytes, verified) {
             return self.on_tcp(&input);
         }
         match self.interface.on_frame(now, bytes, verified, &mut self.replies) {
@@ -33,8 +33,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     fn on_tcp(&mut self, input: &TcpInput<'_>) {
-        // A tuple of two families comes from no packet.
-        let Some(tuple) = self.table.hashed(&input.tuple) else { return };
+        let tuple = self.table.hashed_input(input);
         match self.table.find_hashed(&tuple) {
             Some(id) => self.on_flow(id, input),
             None => self.on_stranger(&tuple, input),
@@ -77,7 +76,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// A segment that belongs to no connection.
     fn on_stranger(&mut self, tuple: &HashedTuple, input: &TcpInput<'_>) {
         let now = self.now.instant;
-        let config = if input.tuple.local.is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
+        let config = if input.local().is_ipv4() { &self.tcp_v4 } else { &self.tcp_v6 };
         let payload_bytes = u32::try_from(input.payload.len()).unwrap_or(u32::MAX);
         let remembered = self.time_wait.on_segment(config, now, tuple, &input.header, payload_bytes);
         let iss_min = match remembered {
@@ -102,12 +101,12 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     fn admit(&mut self, tuple: &HashedTuple, input: &TcpInput<'_>, tcp: Connection) {
         let half_open = tcp.state() == State::SynReceived;
         let Ok(id) = self.table.insert_hashed(tuple) else {
-            self.listener.on_closed(input.tuple.peer.ip(), half_open);
+            self.listener.on_closed(input.peer(), half_open);
             return;
         };
         let marks = if half_open { Marks::HALF_OPEN } else { Marks::empty() };
         let path = self.interface.path_back(input);
-        self.flows.insert(id, Flow::new(tcp, path, marks));
+        self.flows.insert(id, tcp, path, marks);
         if half_open {
             self.touch(id);
         } else {

@@ -178,12 +178,43 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 Step::LinkFull => return Sent::LinkFull,
             }
         }
-        while self.next_control(id) {
-            if !self.leave(link) {
-                return Sent::LinkFull;
+        loop {
+            match self.send_control(link, id) {
+                Step::Left => {}
+                Step::Nothing => return Sent::All,
+                Step::LinkFull => return Sent::LinkFull,
             }
         }
-        Sent::All
+    }
+
+    /// The next segment without data that TCP wants sent, built where it leaves from.
+    fn send_control<L: Link>(&mut self, link: &mut L, id: FlowId) -> Step {
+        let now = self.now.instant;
+        let Self { flows, tcp_v4, tcp_v6, egress, tap, tap_at, counters, .. } = self;
+        let Some(flow) = flows.get_mut(id) else { return Step::Nothing };
+        if !flow.tcp.owes_control() {
+            return Step::Nothing;
+        }
+        // Asked before TCP is: what it says leaves, leaves.
+        if link.room().is_none() {
+            link.flush();
+            link.reclaim();
+            if link.room().is_none() {
+                counters.link_waits += 1;
+                return Step::LinkFull;
+            }
+        }
+        let config = if flow.path.source.is_ipv4() { tcp_v4 } else { tcp_v6 };
+        let Some(outgoing) = flow.tcp.poll_control(config, now) else { return Step::Nothing };
+        let Some(room) = link.room() else { unreachable!("room that was given is given again") };
+        let (bytes, offload) = emit(room, egress, &flow.path, &outgoing, || Sum::ZERO);
+        counters.packets += 1;
+        if let Some(tap) = tap {
+            let (at, direction) = (*tap_at, Direction::Out);
+            tap.on_packet(&Passing { at, direction, headers: &room[..bytes], parts: &[], slot: &[] });
+        }
+        link.stage_room(bytes, offload);
+        Step::Left
     }
 
     /// Sends the packet that was built. False when the link is full, and it waits.
@@ -225,7 +256,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         } else {
             let sum = parts_of(outbound, *from, &outgoing.range, egress.checksum, &mut packet.parts);
             outbound.release(*from, upto);
-            packet.offload = emit(&mut packet.headers, egress, path, &outgoing, || sum);
+            packet.offload = emit_headers(&mut packet.headers, egress, path, &outgoing, || sum);
             self.leave(link)
         };
         if left { Step::Left } else { Step::LinkFull }
@@ -278,7 +309,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let mut headers = Headers::new();
         let path = flow.path;
         let Some(outbound) = &mut flow.outbound else { return Step::Nothing };
-        let offload = emit(&mut headers, &egress, &path, &outgoing, || {
+        let offload = emit_headers(&mut headers, &egress, &path, &outgoing, || {
             slot_sum(outbound, *from, &outgoing.range, payload)
         });
         outbound.release(*from, upto);
@@ -339,17 +370,6 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 tcp.surrender(range);
             }
         }
-    }
-
-    /// Builds the next segment without data that TCP wants sent. False when there is none.
-    fn next_control(&mut self, id: FlowId) -> bool {
-        let now = self.now.instant;
-        let Self { flows, tcp_v4, tcp_v6, egress, packet, .. } = self;
-        let Some(flow) = flows.get_mut(id) else { return false };
-        let config = if flow.path.source.is_ipv4() { tcp_v4 } else { tcp_v6 };
-        let Some(outgoing) = flow.tcp.poll_control(config, now) else { return false };
-        packet.offload = emit(&mut packet.headers, egress, &flow.path, &outgoing, || Sum::ZERO);
-        true
     }
 
     /// Stages the packet that was built; one that is refused by a link just flushed waits. False when it does.
@@ -489,10 +509,10 @@ fn copied(
     let Packet { headers, parts, offload } = packet;
     if egress.cuts {
         let complete = Egress { checksum: false, ..*egress };
-        *offload = emit(headers, &complete, path, outgoing, || sum_of(loads));
+        *offload = emit_headers(headers, &complete, path, outgoing, || sum_of(loads));
         return copies.fill(headers, loads, parts);
     }
-    *offload = emit(headers, egress, path, outgoing, || sum_of(loads));
+    *offload = emit_headers(headers, egress, path, outgoing, || sum_of(loads));
     loads.iter().for_each(|load| load.gather(parts));
     if let Some(copied) = copies.copy_superframe(parts) {
         *parts = copied;
@@ -500,24 +520,37 @@ fn copied(
 }
 
 /// Builds the headers before a payload. Returns what is left to the link. `sum` is asked for when that does not sum.
-fn emit(
+fn emit_headers(
     headers: &mut Headers,
     egress: &Egress,
     path: &Path,
     outgoing: &Outgoing,
     sum: impl FnOnce() -> Sum,
 ) -> Offload {
+    let (bytes, offload) = emit(headers.room_mut(), egress, path, outgoing, sum);
+    headers.set_len(bytes);
+    offload
+}
+
+/// The same, in any memory. Returns how long they are as well.
+fn emit(
+    room: &mut [u8],
+    egress: &Egress,
+    path: &Path,
+    outgoing: &Outgoing,
+    sum: impl FnOnce() -> Sum,
+) -> (usize, Offload) {
     let payload_bytes = outgoing.payload_bytes() as usize;
     let checksum = if egress.checksum { Checksum::Offload } else { Checksum::Software(sum()) };
-    let layout = emit_tcp(headers.room_mut(), path, &outgoing.header, payload_bytes, checksum);
-    headers.set_len(layout.len);
-    Offload {
+    let layout = emit_tcp(room, path, &outgoing.header, payload_bytes, checksum);
+    let offload = Offload {
         checksum: egress
             .checksum
             .then_some(ChecksumOffload { start: layout.l4, field: layout.checksum_field }),
         segmentation: (payload_bytes > usize::from(outgoing.mss))
             .then_some(Segmentation { mss: outgoing.mss, ipv6: path.source.is_ipv6() }),
-    }
+    };
+    (layout.len, offload)
 }
 
 #[cfg(test)]

@@ -118,8 +118,12 @@ impl Place {
 
     /// Lets go of the payload.
     fn clear(&mut self) {
-        self.parts.clear();
-        self.slot = None;
+        if !self.parts.is_empty() {
+            self.parts.clear();
+        }
+        if self.slot.is_some() {
+            self.slot = None;
+        }
     }
 }
 

@@ -334,6 +334,15 @@ impl Connection {
 
     // ── Control segments ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// Whether [`Self::poll_control`] may have something, without which it has nothing.
+    #[must_use]
+    pub fn owes_control(&self) -> bool {
+        !self.pending.is_empty()
+            || self.rcv.ack_due == AckDue::Now
+            || self.snd.window_probe
+            || self.snd.is_fin_due()
+    }
+
     /// The next control segment that is due: RST, SYN, SYN-ACK, bare FIN, probe, ACK. Ask until `None`.
     pub fn poll_control(&mut self, config: &Config, now: Instant) -> Option<Outgoing> {
         if !self.pending.is_empty() {

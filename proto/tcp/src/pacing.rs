@@ -55,6 +55,11 @@ impl Pacer {
             .max(u64::from(mss * QUANTUM_SEGMENTS))
     }
 
+    /// Whether fewer than `bytes`, which are no more than a quantum, may be reserved now.
+    pub(crate) fn holds_back(&self, now: Instant, bytes: u32, mss: u32) -> bool {
+        self.rate != 0 && self.ready > now && self.tokens(now, mss) < bytes
+    }
+
     /// How many bytes may be reserved now.
     pub(crate) fn tokens(&self, now: Instant, mss: u32) -> u32 {
         if self.rate == 0 {
@@ -89,6 +94,9 @@ impl Pacer {
 
     fn bytes_in(&self, time: Duration) -> u64 {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(product) = self.rate.checked_mul(nanos) {
+            return product / 1_000_000_000;
+        }
         u64::try_from(u128::from(self.rate) * u128::from(nanos) / 1_000_000_000).unwrap_or(u64::MAX)
     }
 }

@@ -315,14 +315,20 @@ impl Sender {
         self.flight_mut().board.reserve(start, bytes);
         if self.paced {
             self.follow_window();
+            self.flight_mut().pacer.on_reserve(now, bytes);
         }
-        self.flight_mut().pacer.on_reserve(now, bytes);
         self.wake_for_credit(now, mss);
         start..self.reserved
     }
 
     /// Asks to be woken when pacing, and nothing else, holds back a read.
     pub(crate) fn wake_for_credit(&mut self, now: Instant, mss: u32) {
+        let Some(flight) = &mut self.flight else { return };
+        // No read waits for more than ten segments.
+        if !flight.pacer.holds_back(now, 10 * mss, mss) {
+            flight.pacer.wake = Instant::NEVER;
+            return;
+        }
         let worthwhile = self.unpaced_credit(now).min(self.read_threshold(u64::MAX));
         let repairs = self.flight.as_ref().map_or(0, |flight| flight.board.lost() - flight.board.held_lost());
         let waits = worthwhile.max(repairs.min(mss));
@@ -360,6 +366,9 @@ impl Sender {
 
     pub(crate) fn wanted(&mut self, now: Instant, bytes_max: u32) -> Option<Range<u64>> {
         self.seen = now;
+        if !self.has_wanted() {
+            return None;
+        }
         let mss = self.mss();
         let cwnd = self.congestion.cwnd();
         let edge = self.edge();

@@ -180,7 +180,7 @@ pub fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
 /// added again, which carries nothing: after an overflow the sum is below the brim.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
 #[inline]
-const fn fold(sum: u64) -> u16 {
+pub(crate) const fn fold(sum: u64) -> u16 {
     let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
     let sum = half + carry as u32;
     let (half, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);

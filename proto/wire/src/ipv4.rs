@@ -19,11 +19,13 @@ pub const HEADER_BYTES_MIN: usize = 20;
 pub const PACKET_BYTES_MAX: usize = 65_535;
 
 /// The don't-fragment bit, beside the fragment offset.
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 /// The more-fragments bit.
 const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset, in units of eight bytes.
 const OFFSET_MASK: u16 = 0x1fff;
+/// What is set of these in a piece of a datagram, and only there.
+pub(crate) const FRAGMENT: u16 = MORE_FRAGMENTS | OFFSET_MASK;
 
 /// An IPv4 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@
 use crate::checksum::{self, Sum};
 use crate::tcp::{self, CHECKSUM_OFFSET, SeqNum};
 use crate::{EtherType, MacAddr, Protocol, ethernet, ipv4, ipv6};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 #[cfg(test)]
 mod tests;
@@ -140,7 +140,104 @@ impl HeaderLayout {
 /// # Panics
 /// When `buffer` is shorter than the headers ([`HEADERS_BYTES_MAX`] bytes always suffice), when the addresses are of two
 /// families, when such a superframe is not to be checksummed by the link, or when `payload_bytes` exceeds 2³¹.
+#[inline]
 pub fn emit_tcp(
+    buffer: &mut [u8],
+    path: &Path,
+    header: &tcp::Header,
+    payload_bytes: usize,
+    checksum: Checksum,
+) -> HeaderLayout {
+    if let (IpAddr::V4(source), IpAddr::V4(destination), None) = (path.source, path.destination, path.vlan)
+        && let Ok(total) = u16::try_from(header.len() + ipv4::HEADER_BYTES_MIN + payload_bytes)
+        && let Some((fixed, rest)) = buffer.split_first_chunk_mut::<USUAL_BYTES>()
+    {
+        return emit_usual(fixed, rest, path, [source, destination], header, total, checksum);
+    }
+    emit_any(buffer, path, header, payload_bytes, checksum)
+}
+
+/// Ethernet without a tag, IPv4 and TCP: where nearly all headers end, and the others' options begin.
+const USUAL_BYTES: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN;
+
+/// [`emit_any`] where everything has its place before anything is known of the segment: each word is written once, and
+/// summed on its way.
+#[inline]
+fn emit_usual(
+    fixed: &mut [u8; USUAL_BYTES],
+    rest: &mut [u8],
+    path: &Path,
+    addresses: [Ipv4Addr; 2],
+    header: &tcp::Header,
+    total: u16,
+    checksum: Checksum,
+) -> HeaderLayout {
+    const L3: usize = ethernet::HEADER_BYTES;
+    const L4: usize = L3 + ipv4::HEADER_BYTES_MIN;
+    let tcp::Header { source_port, destination_port, seq, ack, flags, window, urgent, options } = header;
+    fixed[..6].copy_from_slice(&path.peer_mac.0);
+    fixed[6..12].copy_from_slice(&path.local_mac.0);
+    fixed[12..L3].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    let mut put = |at: usize, word: u32| fixed[at..at + 4].copy_from_slice(&word.to_be_bytes());
+
+    let [source, destination] = addresses.map(Ipv4Addr::to_bits);
+    let addresses = u64::from(source) + u64::from(destination);
+    let version = word(u16::from_be_bytes([0x45, path.traffic_class]), total);
+    let fragments = word(path.identification, ipv4::DONT_FRAGMENT);
+    let hops = u16::from_be_bytes([path.hop_limit, Protocol::TCP.0]);
+    let ip = addresses + u64::from(version) + u64::from(fragments) + u64::from(hops);
+    put(L3, version);
+    put(L3 + 4, fragments);
+    put(L3 + 8, word(hops, !checksum::fold(ip)));
+    put(L3 + 12, source);
+    put(L3 + 16, destination);
+
+    let header_bytes = header.len();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "at most 60, a multiple of four: the words in the upper nibble"
+    )]
+    let offset = (header_bytes * 4) as u8;
+    let ports = word(*source_port, *destination_port);
+    let control = word(u16::from_be_bytes([offset, flags.bits()]), *window);
+    put(L4, ports);
+    put(L4 + 4, seq.0);
+    put(L4 + 8, ack.0);
+    put(L4 + 12, control);
+    let options_bytes = options.emit(rest);
+    let segment_bytes = u64::from(total) - ipv4::HEADER_BYTES_MIN as u64;
+    let pseudo = addresses + u64::from(Protocol::TCP.0) + segment_bytes;
+    let field = match checksum {
+        Checksum::Offload => checksum::fold(pseudo),
+        Checksum::Software(payload) => {
+            let words = u64::from(ports) + u64::from(seq.0) + u64::from(ack.0) + u64::from(control);
+            let behind =
+                if options_bytes == 0 { payload } else { Sum::of(&rest[..options_bytes]).combine(payload) };
+            !checksum::fold(pseudo + words + u64::from(*urgent) + u64::from(behind.fold()))
+        }
+    };
+    put(L4 + 16, word(field, *urgent));
+    HeaderLayout {
+        len: L4 + header_bytes,
+        l3: place(L3),
+        l4: place(L4),
+        checksum_field: place(CHECKSUM_OFFSET),
+    }
+}
+
+/// Headers have at most 128 bytes.
+#[expect(clippy::cast_possible_truncation, reason = "at most 128")]
+const fn place(offset: usize) -> u16 {
+    offset as u16
+}
+
+/// Two fields of 16 bits side by side.
+const fn word(first: u16, second: u16) -> u32 {
+    (first as u32) << 16 | second as u32
+}
+
+/// [`emit_tcp`], whatever the addresses, the tag and the length.
+fn emit_any(
     buffer: &mut [u8],
     path: &Path,
     header: &tcp::Header,
@@ -209,7 +306,6 @@ pub fn emit_tcp(
     };
     tcp_header[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum.to_be_bytes());
 
-    let place = |offset: usize| u16::try_from(offset).expect("headers have at most 128 bytes");
     HeaderLayout {
         len: l4 + header_bytes,
         l3: place(l3),

@@ -8,7 +8,8 @@
 //!                                └── UDP
 //! ```
 
-use crate::tcp;
+use crate::checksum::Sum;
+use crate::tcp::{self, SeqNum};
 use crate::{EtherType, MacAddr};
 use crate::{Malformed, Protocol, arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, udp};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -150,6 +151,65 @@ pub fn parse_udp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Udp<'_>)>
         _ => return None,
     };
     Some((source, udp))
+}
+
+/// Ethernet without a tag, IPv4 without options, TCP.
+const USUAL_BYTES: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN;
+
+/// [`parse_tcp_frame`] of IPv4, where everything has its place before anything is known of the frame. A caller that looks
+/// here first, and does with what it finds what it would do with the other's, moves nothing.
+///
+/// `None` says nothing about the frame.
+#[must_use]
+#[inline(always)]
+pub fn parse_usual_tcp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Tcp<'_>)> {
+    const L3: usize = ethernet::HEADER_BYTES;
+    const L4: usize = L3 + ipv4::HEADER_BYTES_MIN;
+    let fixed = frame.first_chunk::<USUAL_BYTES>()?;
+    let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let wide = |at: usize| u64::from(word(at));
+    let sum = |at: usize| wide(at) + wide(at + 4) + wide(at + 8) + wide(at + 12) + wide(at + 16);
+
+    let is_plain = half(12) == EtherType::IPV4.0 && fixed[L3] == 0x45 && fixed[L3 + 9] == Protocol::TCP.0;
+    if !is_plain || half(L3 + 6) & ipv4::FRAGMENT != 0 || checksum::fold(sum(L3)) != 0xffff {
+        return None;
+    }
+    let (source, destination) = (word(L3 + 12), word(L3 + 16));
+    let segment = frame.get(L4..L3 + usize::from(half(L3 + 2)))?;
+    let header_bytes = usize::from(fixed[L4 + 12] >> 4) * 4;
+    let behind = segment.get(tcp::HEADER_BYTES_MIN..)?;
+    let (options, payload) = behind.split_at_checked(header_bytes.checked_sub(tcp::HEADER_BYTES_MIN)?)?;
+    if !is_somebody_v4(Ipv4Addr::from_bits(source)) {
+        return None;
+    }
+    if verify {
+        let pseudo =
+            u64::from(source) + u64::from(destination) + u64::from(Protocol::TCP.0) + segment.len() as u64;
+        let behind = if behind.is_empty() { 0 } else { Sum::of(behind).fold() };
+        if checksum::fold(pseudo + sum(L4) + u64::from(behind)) != 0xffff {
+            return None;
+        }
+    }
+    let header = tcp::Header {
+        source_port: half(L4),
+        destination_port: half(L4 + 2),
+        seq: SeqNum(word(L4 + 4)),
+        ack: SeqNum(word(L4 + 8)),
+        flags: tcp::Flags::from_bits_retain(fixed[L4 + 13]),
+        window: half(L4 + 14),
+        urgent: half(L4 + 18),
+        options: tcp::Options::parse(options),
+    };
+    let [_, _, _, _, _, _, s0, s1, s2, s3, s4, s5, ..] = *fixed;
+    let tcp = Tcp {
+        source: Ipv4Addr::from_bits(source).into(),
+        destination: Ipv4Addr::from_bits(destination).into(),
+        traffic_class: fixed[L3 + 1],
+        header,
+        payload,
+    };
+    Some((MacAddr([s0, s1, s2, s3, s4, s5]), tcp))
 }
 
 /// From whom, and what, in a frame of which nobody says yet that it has no tag.

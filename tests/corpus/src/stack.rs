@@ -25,7 +25,7 @@ pub fn stack_frame(bytes: &[u8]) {
         now += Duration::from_micros(u64::from(pause) * 37);
         for verified in [false, true] {
             if let Input::Tcp(input) = interface.on_frame(now, frame, verified, &mut replies) {
-                assert!(interface.is_ours(input.tuple.local.ip()), "a segment for somebody else");
+                assert!(interface.is_ours(input.local()), "a segment for somebody else");
             }
         }
         interface.poll(now, &mut replies);

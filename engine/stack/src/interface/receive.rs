@@ -4,7 +4,7 @@ use super::{AddressMode, DEFEND_INTERVAL, Interface, MTU_UNTOLD, emit};
 use crate::input::{Input, Reason, TcpInput};
 use crate::pmtu::{MTU_MIN_V4, MTU_MIN_V6};
 use crate::replies::Replies;
-use crate::tuple::FourTuple;
+use crate::tuple::{FourTuple, TupleKey};
 use clock::Instant;
 use core::net::{IpAddr, SocketAddr};
 use wire::icmp::Quote;
@@ -18,7 +18,12 @@ impl Interface {
         if frame.first_chunk::<6>()? != &self.mac.0 || self.vlan.is_some() {
             return None;
         }
-        let (peer_mac, segment) = wire::parse_tcp_frame(frame, !verified)?;
+        self.take_tcp(wire::parse_tcp_frame(frame, !verified)?)
+    }
+
+    /// Whether a segment is for us, and what is left to do about it.
+    #[inline(always)]
+    pub(super) fn take_tcp<'a>(&self, (peer_mac, segment): (MacAddr, wire::Tcp<'a>)) -> Option<TcpInput<'a>> {
         let wire::Tcp { source, destination, traffic_class, header, payload } = segment;
         let is_for_us = match &self.mode {
             AddressMode::Own => true,
@@ -27,11 +32,8 @@ impl Interface {
         if !is_for_us || !self.is_ours(destination) || self.is_ours(source) || peer_mac == self.mac {
             return None;
         }
-        let tuple = FourTuple {
-            local: SocketAddr::new(destination, header.destination_port),
-            peer: SocketAddr::new(source, header.source_port),
-        };
-        Some(TcpInput { tuple, peer_mac, vlan: None, traffic_class, header, payload })
+        let key = TupleKey::of_packet((destination, header.destination_port), (source, header.source_port))?;
+        Some(TcpInput { key, peer_mac, vlan: None, traffic_class, header, payload })
     }
 
     /// Reads a frame, and counts nothing but the answers given.
@@ -65,11 +67,9 @@ impl Interface {
                 if self.is_ours(source) {
                     return Err(Reason::Spoofed);
                 }
+                let ends = ((destination, header.destination_port), (source, header.source_port));
                 Ok(Input::Tcp(TcpInput {
-                    tuple: FourTuple {
-                        local: SocketAddr::new(destination, header.destination_port),
-                        peer: SocketAddr::new(source, header.source_port),
-                    },
+                    key: TupleKey::of_packet(ends.0, ends.1).expect("the addresses of one packet"),
                     peer_mac: ethernet.source,
                     vlan: ethernet.vlan,
                     traffic_class,

@@ -151,7 +151,7 @@ mod a_segment {
             let frame = segment(source, destination);
             let (Input::Tcp(input), None) = on_frame(&frame) else { panic!("not TCP") };
             assert_eq!(
-                input.tuple,
+                input.tuple(),
                 FourTuple { local: (destination, 443).into(), peer: (source, 50_000).into() }
             );
             assert_eq!((input.header, input.payload, input.peer_mac), (header(), &b"data"[..], THEIRS));

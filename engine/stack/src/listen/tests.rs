@@ -24,10 +24,15 @@ fn listener(change: impl FnOnce(&mut ListenConfig)) -> Listener {
     Listener::new(&config, keys(1), NOW)
 }
 
+fn key(host: u8, port: u16) -> TupleKey {
+    let tuple = FourTuple { local: ([192, 0, 2, 1], 443).into(), peer: ([198, 51, 100, host], port).into() };
+    TupleKey::new(&tuple).unwrap()
+}
+
 /// A segment from port `port` of 198.51.100.`host`.
 fn segment(host: u8, port: u16, flags: Flags) -> TcpInput<'static> {
     TcpInput {
-        tuple: FourTuple { local: ([192, 0, 2, 1], 443).into(), peer: ([198, 51, 100, host], port).into() },
+        key: key(host, port),
         peer_mac: MacAddr([2, 0, 0, 0, 0, 2]),
         vlan: None,
         traffic_class: 0,
@@ -83,11 +88,11 @@ mod with_room_in_the_backlog {
     fn a_syn_is_accepted_and_counted() {
         let mut listener = listener(|_| {});
         let Verdict::Accept { iss } = on(&mut listener, &syn(1)) else { panic!("not accepted") };
-        assert_eq!(iss, listener.isn(NOW, &syn(1).tuple));
+        assert_eq!(iss, listener.isn(NOW, &syn(1).tuple()));
         assert_eq!((listener.connections(), listener.half_open(), listener.counters().accepted), (1, 1, 1));
         listener.on_established();
         assert_eq!((listener.connections(), listener.half_open()), (1, 0));
-        listener.on_closed(syn(1).tuple.peer.ip(), false);
+        listener.on_closed(syn(1).peer(), false);
         assert_eq!((listener.connections(), listener.half_open()), (0, 0));
     }
 
@@ -127,7 +132,7 @@ mod with_room_in_the_backlog {
     #[test]
     fn a_syn_that_reuses_a_connection_begins_beyond_the_old_ones_numbers() {
         let mut listener = listener(|_| {});
-        let isn = listener.isn(NOW, &syn(1).tuple);
+        let isn = listener.isn(NOW, &syn(1).tuple());
         let mut iss_with =
             |iss_min| match listener.on_segment(&tcp::Config::default(), NOW, &syn(1), Some(iss_min)) {
                 Verdict::Accept { iss } => iss,
@@ -179,7 +184,7 @@ mod with_a_full_backlog {
         let mut listener = full();
         let syn_ack = cookie(&mut listener, &syn(2));
         let mut stolen = ack_of(&syn(2), &syn_ack);
-        stolen.tuple.peer = ([198, 51, 100, 3], 50_000).into();
+        stolen.key = key(3, 50_000);
         assert!(matches!(on(&mut listener, &stolen), Verdict::Reply(reset) if reset.flags == Flags::RST));
     }
 
@@ -240,7 +245,7 @@ mod with_a_full_backlog {
     #[test]
     fn a_failed_handshake_makes_room() {
         let mut listener = full();
-        listener.on_closed(syn(1).tuple.peer.ip(), true);
+        listener.on_closed(syn(1).peer(), true);
         assert!(matches!(on(&mut listener, &syn(2)), Verdict::Accept { .. }));
     }
 }
@@ -274,7 +279,7 @@ mod at_the_limits {
         assert_eq!(on(&mut listener, &segment(1, 3, Flags::SYN)), Verdict::Drop(Refusal::PeerLimit));
         assert!(matches!(on(&mut listener, &syn(2)), Verdict::Accept { .. }));
 
-        let peer = syn(1).tuple.peer.ip();
+        let peer = syn(1).peer();
         assert_eq!(listener.connections_of(peer), 2);
         listener.on_closed(peer, true);
         assert!(matches!(on(&mut listener, &segment(1, 3, Flags::SYN)), Verdict::Accept { .. }));
@@ -328,16 +333,16 @@ mod initial_sequence_numbers {
     #[test]
     fn of_one_tuple_advance_every_four_microseconds() {
         let listener = listener(|_| {});
-        let isn = |micros| listener.isn(NOW + Duration::from_micros(micros), &syn(1).tuple);
+        let isn = |micros| listener.isn(NOW + Duration::from_micros(micros), &syn(1).tuple());
         assert_eq!([isn(3) - isn(0), isn(4) - isn(0), isn(400) - isn(0)], [0, 1, 100]);
     }
 
     #[test]
     fn of_different_tuples_or_secrets_have_nothing_in_common() {
         let ours = listener(|_| {});
-        let isn = ours.isn(NOW, &syn(1).tuple);
-        assert_ne!(isn, ours.isn(NOW, &syn(2).tuple));
-        assert_ne!(isn, ours.isn(NOW, &segment(1, 50_001, Flags::SYN).tuple));
-        assert_ne!(isn, Listener::new(&config(), keys(7), NOW).isn(NOW, &syn(1).tuple));
+        let isn = ours.isn(NOW, &syn(1).tuple());
+        assert_ne!(isn, ours.isn(NOW, &syn(2).tuple()));
+        assert_ne!(isn, ours.isn(NOW, &segment(1, 50_001, Flags::SYN).tuple()));
+        assert_ne!(isn, Listener::new(&config(), keys(7), NOW).isn(NOW, &syn(1).tuple()));
     }
 }

@@ -80,7 +80,7 @@ mod a_full_table {
 
 #[test]
 fn an_id_survives_as_a_number() {
-    let flow = FlowId { slot: 0x1234_5678, generation: 0x9abc_def0 };
+    let flow = FlowId::new(0x1234_5678, 0x9abc_def0);
     assert_eq!(FlowId::from_bits(flow.to_bits()), flow);
 }
 

@@ -107,6 +107,16 @@ fn a_path_stays_in_one_family() {
 }
 
 proptest! {
+    /// The short way is no other way.
+    #[test]
+    fn usual_headers_are_those_that_any_would_be(path in testing::path(), header in testing::tcp_header(), payload in testing::bytes(200), offload: bool) {
+        let sum = if offload { Checksum::Offload } else { Checksum::Software(Sum::of(&payload)) };
+        let (mut usual, mut any) = ([0; HEADERS_BYTES_MAX], [0; HEADERS_BYTES_MAX]);
+        let layout = emit_tcp(&mut usual, &path, &header, payload.len(), sum);
+        prop_assert_eq!(layout, emit_any(&mut any, &path, &header, payload.len(), sum));
+        prop_assert_eq!(usual, any);
+    }
+
     #[test]
     fn headers_fit_and_checksums_hold(path in testing::path(), header in testing::tcp_header(), payload in testing::bytes(200)) {
         let mut frame = [0; HEADERS_BYTES_MAX + 200];

@@ -194,6 +194,9 @@ fn ways_agree(frame: &[u8], verify: bool) -> Result<(), TestCaseError> {
         _ => None,
     });
     prop_assert_eq!(parse_tcp_frame(frame, verify), long);
+    if let Some(usual) = parse_usual_tcp_frame(frame, verify) {
+        prop_assert_eq!(Some(usual), long);
+    }
     let long = parse_frame(frame, verify).ok().and_then(|Parsed { ethernet, packet }| match packet {
         Packet::Udp(udp) if ethernet.vlan.is_none() => Some((ethernet.source, udp)),
         _ => None,

@@ -259,7 +259,17 @@ impl Options {
     /// When `buffer` is shorter than [`Options::len`].
     #[inline]
     pub fn emit(&self, buffer: &mut [u8]) -> usize {
-        if self.len() == 0 { 0 } else { self.emit_list(buffer) }
+        let Self { mss, window_scale, sack_permitted, sack, timestamps } = self;
+        if mss.is_some() || window_scale.is_some() || *sack_permitted || sack.count > 0 {
+            return self.emit_list(buffer);
+        }
+        // The segments that everybody sends once connected.
+        let Some(Timestamps { value, echo }) = timestamps else { return 0 };
+        let buffer = buffer.first_chunk_mut::<TIMESTAMPS_BYTES>().expect("room for timestamps");
+        buffer[..4].copy_from_slice(&[kind::NOP, kind::NOP, kind::TIMESTAMPS, 10]);
+        buffer[4..8].copy_from_slice(&value.to_be_bytes());
+        buffer[8..].copy_from_slice(&echo.to_be_bytes());
+        TIMESTAMPS_BYTES
     }
 
     fn emit_list(&self, buffer: &mut [u8]) -> usize {

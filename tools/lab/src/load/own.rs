@@ -381,8 +381,7 @@ impl Engine {
         let Input::Tcp(input) = self.interface.on_frame(now, frame, verified, &mut self.replies) else {
             return;
         };
-        // A tuple of two families comes from no packet.
-        let Some(tuple) = self.table.hashed(&input.tuple) else { return };
+        let tuple = self.table.hashed_input(&input);
         if let Some(flow) = self.table.find_hashed(&tuple) {
             self.on_segment(now, flow, &input);
             return;

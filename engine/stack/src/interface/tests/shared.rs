@@ -25,7 +25,7 @@ fn a_segment_for_our_port_is_handed_on_in_whichever_vlan_it_came() {
         for vlan in [None, Some(7)] {
             let frame = tagged_segment(theirs, ours, vlan);
             let Input::Tcp(input) = on_shared_frame(&frame) else { panic!("{vlan:?}") };
-            assert_eq!((input.tuple.local, input.peer_mac, input.vlan), ((ours, 443).into(), THEIRS, vlan));
+            assert_eq!((input.tuple().local, input.peer_mac, input.vlan), ((ours, 443).into(), THEIRS, vlan));
         }
     }
 }
