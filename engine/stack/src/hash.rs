@@ -24,6 +24,11 @@ impl HashKey {
         hasher.finish()
     }
 
+    /// The same as [`prf`](Self::prf) of what writes these bytes at once.
+    pub(crate) fn prf_of_bytes(&self, bytes: &[u8]) -> u64 {
+        SipHasher24::new_with_key(&self.0).hash(bytes)
+    }
+
     /// SipHash-2-4: for numbers that go out on the wire and must not give the key away.
     pub(crate) fn prf(&self, value: &impl Hash) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.0);

@@ -5,7 +5,7 @@ use crate::tuple::TupleKey;
 use core::fmt;
 use core::net::IpAddr;
 use wire::tcp::{self, SeqNum};
-use wire::{MacAddr, Malformed};
+use wire::{MacAddr, Malformed, UsualTcp};
 
 /// What is left to do about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,21 @@ pub struct TcpInput<'a> {
     pub payload: &'a [u8],
 }
 
-impl TcpInput<'_> {
+impl<'a> TcpInput<'a> {
+    /// A segment that [`Interface::on_usual_frame`](crate::Interface::on_usual_frame) found.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_usual(segment: &UsualTcp<'a>) -> Self {
+        Self {
+            key: TupleKey::of_usual(segment),
+            peer_mac: segment.source_mac(),
+            vlan: None,
+            traffic_class: segment.traffic_class(),
+            header: segment.header(),
+            payload: segment.payload(),
+        }
+    }
+
     /// Both ends, from our side.
     #[must_use]
     pub fn tuple(&self) -> FourTuple {

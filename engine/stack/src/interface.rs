@@ -19,7 +19,7 @@ use arrayvec::ArrayVec;
 use clock::Instant;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
-use wire::{MacAddr, Path, arp, ndp};
+use wire::{MacAddr, Path, UsualTcp, arp, ndp};
 
 mod config;
 mod emit;
@@ -222,15 +222,27 @@ impl Interface {
 
     /// The shortest way, of TCP over IPv4 with nothing between. After `None` the frame is to go to
     /// [`on_frame`](Self::on_frame), as one that nobody has looked at.
-    #[inline(always)]
-    pub fn on_usual_frame<'a>(&mut self, frame: &'a [u8], verified: bool) -> Option<TcpInput<'a>> {
+    #[inline]
+    pub fn on_usual_frame<'a>(&mut self, frame: &'a [u8], verified: bool) -> Option<UsualTcp<'a>> {
         if frame.first_chunk::<6>()? != &self.mac.0 || self.vlan.is_some() {
             return None;
         }
-        let input = self.take_tcp(wire::parse_usual_tcp_frame(frame, !verified)?)?;
+        let segment = UsualTcp::parse(frame, !verified)?;
+        let is_for_us = match &self.mode {
+            AddressMode::Own => true,
+            AddressMode::Shared(ports) => ports.contains(&segment.ports().1),
+        };
+        let ours = &self.addresses_v4;
+        if !is_for_us
+            || !ours.contains(&segment.destination())
+            || ours.contains(&segment.source())
+            || segment.source_mac() == self.mac
+        {
+            return None;
+        }
         self.counters.frames += 1;
         self.counters.tcp += 1;
-        Some(input)
+        Some(segment)
     }
 
     /// The short way to a TCP segment, which nearly all of a server's frames are. After `None` the frame is to go to

@@ -332,7 +332,8 @@ impl Listener {
 
     #[expect(clippy::cast_possible_truncation, reason = "sequence numbers live on a circle of 2³²")]
     fn isn_of(&self, now: Instant, key: &TupleKey) -> SeqNum {
-        SeqNum(self.isn_key.prf(key) as u32) + (now.as_nanos() / ISN_TICK_NANOS) as u32
+        SeqNum(key.with_bytes(|bytes| self.isn_key.prf_of_bytes(bytes)) as u32)
+            + (now.as_nanos() / ISN_TICK_NANOS) as u32
     }
 
     /// A connection that was accepted as half open is established.

@@ -131,6 +131,8 @@ pub struct ConnectionTable {
     free: Option<u32>,
     capacity: u32,
     len: u32,
+    /// Whose segment came last: often the next is of the same.
+    recent: Option<(TupleKey, FlowId)>,
 }
 
 impl ConnectionTable {
@@ -147,6 +149,7 @@ impl ConnectionTable {
             free: None,
             capacity,
             len: 0,
+            recent: None,
         }
     }
 
@@ -175,6 +178,24 @@ impl ConnectionTable {
     #[inline]
     pub fn hashed_input(&self, input: &TcpInput<'_>) -> HashedTuple {
         HashedTuple { key: input.key, hash: self.hash.hash(&input.key) }
+    }
+
+    /// The flow of a segment, or else its tuple, hashed.
+    ///
+    /// # Errors
+    /// There is no such flow.
+    #[inline]
+    pub fn find_input(&mut self, input: &TcpInput<'_>) -> Result<FlowId, HashedTuple> {
+        if let Some((key, flow)) = &self.recent
+            && *key == input.key
+            && self.slots[flow.index()].generation == flow.generation()
+        {
+            return Ok(*flow);
+        }
+        let tuple = self.hashed_input(input);
+        let flow = self.find_hashed(&tuple).ok_or(tuple)?;
+        self.recent = Some((input.key, flow));
+        Ok(flow)
     }
 
     /// The flow of a tuple.

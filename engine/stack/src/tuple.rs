@@ -2,6 +2,7 @@
 
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use wire::UsualTcp;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,17 @@ impl TupleKey {
         }
     }
 
+    /// The key of a segment that came to us.
+    #[inline]
+    pub(crate) fn of_usual(segment: &UsualTcp<'_>) -> Self {
+        let (local, peer) = (segment.destination().to_bits(), segment.source().to_bits());
+        let (peer_port, local_port) = segment.ports();
+        Self::V4 {
+            addresses: u64::from(local) << 32 | u64::from(peer),
+            ports: u32::from(local_port) << 16 | u32::from(peer_port),
+        }
+    }
+
     /// Our address and the peer's.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
@@ -76,24 +88,32 @@ impl TupleKey {
     }
 }
 
-impl Hash for TupleKey {
-    /// One write of 12 or 36 bytes: a third of the time that a derived hash takes.
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl TupleKey {
+    /// What stands for the tuple under a hash: 12 or 36 bytes.
+    #[inline]
+    pub(crate) fn with_bytes<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
         match *self {
             Self::V4 { addresses, ports } => {
                 let mut bytes = [0; 12];
                 bytes[..8].copy_from_slice(&addresses.to_be_bytes());
                 bytes[8..].copy_from_slice(&ports.to_be_bytes());
-                state.write(&bytes);
+                take(&bytes)
             }
             Self::V6 { local, peer, ports } => {
                 let mut bytes = [0; 36];
                 bytes[..16].copy_from_slice(&local);
                 bytes[16..32].copy_from_slice(&peer);
                 bytes[32..].copy_from_slice(&ports.to_be_bytes());
-                state.write(&bytes);
+                take(&bytes)
             }
         }
+    }
+}
+
+impl Hash for TupleKey {
+    /// One write: a third of the time that a derived hash takes.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.with_bytes(|bytes| state.write(bytes));
     }
 }
 

@@ -97,12 +97,10 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let opens = events.intersects(Events::ACKNOWLEDGED | Events::CREDIT | Events::WANTED);
         let Some(flow) = self.flows.get_mut(id) else { return };
-        if opens && !flow.has_nothing_to_read() && !flow.marks.contains(Marks::RUNNABLE) {
-            flow.marks.insert(Marks::RUNNABLE);
+        if opens && !flow.has_nothing_to_read() && flow.marks_newly(Marks::RUNNABLE) {
             self.runnable.push_back(id);
         }
-        if !flow.marks.contains(Marks::TOUCHED) {
-            flow.marks.insert(Marks::TOUCHED);
+        if flow.marks_newly(Marks::TOUCHED) {
             self.touched.push_back(id);
         }
     }

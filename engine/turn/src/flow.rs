@@ -168,6 +168,26 @@ impl<Session> Flow<Session> {
         *end = None;
     }
 
+    /// The sending state, made when it is needed, of memory that others used before.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
+    pub(crate) fn outbound(
+        &mut self,
+        spare: &mut Vec<Box<Outbound>>,
+        transfers: &mut Vec<tcp::Spare>,
+    ) -> &mut Outbound {
+        if self.outbound.is_none() {
+            self.tcp.lend(transfers);
+        }
+        self.outbound.get_or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
+    /// Sets a mark. Whether it was not set before.
+    pub(crate) fn marks_newly(&mut self, mark: Marks) -> bool {
+        let is_new = !self.marks.contains(mark);
+        self.marks.insert(mark);
+        is_new
+    }
+
     /// Nothing can be read for it now, whatever may be sent: nothing is queued or lost, and its end is no news.
     pub(crate) fn has_nothing_to_read(&self) -> bool {
         self.outbound.as_ref().is_none_or(|outbound| outbound.queue.is_empty())

@@ -12,8 +12,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// A packet has arrived. `verified`: the link vouches for its checksum.
     pub(crate) fn on_frame(&mut self, bytes: &[u8], verified: bool) {
         let now = self.now.instant;
-        if let Some(input) = self.interface.on_usual_frame(bytes, verified) {
-            return self.on_tcp(&input);
+        if let Some(segment) = self.interface.on_usual_frame(bytes, verified) {
+            return self.on_tcp(&TcpInput::of_usual(&segment));
         }
         match self.interface.on_frame(now, bytes, verified, &mut self.replies) {
             Input::Tcp(input) => self.on_tcp(&input),
@@ -33,10 +33,9 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     fn on_tcp(&mut self, input: &TcpInput<'_>) {
-        let tuple = self.table.hashed_input(input);
-        match self.table.find_hashed(&tuple) {
-            Some(id) => self.on_flow(id, input),
-            None => self.on_stranger(&tuple, input),
+        match self.table.find_input(input) {
+            Ok(id) => self.on_flow(id, input),
+            Err(tuple) => self.on_stranger(&tuple, input),
         }
     }
 

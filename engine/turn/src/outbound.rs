@@ -199,6 +199,12 @@ impl Outbound {
         self.queue.is_empty() && self.map.is_empty() && self.chunks.is_empty() && self.fetches == 0
     }
 
+    /// Queues what is sent behind everything asked for before.
+    pub(crate) fn ask(&mut self, item: Item) {
+        self.queued_bytes += item.bytes_left();
+        self.queue.push_back(item);
+    }
+
     /// Empties the state for another connection, keeping its memory.
     pub(crate) fn clear(&mut self) {
         let Self { queue, map, chunks, queued_bytes, fetches, refetches, progress_at: _ } = self;
@@ -310,7 +316,7 @@ impl Outbound {
     /// Lets go of what lies below `upto`, from chunk `from` on.
     pub(crate) fn release(&mut self, from: usize, upto: u64) {
         while self.chunks.get(from).is_some_and(|chunk| chunk.end() <= upto) {
-            self.chunks.remove(from);
+            drop(if from == 0 { self.chunks.pop_front() } else { self.chunks.remove(from) });
         }
         if let Some(chunk) = self.chunks.get_mut(from)
             && chunk.start < upto
@@ -396,6 +402,10 @@ pub(crate) fn entry_at(map: &VecDeque<Entry>, at: u64) -> Option<usize> {
 /// Two reads may bring the same bytes, when a loss was taken back and then came true: of the later one what is missing
 /// stays, for TCP thinks that we hold all of it and will not ask again. What is not sealed yet must not meet anything.
 pub(crate) fn insert(chunks: &mut VecDeque<Chunk>, mut chunk: Chunk) {
+    // New bytes come behind all others.
+    if chunks.back().is_none_or(|last| last.end() <= chunk.start) {
+        return chunks.push_back(chunk);
+    }
     let mut index = chunks.partition_point(|other| other.end() <= chunk.start);
     while let Some(other) = chunks.get(index)
         && other.start < chunk.end()

@@ -265,7 +265,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 Some(Item::File { .. }) => (Content::Data, Next::File),
                 Some(Item::Memory { .. }) => (Content::Data, Next::Memory),
             };
-            if content == Content::Data {
+            if content == Content::Data && !matches!(flow.security, Security::Plain) {
                 match self.before_data(id) {
                     Ready::Now => {}
                     Ready::First => continue,

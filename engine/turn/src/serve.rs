@@ -151,66 +151,67 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
         let mut list = mem::take(&mut self.actions.list);
         for action in list.drain(..) {
+            let Self { flows, spare, transfers, runnable, .. } = self;
             // What is asked for behind an abort is asked of nobody.
-            if self.flows.get(id).is_none_or(|flow| flow.marks.contains(Marks::CLOSED)) {
+            let Some(flow) = flows.get_mut(id).filter(|flow| !flow.marks.contains(Marks::CLOSED)) else {
                 continue;
-            }
-            match action {
+            };
+            let item = match action {
                 Action::Send(bytes) => {
-                    self.ask(id);
-                    let waiting = self.outbound(id).map_or(0, |outbound| outbound.queued_bytes);
+                    let waiting = flow.outbound.as_ref().map_or(0, |outbound| outbound.queued_bytes);
                     if waiting + bytes.len() > QUEUED_BYTES_MAX {
                         self.abort(id, End::Shed);
-                    } else {
-                        self.queue_bytes(id, bytes, Content::Data);
+                        continue;
                     }
+                    if bytes.is_empty() {
+                        flow.marks.insert(Marks::ASKED);
+                        continue;
+                    }
+                    Item::Bytes { bytes, done: 0, content: Content::Data }
                 }
                 Action::SendFile(_, range) => {
                     let Some(file) = file else {
                         debug_assert!(false, "a service sent a file outside on_file");
                         continue;
                     };
-                    self.ask(id);
-                    let file = file.clone();
-                    if let Some(outbound) = self.outbound(id) {
-                        outbound.queue.push_back(Item::File { file, range });
-                        self.make_runnable(id);
-                    }
+                    Item::File { file: file.clone(), range }
                 }
-                Action::SendMemory(Lent(memory), range) => {
-                    self.ask(id);
-                    if let Some(outbound) = self.outbound(id) {
-                        outbound.queue.push_back(Item::Memory { memory, range });
-                        self.make_runnable(id);
-                    }
+                Action::SendMemory(Lent(memory), range) => Item::Memory { memory, range },
+                Action::Open(root, path) => {
+                    self.open(id, root, path);
+                    continue;
                 }
-                Action::Open(root, path) => self.open(id, root, path),
-                Action::Wait(ticket) => self.wait(id, ticket),
+                Action::Wait(ticket) => {
+                    self.wait(id, ticket);
+                    continue;
+                }
                 Action::Finish => {
-                    if let Some(flow) = self.flows.get_mut(id) {
-                        flow.marks.insert(Marks::FINISHING);
+                    flow.marks.insert(Marks::FINISHING);
+                    if !flow.input.is_empty() {
                         self.forget_input(id);
-                        self.make_runnable(id);
                     }
+                    self.make_runnable(id);
+                    continue;
                 }
-                Action::Abort => self.abort(id, End::Aborted),
+                Action::Abort => {
+                    self.abort(id, End::Aborted);
+                    continue;
+                }
                 Action::Deadline(at) => {
-                    if let Some(flow) = self.flows.get_mut(id) {
-                        flow.deadline = at;
-                        self.touch(id);
-                    }
+                    flow.deadline = at;
+                    self.touch(id);
+                    continue;
                 }
+            };
+            flow.marks.insert(Marks::ASKED);
+            flow.outbound(spare, transfers).ask(item);
+            if flow.marks_newly(Marks::RUNNABLE) {
+                runnable.push_back(id);
             }
         }
         // The list's memory is used again, unless a service left a new one meanwhile.
         if self.actions.list.is_empty() {
             self.actions.list = list;
-        }
-    }
-
-    fn ask(&mut self, id: FlowId) {
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.marks.insert(Marks::ASKED);
         }
     }
 

@@ -344,7 +344,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         let egress = self.egress;
         let Self { flows, counters, .. } = self;
         let Flow { tcp, outbound, marks, .. } = flows.get_mut(id)?;
-        let outbound = outbound.as_mut()?;
+        let outbound = outbound.as_mut().filter(|outbound| outbound.chunks.len() > *from)?;
         let mss = u32::from(tcp.mss());
         loop {
             let (count, run) = egress.run(outbound, *from, mss)?;

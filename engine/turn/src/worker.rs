@@ -206,9 +206,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Puts `id` among those that may have something to say in this turn.
     pub(crate) fn touch(&mut self, id: FlowId) {
         if let Some(flow) = self.flows.get_mut(id)
-            && !flow.marks.contains(Marks::TOUCHED)
+            && flow.marks_newly(Marks::TOUCHED)
         {
-            flow.marks.insert(Marks::TOUCHED);
             self.touched.push_back(id);
         }
     }
@@ -216,9 +215,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// Puts `id` among those that may have something to read.
     pub(crate) fn make_runnable(&mut self, id: FlowId) {
         if let Some(flow) = self.flows.get_mut(id)
-            && !flow.marks.contains(Marks::RUNNABLE)
+            && flow.marks_newly(Marks::RUNNABLE)
         {
-            flow.marks.insert(Marks::RUNNABLE);
             self.runnable.push_back(id);
         }
     }
@@ -324,12 +322,8 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
 
     /// The connection's sending state, made when it is needed.
     pub(crate) fn outbound(&mut self, id: FlowId) -> Option<&mut Outbound> {
-        let flow = self.flows.get_mut(id)?;
-        let Self { spare, transfers, .. } = self;
-        if flow.outbound.is_none() {
-            flow.tcp.lend(transfers);
-        }
-        Some(flow.outbound.get_or_insert_with(|| spare.pop().unwrap_or_default()))
+        let Self { flows, spare, transfers, .. } = self;
+        Some(flows.get_mut(id)?.outbound(spare, transfers))
     }
 
     /// Takes the sending state of an idle connection away, for another one to use.
@@ -346,8 +340,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             return;
         }
         if let Some(outbound) = self.outbound(id) {
-            outbound.queued_bytes += bytes.len();
-            outbound.queue.push_back(Item::Bytes { bytes, done: 0, content });
+            outbound.ask(Item::Bytes { bytes, done: 0, content });
             self.make_runnable(id);
         }
     }

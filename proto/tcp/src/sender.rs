@@ -224,11 +224,10 @@ impl Sender {
         if self.is_outstanding() {
             return self.congestion.cwnd();
         }
-        let idle = now.since(self.sent_at);
-        let rto = self.rtt.rto();
-        if idle < rto {
+        if now.as_nanos().saturating_sub(self.sent_at.as_nanos()) < self.rtt.rto_nanos() {
             return self.congestion.cwnd();
         }
+        let (idle, rto) = (now.since(self.sent_at), self.rtt.rto());
         self.congestion.after_idle(idle, rto, self.initial_segments, self.mss())
     }
 
@@ -312,12 +311,14 @@ impl Sender {
         }
         self.reserved += u64::from(bytes);
         let (now, mss) = (self.seen, self.mss());
-        self.flight_mut().board.reserve(start, bytes);
+        let flight = self.flight.get_or_insert_with(|| Box::new(Flight::new()));
+        flight.board.reserve(start, bytes);
         if self.paced {
-            self.follow_window();
-            self.flight_mut().pacer.on_reserve(now, bytes);
+            let slow_start = self.congestion.in_slow_start();
+            flight.pacer.on_window(self.congestion.cwnd(), slow_start, self.rtt.srtt());
+            flight.pacer.on_reserve(now, bytes);
+            self.wake_for_credit(now, mss);
         }
-        self.wake_for_credit(now, mss);
         start..self.reserved
     }
 

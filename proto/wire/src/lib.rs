@@ -41,6 +41,4 @@ pub use ethernet::{EtherType, MacAddr, NotAMacAddr};
 pub use ip::{Fragment, Protocol};
 pub use malformed::Malformed;
 pub use outgoing::{Checksum, HEADERS_BYTES_MAX, HeaderLayout, Path, emit_tcp};
-pub use packet::{
-    Packet, Parsed, Tcp, Udp, parse_frame, parse_tcp_frame, parse_udp_frame, parse_usual_tcp_frame,
-};
+pub use packet::{Packet, Parsed, Tcp, Udp, UsualTcp, parse_frame, parse_tcp_frame, parse_udp_frame};

@@ -149,16 +149,22 @@ pub fn emit_tcp(
     checksum: Checksum,
 ) -> HeaderLayout {
     if let (IpAddr::V4(source), IpAddr::V4(destination), None) = (path.source, path.destination, path.vlan)
-        && let Ok(total) = u16::try_from(header.len() + ipv4::HEADER_BYTES_MIN + payload_bytes)
+        && let Ok(payload_bytes) = u16::try_from(payload_bytes)
+        && payload_bytes <= USUAL_PAYLOAD_BYTES_MAX
         && let Some((fixed, rest)) = buffer.split_first_chunk_mut::<USUAL_BYTES>()
     {
-        return emit_usual(fixed, rest, path, [source, destination], header, total, checksum);
+        return emit_usual(fixed, rest, path, [source, destination], header, payload_bytes, checksum);
     }
     emit_any(buffer, path, header, payload_bytes, checksum)
 }
 
 /// Ethernet without a tag, IPv4 and TCP: where nearly all headers end, and the others' options begin.
 const USUAL_BYTES: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN;
+
+/// What IPv4 can tell, whatever options there are.
+#[expect(clippy::cast_possible_truncation, reason = "sixteen bits, less a little")]
+const USUAL_PAYLOAD_BYTES_MAX: u16 =
+    (ipv4::PACKET_BYTES_MAX - ipv4::HEADER_BYTES_MIN - tcp::HEADER_BYTES_MAX) as u16;
 
 /// [`emit_any`] where everything has its place before anything is known of the segment: each word is written once, and
 /// summed on its way.
@@ -169,7 +175,7 @@ fn emit_usual(
     path: &Path,
     addresses: [Ipv4Addr; 2],
     header: &tcp::Header,
-    total: u16,
+    payload_bytes: u16,
     checksum: Checksum,
 ) -> HeaderLayout {
     const L3: usize = ethernet::HEADER_BYTES;
@@ -180,6 +186,10 @@ fn emit_usual(
     fixed[12..L3].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
     let mut put = |at: usize, word: u32| fixed[at..at + 4].copy_from_slice(&word.to_be_bytes());
 
+    let options_bytes = options.emit(rest);
+    let header_bytes = place(tcp::HEADER_BYTES_MIN + options_bytes);
+    let segment_bytes = header_bytes + payload_bytes;
+    let total = segment_bytes + place(ipv4::HEADER_BYTES_MIN);
     let [source, destination] = addresses.map(Ipv4Addr::to_bits);
     let addresses = u64::from(source) + u64::from(destination);
     let version = word(u16::from_be_bytes([0x45, path.traffic_class]), total);
@@ -192,21 +202,14 @@ fn emit_usual(
     put(L3 + 12, source);
     put(L3 + 16, destination);
 
-    let header_bytes = header.len();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most 60, a multiple of four: the words in the upper nibble"
-    )]
-    let offset = (header_bytes * 4) as u8;
+    // The length in words stands in the upper nibble: it is a multiple of four, at most 60.
     let ports = word(*source_port, *destination_port);
-    let control = word(u16::from_be_bytes([offset, flags.bits()]), *window);
+    let control = word(header_bytes << 10 | u16::from(flags.bits()), *window);
     put(L4, ports);
     put(L4 + 4, seq.0);
     put(L4 + 8, ack.0);
     put(L4 + 12, control);
-    let options_bytes = options.emit(rest);
-    let segment_bytes = u64::from(total) - ipv4::HEADER_BYTES_MIN as u64;
-    let pseudo = addresses + u64::from(Protocol::TCP.0) + segment_bytes;
+    let pseudo = addresses + u64::from(Protocol::TCP.0) + u64::from(segment_bytes);
     let field = match checksum {
         Checksum::Offload => checksum::fold(pseudo),
         Checksum::Software(payload) => {
@@ -218,7 +221,7 @@ fn emit_usual(
     };
     put(L4 + 16, word(field, *urgent));
     HeaderLayout {
-        len: L4 + header_bytes,
+        len: USUAL_BYTES + options_bytes,
         l3: place(L3),
         l4: place(L4),
         checksum_field: place(CHECKSUM_OFFSET),

@@ -156,60 +156,132 @@ pub fn parse_udp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Udp<'_>)>
 /// Ethernet without a tag, IPv4 without options, TCP.
 const USUAL_BYTES: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES_MIN + tcp::HEADER_BYTES_MIN;
 
-/// [`parse_tcp_frame`] of IPv4, where everything has its place before anything is known of the frame. A caller that looks
-/// here first, and does with what it finds what it would do with the other's, moves nothing.
-///
-/// `None` says nothing about the frame.
-#[must_use]
-#[inline(always)]
-pub fn parse_usual_tcp_frame(frame: &[u8], verify: bool) -> Option<(MacAddr, Tcp<'_>)> {
-    const L3: usize = ethernet::HEADER_BYTES;
-    const L4: usize = L3 + ipv4::HEADER_BYTES_MIN;
-    let fixed = frame.first_chunk::<USUAL_BYTES>()?;
-    let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-    let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
-    let wide = |at: usize| u64::from(word(at));
-    let sum = |at: usize| wide(at) + wide(at + 4) + wide(at + 8) + wide(at + 12) + wide(at + 16);
+/// A TCP segment over IPv4 without options, in a frame without a tag: everything has its place before anything is known of it,
+/// and nothing is moved. Intact, whole, and from somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct UsualTcp<'a> {
+    fixed: &'a [u8; USUAL_BYTES],
+    options: &'a [u8],
+    payload: &'a [u8],
+}
 
-    let is_plain = half(12) == EtherType::IPV4.0 && fixed[L3] == 0x45 && fixed[L3 + 9] == Protocol::TCP.0;
-    if !is_plain || half(L3 + 6) & ipv4::FRAGMENT != 0 || checksum::fold(sum(L3)) != 0xffff {
-        return None;
-    }
-    let (source, destination) = (word(L3 + 12), word(L3 + 16));
-    let segment = frame.get(L4..L3 + usize::from(half(L3 + 2)))?;
-    let header_bytes = usize::from(fixed[L4 + 12] >> 4) * 4;
-    let behind = segment.get(tcp::HEADER_BYTES_MIN..)?;
-    let (options, payload) = behind.split_at_checked(header_bytes.checked_sub(tcp::HEADER_BYTES_MIN)?)?;
-    if !is_somebody_v4(Ipv4Addr::from_bits(source)) {
-        return None;
-    }
-    if verify {
-        let pseudo =
-            u64::from(source) + u64::from(destination) + u64::from(Protocol::TCP.0) + segment.len() as u64;
-        let behind = if behind.is_empty() { 0 } else { Sum::of(behind).fold() };
-        if checksum::fold(pseudo + sum(L4) + u64::from(behind)) != 0xffff {
+impl<'a> UsualTcp<'a> {
+    const L3: usize = ethernet::HEADER_BYTES;
+    const L4: usize = Self::L3 + ipv4::HEADER_BYTES_MIN;
+
+    /// The segment in a frame, if it is one that [`parse_tcp_frame`] would read. `None` says nothing about the frame.
+    #[must_use]
+    #[inline]
+    pub fn parse(frame: &'a [u8], verify: bool) -> Option<Self> {
+        let fixed = frame.first_chunk::<USUAL_BYTES>()?;
+        let segment = Self { fixed, options: &[], payload: &[] };
+        let is_plain = segment.half(12) == EtherType::IPV4.0
+            && fixed[Self::L3] == 0x45
+            && fixed[Self::L3 + 9] == Protocol::TCP.0
+            && segment.half(Self::L3 + 6) & ipv4::FRAGMENT == 0;
+        if !is_plain || checksum::fold(segment.sum(Self::L3)) != 0xffff {
             return None;
         }
+        let end = Self::L3 + usize::from(segment.half(Self::L3 + 2));
+        let behind = frame.get(USUAL_BYTES..end)?;
+        let options_bytes =
+            (usize::from(fixed[Self::L4 + 12] >> 4) * 4).checked_sub(tcp::HEADER_BYTES_MIN)?;
+        let (options, payload) = behind.split_at_checked(options_bytes)?;
+        if !is_somebody_v4(segment.source()) {
+            return None;
+        }
+        if verify {
+            let behind = if behind.is_empty() { 0 } else { Sum::of(behind).fold() };
+            let pseudo = segment.wide(Self::L3 + 12) + segment.wide(Self::L3 + 16);
+            let bytes = (end - Self::L4) as u64;
+            let sum = pseudo + u64::from(Protocol::TCP.0) + bytes + segment.sum(Self::L4) + u64::from(behind);
+            if checksum::fold(sum) != 0xffff {
+                return None;
+            }
+        }
+        Some(Self { fixed, options, payload })
     }
-    let header = tcp::Header {
-        source_port: half(L4),
-        destination_port: half(L4 + 2),
-        seq: SeqNum(word(L4 + 4)),
-        ack: SeqNum(word(L4 + 8)),
-        flags: tcp::Flags::from_bits_retain(fixed[L4 + 13]),
-        window: half(L4 + 14),
-        urgent: half(L4 + 18),
-        options: tcp::Options::parse(options),
-    };
-    let [_, _, _, _, _, _, s0, s1, s2, s3, s4, s5, ..] = *fixed;
-    let tcp = Tcp {
-        source: Ipv4Addr::from_bits(source).into(),
-        destination: Ipv4Addr::from_bits(destination).into(),
-        traffic_class: fixed[L3 + 1],
-        header,
-        payload,
-    };
-    Some((MacAddr([s0, s1, s2, s3, s4, s5]), tcp))
+
+    /// From whose interface.
+    #[must_use]
+    #[inline]
+    pub fn source_mac(&self) -> MacAddr {
+        let [_, _, _, _, _, _, s0, s1, s2, s3, s4, s5, ..] = *self.fixed;
+        MacAddr([s0, s1, s2, s3, s4, s5])
+    }
+
+    /// From whom.
+    #[must_use]
+    #[inline]
+    pub fn source(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.word(Self::L3 + 12))
+    }
+
+    /// To whom.
+    #[must_use]
+    #[inline]
+    pub fn destination(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.word(Self::L3 + 16))
+    }
+
+    /// DSCP and, in the lowest two bits, ECN.
+    #[must_use]
+    #[inline]
+    pub fn traffic_class(&self) -> u8 {
+        self.fixed[Self::L3 + 1]
+    }
+
+    /// The sender's port and the receiver's.
+    #[must_use]
+    #[inline]
+    pub fn ports(&self) -> (u16, u16) {
+        (self.half(Self::L4), self.half(Self::L4 + 2))
+    }
+
+    /// The TCP header.
+    #[must_use]
+    #[inline(always)]
+    pub fn header(&self) -> tcp::Header {
+        let (source_port, destination_port) = self.ports();
+        tcp::Header {
+            source_port,
+            destination_port,
+            seq: SeqNum(self.word(Self::L4 + 4)),
+            ack: SeqNum(self.word(Self::L4 + 8)),
+            flags: tcp::Flags::from_bits_retain(self.fixed[Self::L4 + 13]),
+            window: self.half(Self::L4 + 14),
+            urgent: self.half(Self::L4 + 18),
+            options: tcp::Options::parse(self.options),
+        }
+    }
+
+    /// The payload.
+    #[must_use]
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    #[inline(always)]
+    fn half(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self.fixed[at], self.fixed[at + 1]])
+    }
+
+    #[inline(always)]
+    fn word(&self, at: usize) -> u32 {
+        u32::from_be_bytes([self.fixed[at], self.fixed[at + 1], self.fixed[at + 2], self.fixed[at + 3]])
+    }
+
+    #[inline(always)]
+    fn wide(&self, at: usize) -> u64 {
+        u64::from(self.word(at))
+    }
+
+    /// Of twenty bytes, which is what either header has.
+    #[inline(always)]
+    fn sum(&self, at: usize) -> u64 {
+        self.wide(at) + self.wide(at + 4) + self.wide(at + 8) + self.wide(at + 12) + self.wide(at + 16)
+    }
 }
 
 /// From whom, and what, in a frame of which nobody says yet that it has no tag.

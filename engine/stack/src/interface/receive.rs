@@ -18,12 +18,7 @@ impl Interface {
         if frame.first_chunk::<6>()? != &self.mac.0 || self.vlan.is_some() {
             return None;
         }
-        self.take_tcp(wire::parse_tcp_frame(frame, !verified)?)
-    }
-
-    /// Whether a segment is for us, and what is left to do about it.
-    #[inline(always)]
-    pub(super) fn take_tcp<'a>(&self, (peer_mac, segment): (MacAddr, wire::Tcp<'a>)) -> Option<TcpInput<'a>> {
+        let (peer_mac, segment) = wire::parse_tcp_frame(frame, !verified)?;
         let wire::Tcp { source, destination, traffic_class, header, payload } = segment;
         let is_for_us = match &self.mode {
             AddressMode::Own => true,

@@ -194,8 +194,12 @@ fn ways_agree(frame: &[u8], verify: bool) -> Result<(), TestCaseError> {
         _ => None,
     });
     prop_assert_eq!(parse_tcp_frame(frame, verify), long);
-    if let Some(usual) = parse_usual_tcp_frame(frame, verify) {
-        prop_assert_eq!(Some(usual), long);
+    if let Some(usual) = UsualTcp::parse(frame, verify) {
+        let (source, destination) = (usual.source().into(), usual.destination().into());
+        let (traffic_class, header, payload) = (usual.traffic_class(), usual.header(), usual.payload());
+        let tcp = Tcp { source, destination, traffic_class, header, payload };
+        prop_assert_eq!(Some((usual.source_mac(), tcp)), long);
+        prop_assert_eq!(usual.ports(), (header.source_port, header.destination_port));
     }
     let long = parse_frame(frame, verify).ok().and_then(|Parsed { ethernet, packet }| match packet {
         Packet::Udp(udp) if ethernet.vlan.is_none() => Some((ethernet.source, udp)),

@@ -186,12 +186,13 @@ impl Options {
 
     /// Reads the options between the fixed header and the payload. Never fails: see [`super::Header::parse`].
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Self {
         // The segments that everybody sends once connected: with nothing, or with two NOPs and timestamps.
-        if bytes.is_empty() {
-            return Self::NONE;
-        }
+        if bytes.is_empty() { Self::NONE } else { Self::parse_some(bytes) }
+    }
+
+    fn parse_some(bytes: &[u8]) -> Self {
         if let [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, v0, v1, v2, v3, e0, e1, e2, e3] = *bytes {
             let timestamps = Timestamps {
                 value: u32::from_be_bytes([v0, v1, v2, v3]),
