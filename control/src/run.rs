@@ -49,6 +49,11 @@ pub trait Server {
     /// what was in force stays in force.
     fn reload(&mut self) -> Reloaded<Self::Snapshot>;
 
+    /// A reload was begun, and what comes of it is still to come as [`news`](Self::news).
+    fn is_reloading(&self) -> bool {
+        false
+    }
+
     /// Looks whether content or certificates have changed by themselves; `None` when not.
     fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>>;
 
@@ -100,6 +105,26 @@ pub trait Server {
     /// Something broke without which the server is not what the operator started: one line. It drains, and fails.
     fn on_wake(&mut self, _status: Status, _now: Instant) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// How long whoever asks for a reload waits for what comes of it.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(60);
+/// What asking again for that is asked under: no page of connections has this number.
+const RELOAD: u64 = u64::MAX;
+
+/// What came of a reload so far.
+#[derive(Debug, Default)]
+struct Told {
+    broken: bool,
+    lines: Vec<String>,
+    until: Option<Instant>,
+}
+
+impl Told {
+    fn hear<S>(&mut self, reloaded: &Reloaded<S>) {
+        self.broken |= !reloaded.is_clean();
+        self.lines.extend(reloaded.events.iter().map(|event| event.text.to_string()));
     }
 }
 
@@ -237,6 +262,7 @@ struct Desk<'a, S: Server> {
     failure: Option<Outcome>,
     records: u64,
     reloads: u64,
+    told: Told,
     rescan: Option<Duration>,
     next_rescan: Instant,
 }
@@ -264,6 +290,7 @@ impl<'a, S: Server> Loop<'a, S> {
             failure: None,
             records: 0,
             reloads: 0,
+            told: Told::default(),
             rescan,
             next_rescan: now + rescan.unwrap_or_default(),
         };
@@ -348,9 +375,7 @@ impl<S: Server> Desk<'_, S> {
             }
             // The workers are on their way out, and have STOP_PATIENCE: an impatient finger is no fault of theirs.
             (Signal::Leave, Status::Stopping) => {}
-            (Signal::Reload, _) => {
-                self.reload();
-            }
+            (Signal::Reload, _) => self.reload(),
             (Signal::Reopen, _) => self.reopen(),
         }
     }
@@ -366,10 +391,14 @@ impl<S: Server> Desk<'_, S> {
 
     /// Hands over what the server has found out by itself.
     fn take_news(&mut self) {
-        if matches!(self.status, Status::Running | Status::Draining)
-            && let Some(reloaded) = self.server.news()
-        {
-            self.adopt(reloaded);
+        if matches!(self.status, Status::Running | Status::Draining) {
+            let awaited = self.server.is_reloading();
+            if let Some(reloaded) = self.server.news() {
+                if awaited {
+                    self.told.hear(&reloaded);
+                }
+                self.adopt(reloaded);
+            }
         }
     }
 
@@ -411,15 +440,30 @@ impl<S: Server> Desk<'_, S> {
         }
     }
 
-    /// Reads everything again. Returns whether all was well, and what to say.
-    fn reload(&mut self) -> (bool, String) {
+    /// Reads everything again, or begins to.
+    fn reload(&mut self) {
         self.reloads += 1;
         self.reopen();
+        if !self.server.is_reloading() {
+            self.told = Told::default();
+        }
         let reloaded = self.server.reload();
-        let clean = reloaded.is_clean();
-        let told = reloaded.events.iter().map(|event| &*event.text).collect::<Vec<_>>().join("\n");
+        self.told.hear(&reloaded);
         self.adopt(reloaded);
-        (clean, told)
+    }
+
+    /// What came of it, when it is over.
+    fn told(&mut self, now: Instant) -> Answer {
+        let until = *self.told.until.get_or_insert(now + RELOAD_PATIENCE);
+        match (self.server.is_reloading(), self.told.broken) {
+            (true, _) if now < until => Answer::Later(RELOAD),
+            (true, _) => {
+                Answer::Now(Response::text(202, "it takes long: the event log will say what comes of it"))
+            }
+            (false, broken) => {
+                Answer::Now(Response::text(if broken { 500 } else { 200 }, self.told.lines.join("\n")))
+            }
+        }
     }
 
     fn rescan(&mut self, now: Instant) {
@@ -526,12 +570,17 @@ impl<S: Server> Desk<'_, S> {
 
     fn on_ask(&mut self, ask: Ask<'_>, now: Instant) -> Answer {
         match ask {
+            Ask::Again(RELOAD) => self.told(now),
             Ask::Again(id) => {
                 let workers = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
                 self.wishes.poll(id, workers, now).map_or(Answer::Later(id), Answer::Now)
             }
             Ask::New(request) => match (request.method, request.path.as_str()) {
                 (Method::Get | Method::Head, "/connections") => self.ask_for_page(request, now),
+                (Method::Post, "/reload") => {
+                    self.reload();
+                    self.told(now)
+                }
                 _ => Answer::Now(self.answer(request, now)),
             },
         }
@@ -644,10 +693,6 @@ impl<S: Server> Desk<'_, S> {
             (Method::Post, "/drain") => {
                 self.drain("POST /drain", now);
                 Response::text(202, self.status)
-            }
-            (Method::Post, "/reload") => {
-                let (clean, told) = self.reload();
-                Response::text(if clean { 200 } else { 500 }, told)
             }
             (_, "/capture" | "/capture/start" | "/capture/stop") => self.on_capture(request),
             (

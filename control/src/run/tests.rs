@@ -20,6 +20,9 @@ impl Figures for Counters {
 struct Fake {
     ready: bool,
     reload_fails: bool,
+    /// What a reload goes on with once it was begun; it ends when a line comes.
+    reloading: Option<mpsc::Receiver<&'static str>>,
+    awaited: bool,
     /// Whose descriptor is readable for ever.
     news: Option<std::os::unix::net::UnixStream>,
     wakes_while_stopping: u32,
@@ -39,11 +42,19 @@ impl Server for Fake {
 
     fn reload(&mut self) -> Reloaded<u32> {
         let event = |level, text: &str| Event { level, text: text.into() };
+        if self.reloading.is_some() {
+            self.awaited = true;
+            return Reloaded { snapshot: None, events: vec![event(Level::INFO, "begun")], drain: None };
+        }
         if self.reload_fails {
             let events = vec![event(Level::ERROR, "the certificate is broken; the old one stays")];
             return Reloaded { snapshot: None, events, drain: None };
         }
         Reloaded { snapshot: Some(7), events: vec![event(Level::INFO, "reloaded")], drain: None }
+    }
+
+    fn is_reloading(&self) -> bool {
+        self.awaited
     }
 
     fn rescan(&mut self) -> Option<Reloaded<u32>> {
@@ -57,6 +68,12 @@ impl Server for Fake {
     fn on_second(&mut self, _status: Status, _workers: &[Option<&Counters>]) {}
 
     fn news(&mut self) -> Option<Reloaded<u32>> {
+        if let Some(line) = self.reloading.as_ref().and_then(|lines| lines.try_recv().ok()) {
+            self.awaited = false;
+            let level = if line.starts_with("broken") { Level::ERROR } else { Level::INFO };
+            let events = vec![Event { level, text: line.into() }];
+            return Some(Reloaded { snapshot: Some(8), events, drain: None });
+        }
         let snapshot = Some(self.set.take()?);
         Some(Reloaded { snapshot, events: Vec::new(), drain: None })
     }
@@ -133,13 +150,17 @@ fn world_with(name: &str, workers: usize, drain: Duration, fake: Fake, capture: 
     World { workers, admin: address, log, control }
 }
 
+fn ask(admin: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.write_all(format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 impl World {
     fn ask(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        stream.write_all(format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask(self.admin, request)
     }
 
     fn status(&self, request: &str) -> u16 {
@@ -305,6 +326,28 @@ fn what_only_the_server_understands_reaches_it_and_then_the_workers() {
     assert!(matches!(command(&mut world.workers[0]), Command::Snapshot(9)));
     assert_eq!(world.status("POST /unset"), 404);
     world.leave();
+}
+
+#[test]
+fn while_a_reload_takes_its_time_everybody_else_is_answered_and_then_who_asked() {
+    for (line, status) in [("all was read", 200), ("broken: a line", 500)] {
+        let (lines, reloading) = mpsc::channel();
+        let fake = Fake { reloading: Some(reloading), ..Fake::default() };
+        let mut world = world("reloading", 1, PATIENT, fake).ready();
+        let admin = world.admin;
+        let asked = thread::spawn(move || ask(admin, "POST /reload"));
+        while !world.ask("GET /metrics").contains("fake_reloads_total 1") {
+            thread::yield_now();
+        }
+        assert_eq!(world.status("GET /healthz"), 200);
+        assert!(!asked.is_finished(), "nothing came of it yet");
+        lines.send(line).unwrap();
+        let answer = asked.join().unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\nbegun\n{line}\n")), "{answer}");
+        assert!(matches!(command(&mut world.workers[0]), Command::Snapshot(8)));
+        world.leave();
+    }
 }
 
 #[test]

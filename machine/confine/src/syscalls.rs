@@ -42,14 +42,24 @@ pub enum Kind {
     Caller,
     /// Fetches from other servers, and keeps what it fetched in files.
     Courier,
+    /// Reads files, again and again.
+    Loader,
     /// Opens what the others may not.
     Monitor,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Worker, Self::Control, Self::Forwarder, Self::Writer, Self::Caller, Self::Monitor];
+    pub const ALL: [Self; 8] = [
+        Self::Worker,
+        Self::Control,
+        Self::Forwarder,
+        Self::Writer,
+        Self::Caller,
+        Self::Courier,
+        Self::Loader,
+        Self::Monitor,
+    ];
 }
 
 /// What becomes of a system call outside of its thread's list.
@@ -335,6 +345,21 @@ const COURIER: &[Allowed] = &[
     any(libc::SYS_rename),
 ];
 
+/// Files, to be read: which, Landlock says.
+const LOADER: &[Allowed] = &[
+    any(libc::SYS_openat),
+    any(libc::SYS_newfstatat),
+    any(libc::SYS_statx),
+    any(libc::SYS_getcwd),
+    any(libc::SYS_readlinkat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_open),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_stat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_readlink),
+];
+
 /// Devices, sockets of any kind, files.
 const MONITOR: &[Allowed] = &[
     any(libc::SYS_openat),
@@ -397,6 +422,7 @@ const fn own(kind: Kind) -> &'static [Allowed] {
         Kind::Forwarder => FORWARDER,
         Kind::Writer => WRITER,
         Kind::Courier => COURIER,
+        Kind::Loader => LOADER,
         Kind::Caller => CALLER,
         Kind::Monitor => MONITOR,
     }

@@ -4,13 +4,17 @@
 //! files ── load beside ──▶ zone ──▶ a new catalogue, which shares all other zones ──▶ whoever asks next
 //!              │ broken: an error, and the zone that was served goes on being served
 //! ```
+//!
+//! Loading is a [`Task`] that another thread can run while the keeper goes on: what comes of it is taken over at once.
 
 use crate::catalogue::Catalogue;
 use crate::hash::{Form, Key};
-use crate::load::{self, Files, Threads, ZoneError};
+use crate::load::{self, Files, Reason, Threads, ZoneError};
 use crate::transfer::policy::Policy;
 use crate::zone::{self, Warning, Weight, Zone};
+use core::panic::AssertUnwindSafe;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,11 +36,34 @@ pub struct Outcome {
     pub result: Result<(Weight, Vec<Warning>), ZoneError>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     source: Source,
     /// Its file and those that it includes, as they were when they were read; nothing when they were not.
     files: Option<Files>,
+}
+
+/// Zones to be looked at, and all that it takes.
+#[derive(Debug)]
+pub struct Task {
+    kept: Vec<Kept>,
+    threads: Threads,
+    /// What is served: a zone that changes says how.
+    catalogue: Arc<Catalogue>,
+    /// The rules that will be in force.
+    policy: Arc<Policy>,
+}
+
+/// What came of a [`Task`].
+#[derive(Debug, Default)]
+pub struct Done {
+    read: Vec<(Kept, Result<Read, ZoneError>)>,
+}
+
+#[derive(Debug)]
+struct Read {
+    zone: Arc<Zone>,
+    warnings: Vec<Warning>,
 }
 
 /// Keeps zones and their catalogue.
@@ -100,33 +127,79 @@ impl Keeper {
 
     /// Loads every zone of which a file, its own or an included one, is not what it was, and says what came of each.
     pub fn refresh(&mut self) -> Vec<Outcome> {
+        let done = self.task().run();
+        self.finish(done)
+    }
+
+    /// What [`refresh`](Self::refresh) does before it changes anything.
+    #[must_use]
+    pub fn task(&self) -> Task {
+        self.task_of(self.kept.clone(), Arc::clone(self.catalogue.policy()))
+    }
+
+    /// The same for zones and rules that will be [`set`](Self::set).
+    #[must_use]
+    pub fn task_for(&self, sources: &[Source], policy: Arc<Policy>) -> Task {
+        let known: BTreeMap<&Source, &Option<Files>> =
+            self.kept.iter().map(|kept| (&kept.source, &kept.files)).collect();
+        let kept = sources.iter().map(|source| {
+            let files = known.get(source).copied().cloned().flatten();
+            Kept { source: source.clone(), files }
+        });
+        self.task_of(kept.collect(), policy)
+    }
+
+    fn task_of(&self, kept: Vec<Kept>, policy: Arc<Policy>) -> Task {
+        Task { kept, threads: self.threads, catalogue: self.catalogue(), policy }
+    }
+
+    /// Takes over what came of a task. A zone that is no longer wanted, or from another file, does not count.
+    pub fn finish(&mut self, done: Done) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let mut fresh: Vec<Arc<Zone>> = Vec::new();
-        for kept in &mut self.kept {
+        let mut fresh = Vec::new();
+        let places: BTreeMap<Source, usize> =
+            self.kept.iter().enumerate().map(|(index, kept)| (kept.source.clone(), index)).collect();
+        for (read, result) in done.read {
+            let Some(index) = places.get(&read.source) else { continue };
+            self.kept[*index].files = read.files;
+            let result = result.map(|Read { zone, warnings }| {
+                let weight = zone.weight();
+                fresh.push(zone);
+                (weight, warnings)
+            });
+            outcomes.push(Outcome { source: read.source, result });
+        }
+        self.install(fresh);
+        outcomes
+    }
+}
+
+impl Task {
+    /// Loads what has changed. May take long; nothing waits for it but whoever wants to know.
+    #[must_use]
+    pub fn run(self) -> Done {
+        let Self { kept, threads, catalogue, policy } = self;
+        let (key, form) = (catalogue.key(), catalogue.form());
+        let mut read = Vec::new();
+        for mut kept in kept {
             // A zone that is broken is not read again before it changes.
             if kept.files.as_ref().is_some_and(Files::are_as_they_were) {
                 continue;
             }
-            let (key, form) = (self.catalogue.key(), self.catalogue.form());
             let files = kept.files.insert(Files::default());
-            let loaded = load_zone_noting(&kept.source, key, form, self.threads, files);
-            let before = self.catalogue.zone(&kept.source.apex);
-            let is_sent = self.catalogue.policy().is_sent(&kept.source.apex);
-            let result = loaded.map(|mut built| {
-                if let Some(before) = before.filter(|_| is_sent) {
+            let result = load_zone_noting(&kept.source, key, form, threads, files).map(|mut built| {
+                let apex = &kept.source.apex;
+                if let Some(before) = catalogue.zone(apex).filter(|_| policy.is_sent(apex)) {
                     if built.zone.serial() == before.serial() && !built.zone.says_what(before) {
                         built.warnings.push(Warning::SameSerial(before.serial()));
                     }
                     built.zone.succeed(before, key, form);
                 }
-                let weight = built.zone.weight();
-                fresh.push(Arc::new(built.zone));
-                (weight, built.warnings)
+                Read { zone: Arc::new(built.zone), warnings: built.warnings }
             });
-            outcomes.push(Outcome { source: kept.source.clone(), result });
+            read.push((kept, result));
         }
-        self.install(fresh);
-        outcomes
+        Done { read }
     }
 }
 
@@ -146,8 +219,13 @@ fn load_zone_noting(
     files: &mut Files,
 ) -> Result<zone::Built, ZoneError> {
     let Source { apex, path } = source;
-    let loaded = load::read_file_noting(path, apex, threads, files)?;
-    zone::build(apex, loaded, key, form).map_err(|mut error| {
+    let load = || {
+        let loaded = load::read_file_noting(path, apex, threads, files)?;
+        zone::build(apex, loaded, key, form)
+    };
+    // A zone that we stumble over is to stop nothing but itself, whoever is to blame.
+    let built = catch_unwind(AssertUnwindSafe(load));
+    built.unwrap_or_else(|_| Err(ZoneError::new(Reason::Panic))).map_err(|mut error| {
         if error.place.is_none()
             && let Some((owner, rtype)) = error.subject()
         {
@@ -267,6 +345,40 @@ mod tests {
         assert!(keeper.refresh().is_empty());
         assert_eq!((serial(&keeper, "a"), serial(&keeper, "b")), (None, Some(1)));
         assert!(fetched(&keeper).is_none());
+    }
+
+    #[test]
+    fn what_was_loaded_for_a_zone_that_has_gone_meanwhile_does_not_count() {
+        let files = Directory::new("meanwhile");
+        let (a, b) = (files.write("a", 1, ""), files.write("b", 1, ""));
+        let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), vec![a.clone(), b]);
+        keeper.refresh();
+        files.write("a", 2, "x A 192.0.2.1\n");
+        files.write("b", 2, "x A 192.0.2.1\n");
+        let done = keeper.task().run();
+        keeper.set(vec![a.clone()], &[], Arc::default());
+        let outcomes = keeper.finish(done);
+        assert_eq!(outcomes.iter().map(|outcome| &outcome.source).collect::<Vec<_>>(), [&a]);
+        assert_eq!((serial(&keeper, "a"), serial(&keeper, "b")), (Some(2), None));
+        assert!(keeper.refresh().is_empty(), "a was read as it is");
+    }
+
+    #[test]
+    fn zones_that_will_be_set_are_loaded_before_they_are() {
+        let files = Directory::new("before");
+        let (a, b) = (files.write("a", 1, ""), files.write("b", 1, ""));
+        let mut keeper = Keeper::new(Key::new([0; 16]), Form::Wire, Threads(1), vec![a.clone()]);
+        keeper.refresh();
+        let done = keeper.task_for(&[a.clone(), b.clone()], Arc::default()).run();
+        assert_eq!((serial(&keeper, "a"), serial(&keeper, "b")), (Some(1), None));
+        keeper.set(vec![a, b.clone()], &[], Arc::default());
+        let outcomes = keeper.finish(done);
+        assert_eq!(
+            outcomes.iter().map(|outcome| &outcome.source).collect::<Vec<_>>(),
+            [&b],
+            "a is as it was"
+        );
+        assert_eq!((serial(&keeper, "a"), serial(&keeper, "b")), (Some(1), Some(1)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //!   options ─▶ serve ─┬─▶ host: worker 0 … N    front and engine each, on a thread of its own
 //!                     ├─▶ courier              zones of other servers, and word of ours to them
+//!                     ├─▶ loader               zones whose files have changed
 //!                     └─▶ control::run          this thread, until everything has left
 //!   offline: check, query, doctor
 //! ```
@@ -12,6 +13,8 @@
 mod courier;
 #[path = "program/doctor.rs"]
 mod doctor;
+#[path = "program/loader.rs"]
+mod loader;
 #[path = "program/log.rs"]
 mod log;
 #[path = "program/offline.rs"]

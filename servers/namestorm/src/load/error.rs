@@ -74,6 +74,8 @@ pub enum Reason {
     Data(Rtype, Box<[u8]>),
     /// More records or names than our offsets count.
     TooMany,
+    /// We stumbled over it: ours.
+    Panic,
 }
 
 impl ZoneError {
@@ -165,6 +167,9 @@ impl fmt::Display for Reason {
             Self::Data(rtype, owner) => {
                 write!(f, "the data of a {rtype} record of {} is malformed", Presentation(owner))
             }
+            Self::Panic => f.write_str(
+                "reading it made the server stumble, which is a bug of ours: please report it with the file",
+            ),
             Self::TooMany => f.write_str("more than 16 GiB of records in one zone"),
         }
     }

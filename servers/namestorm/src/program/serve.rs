@@ -1,7 +1,7 @@
 //! Setting up: from options to threads that answer.
 //!
 //! ```text
-//!   load the zones ─▶ ports, signals ─▶ network ─▶ monitor ─▶ workers ─▶ confine ─▶ control
+//!   load the zones ─▶ ports, signals ─▶ network ─▶ monitor ─▶ loader, courier, workers ─▶ confine ─▶ control
 //! ```
 //!
 //! Nothing is said until everything is ready: what goes wrong is one line, and what was made so far goes with us.
@@ -38,6 +38,7 @@ use std::thread::JoinHandle;
 use survey::{Survey, Tree};
 
 use crate::courier::{self, CourierError, Order, Recalled};
+use crate::loader::{Loader, LoaderError};
 use crate::log::{self, QueryLog};
 use crate::options::{Config, ConfigError, QueryLogChoice, ServeArgs};
 use crate::server::{Namestorm, Port, describe};
@@ -69,6 +70,7 @@ enum StartError {
     Confine(ConfineError),
     Steering(SteeringError),
     Courier(CourierError),
+    Loader(LoaderError),
     /// Where questions are to be written down.
     QueryLog {
         choice: QueryLogChoice,
@@ -96,10 +98,15 @@ impl fmt::Display for StartError {
             Self::Signals(error) => error.fmt(f),
             Self::Memory(error) => error.fmt(f),
             Self::Monitor(error) => error.fmt(f),
-            Self::Confine(error) | Self::Courier(CourierError::Confine(error)) => error.fmt(f),
+            Self::Confine(error)
+            | Self::Courier(CourierError::Confine(error))
+            | Self::Loader(LoaderError::Confine(error)) => error.fmt(f),
             Self::Steering(error) => error.fmt(f),
             Self::Courier(CourierError::Thread(error)) => {
                 write!(f, "cannot start the thread that fetches zones: {error}")
+            }
+            Self::Loader(LoaderError::Thread(error)) => {
+                write!(f, "cannot start the thread that reads zones: {error}")
             }
             Self::QueryLog { choice, source } => write!(f, "cannot write the query log ({choice}): {source}"),
             Self::Directory { path, source } => write!(f, "cannot open {}: {source}", path.display()),
@@ -130,6 +137,7 @@ from_error!(
     Confine(ConfineError),
     Steering(SteeringError),
     Courier(CourierError),
+    Loader(LoaderError),
 );
 
 /// Serves until it is told to leave.
@@ -217,7 +225,7 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
         (keeper.refresh(), recalled)
     })?;
     keeper.install(recalled.iter().filter_map(Recalled::servable).collect());
-    // From here on control makes no threads.
+    // From here on whoever reads zones makes no threads.
     keeper.set_threads(Threads(1));
     if keeper.catalogue().zones().is_empty() {
         let first = loaded.iter().find_map(|outcome| outcome.result.as_ref().err());
@@ -254,6 +262,11 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
     let (pool, pool_note) = machine.pool(config.pool, workers)?;
 
     let bell = Wake::new().map_err(system("make an eventfd"))?;
+    let loader = Loader::start(
+        policy,
+        open_all(self::directories(config, arguments.config.as_deref()))?,
+        bell.clone(),
+    )?;
     let courier_bell = Wake::new().map_err(system("make an eventfd"))?;
     let (notices, notice) = Notices::new(courier_bell.clone());
     let courier = courier::start(courier::Plan {
@@ -370,6 +383,7 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
             report,
             arguments,
             config: config.clone(),
+            loader,
             courier,
         },
         directories,

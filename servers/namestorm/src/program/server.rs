@@ -5,10 +5,9 @@ use control::{ControlPort, Directly, Event, Figure, Opener, Reloaded, Said, Serv
 use core::time::Duration;
 use host::start::{describe_facts, describe_privileges, kernel};
 use host::{Facts, HostLink, Monitor, Place, Tenant};
-use namestorm::catalogue::Catalogue;
 use namestorm::desk::{self, Snapshot};
 use namestorm::front::Front;
-use namestorm::keeper::{Keeper, Outcome, Source};
+use namestorm::keeper::{Keeper, Outcome};
 use namestorm::query_log::Record;
 use namestorm::service::StreamService;
 use std::io::{self, Write as _};
@@ -19,9 +18,11 @@ use std::time::Instant;
 use tracing::Level;
 
 use crate::courier::{Order, Post, Recalled};
+use crate::loader::{self, Loader, Wanted};
 use crate::log::QueryLog;
 use crate::options::{Config, ConfigError, ServeArgs};
 use crate::steering::Steering;
+use crate::zones::Zones;
 
 type Counters = host::Counters<desk::Counters>;
 /// Control's end of a worker's mailbox.
@@ -56,6 +57,8 @@ pub(crate) struct Namestorm {
     pub(crate) arguments: ServeArgs,
     /// What is in force.
     pub(crate) config: Config,
+    /// Who reads zones again.
+    pub(crate) loader: Loader,
     /// Who fetches zones, and tells of ours.
     pub(crate) courier: Post,
 }
@@ -114,29 +117,26 @@ impl Server for Namestorm {
 
     fn reload(&mut self) -> Reloaded<Self::Snapshot> {
         let mut events = Vec::new();
-        let before = self.keeper.catalogue();
-        let drain = match self.configure(&mut events) {
-            Ok(drain) => drain,
+        let (change, drain) = match self.configure(&mut events) {
+            Ok(configured) => configured.unzip(),
             Err(error) => {
                 events.push(event(Level::ERROR, format!("{error}; what was in force stays")));
-                None
+                (None, None)
             }
         };
-        events.extend(self.refresh());
-        events.push(event(Level::INFO, format!("zones: {}", describe(&self.keeper))));
-        if let Some(steering) = &mut self.steering {
-            let monitor = self.monitor.as_ref().map_or(&Directly as &dyn Opener, |monitor| monitor);
-            events.push(steering.reload(monitor));
-        }
-        let snapshot = self.renewed(&before, &mut events);
-        Reloaded { snapshot, events, drain }
+        self.look(Wanted { by_operator: true, change });
+        Reloaded { snapshot: None, events, drain }
+    }
+
+    fn is_reloading(&self) -> bool {
+        self.loader.is_awaited()
     }
 
     fn rescan(&mut self) -> Option<Reloaded<Self::Snapshot>> {
-        let before = self.keeper.catalogue();
-        let mut events = self.refresh();
-        let snapshot = self.renewed(&before, &mut events);
-        (snapshot.is_some() || !events.is_empty()).then_some(Reloaded { snapshot, events, drain: None })
+        if !self.loader.is_busy() {
+            self.look(Wanted::default());
+        }
+        None
     }
 
     fn write_record(&mut self, record: &Box<Record>, line: &mut Vec<u8>) {
@@ -156,16 +156,21 @@ impl Server for Namestorm {
 
     fn news(&mut self) -> Option<Reloaded<Self::Snapshot>> {
         let before = self.keeper.catalogue();
-        // Of zones that are no longer wanted, the last may still have been on its way.
-        let arrivals = self.courier.arrivals().into_iter();
-        self.keeper.install(arrivals.filter(|zone| before.zone(zone.apex()).is_some()).collect());
-        let said = self.steering.as_mut().and_then(Steering::news);
-        if said.is_none() && Arc::ptr_eq(&before, &self.keeper.catalogue()) {
-            return None;
+        let mut events = Vec::new();
+        if let Some((outcome, next)) = self.loader.take() {
+            self.adopt(outcome, &mut events);
+            next.into_iter().for_each(|wanted| self.look(wanted));
         }
-        let mut events = said.unwrap_or_default();
-        let snapshot = Some(self.steered(&mut events));
-        Some(Reloaded { snapshot, events, drain: None })
+        // Of zones that are no longer wanted, the last may still have been on its way.
+        let now = self.keeper.catalogue();
+        let arrivals = self.courier.arrivals().into_iter();
+        self.keeper.install(arrivals.filter(|zone| now.zone(zone.apex()).is_some()).collect());
+        let said = self.steering.as_mut().and_then(Steering::news);
+        let steers = said.is_some();
+        events.extend(said.into_iter().flatten());
+        let changed = !Arc::ptr_eq(&before, &self.keeper.catalogue());
+        let snapshot = (changed || steers).then(|| self.steered(&mut events));
+        (snapshot.is_some() || !events.is_empty()).then_some(Reloaded { snapshot, events, drain: None })
     }
 
     fn on_request(&mut self, wish: &Wish<'_>) -> Option<Said> {
@@ -192,6 +197,9 @@ impl Server for Namestorm {
         if !self.courier.is_alive() {
             return Err("the thread that fetches zones is gone; this is a bug of ours".to_owned());
         }
+        if !self.loader.is_alive() {
+            return Err("the thread that reads zones is gone; this is a bug of ours".to_owned());
+        }
         self.link_keeper.look(self.monitor.as_ref(), now);
         Ok(())
     }
@@ -214,8 +222,9 @@ impl Server for Namestorm {
 }
 
 impl Namestorm {
-    /// Reads the configuration file again, if there is one. Returns the new time for draining.
-    fn configure(&mut self, events: &mut Vec<Event>) -> Result<Option<Duration>, ConfigError> {
+    /// Reads the configuration file again, if there is one. Returns the zones that are to be in force when they have been read,
+    /// and the new time for draining.
+    fn configure(&mut self, events: &mut Vec<Event>) -> Result<Option<(Box<Zones>, Duration)>, ConfigError> {
         if self.arguments.config.is_none() {
             return Ok(None);
         }
@@ -227,25 +236,27 @@ impl Namestorm {
         for option in self.config.fixed_differences(&config) {
             events.push(event(Level::WARN, format!("{option}: changed, and in force after a restart")));
         }
-        let (catalogue, zones) = (self.keeper.catalogue(), config.zones.clone());
-        let (key, form) = (catalogue.key(), catalogue.form());
-        let known =
-            |source: &Source| self.config.zones.secondaries.iter().any(|old| old.source.apex == source.apex);
-        let new = zones.secondaries.iter().map(|zone| &zone.source).filter(|source| !known(source));
-        let recalled: Vec<_> = new.map(|source| Recalled::read(source, key, form)).collect();
-        let fetched: Vec<_> = zones.secondaries.iter().map(|zone| zone.source.apex.clone()).collect();
-        self.keeper.set(zones.files.clone(), &fetched, Arc::clone(&zones.policy));
-        self.keeper.install(recalled.iter().filter_map(Recalled::servable).collect());
-        self.courier.order(Order::Zones(Box::new(zones), recalled));
-        let drain = config.drain;
         // What needs a restart is compared with what is in force, each time.
-        self.config = Config { zones: config.zones, drain, ..self.config.clone() };
-        Ok(Some(drain))
+        self.config.drain = config.drain;
+        Ok(Some((Box::new(config.zones), config.drain)))
     }
 
-    /// Reads zones that have changed, and has others told of it. Returns what is worth a line.
-    fn refresh(&mut self) -> Vec<Event> {
-        let outcomes = self.keeper.refresh();
+    /// Has zones looked at: what comes of it is [`adopt`](Self::adopt)ed.
+    fn look(&mut self, wanted: Wanted) {
+        self.loader.look(wanted, &self.keeper, &self.config.zones);
+    }
+
+    /// Takes over what was read, and has others told of what has changed.
+    fn adopt(&mut self, outcome: loader::Outcome, events: &mut Vec<Event>) {
+        let loader::Outcome { wanted: Wanted { by_operator, change }, done, recalled } = outcome;
+        if let Some(zones) = change {
+            let fetched: Vec<_> = zones.secondaries.iter().map(|zone| zone.source.apex.clone()).collect();
+            self.keeper.set(zones.files.clone(), &fetched, Arc::clone(&zones.policy));
+            self.keeper.install(recalled.iter().filter_map(Recalled::servable).collect());
+            self.config.zones = (*zones).clone();
+            self.courier.order(Order::Zones(zones, recalled));
+        }
+        let outcomes = self.keeper.finish(done);
         let catalogue = self.keeper.catalogue();
         let changed = outcomes.iter().filter(|outcome| outcome.result.is_ok());
         let changed: Vec<_> =
@@ -253,18 +264,15 @@ impl Namestorm {
         if !changed.is_empty() {
             self.courier.order(Order::Changed(changed));
         }
-        events(&outcomes)
-    }
-
-    /// The zones for the workers, if they are others than before, or steered otherwise.
-    fn renewed(
-        &mut self,
-        before: &Arc<Catalogue>,
-        events: &mut Vec<Event>,
-    ) -> Option<host::Snapshot<Snapshot>> {
-        let changed = !Arc::ptr_eq(before, &self.keeper.catalogue());
-        let steers = self.steering.as_mut().is_some_and(Steering::take_change);
-        (changed || steers).then(|| self.steered(events))
+        events.extend(self::events(&outcomes));
+        if by_operator {
+            events.push(event(Level::INFO, format!("zones: {}", describe(&self.keeper))));
+            // With the zones that it is about.
+            if let Some(steering) = &mut self.steering {
+                let monitor = self.monitor.as_ref().map_or(&Directly as &dyn Opener, |monitor| monitor);
+                events.push(steering.reload(monitor));
+            }
+        }
     }
 
     /// The zones as they are now, with what depends on who asks.

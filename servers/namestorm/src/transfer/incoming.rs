@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Nothing of it counts before its end: what a primary sends may stop, lie, go backwards or have no end. What is held is
-//! bounded by `bytes_max`. With a key every message is checked, and the last one has to be signed (RFC 8945 §5.3.1).
+//! bounded by `bytes_max`, however few bytes it came in. With a key every message is checked, and the last one has to be signed (RFC 8945 §5.3.1).
 
 use super::secondary::Failure;
 use super::serial::is_newer;
@@ -22,6 +22,10 @@ use dns::tsig::{self, Transaction, Tsig, TsigError};
 use dns::{Class, Flags, Header, Opcode, Rcode, Rtype, name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// What a record costs besides its owner and data: in the zone, and as a change.
+const RECORD_BYTES: usize = 16;
+const CHANGE_BYTES: usize = 128;
 
 /// Why nothing came of a transfer: the primary's fault, as far as we can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +135,9 @@ pub struct Incoming {
     qtype: Rtype,
     transaction: Option<Transaction>,
     bytes_max: u64,
+    /// As they came, and of what is held: a pointer of two bytes may stand for 255.
     bytes: u64,
+    held: u64,
     state: State,
     /// All of it: the SOA first.
     records: Records,
@@ -209,6 +215,7 @@ impl Incoming {
             transaction,
             bytes_max,
             bytes: 0,
+            held: 0,
             state: State::Begun,
             records: Records::default(),
             changes: Changes::default(),
@@ -321,11 +328,17 @@ impl Incoming {
             return Err(Fault::Record("it sends what is no data", rtype));
         }
         self.read_owner(message, record.start)?;
-        if !self.owner.ends_with(&self.apex) {
+        if !is_below(&self.owner, &self.apex) {
             return Err(Fault::Record("it sends what is outside of the zone", rtype));
         }
         self.rdata.clear();
         uncompress_data(message, record, &mut self.rdata).map_err(Fault::Malformed)?;
+        // A change is held by what it is about, and as it came.
+        let (times, fixed) = if self.changes.soa.is_some() { (2, CHANGE_BYTES) } else { (1, RECORD_BYTES) };
+        self.held += (self.owner.len() + times * self.rdata.len() + fixed) as u64;
+        if self.held > self.bytes_max {
+            return Err(Fault::TooLarge(self.bytes_max));
+        }
         let soa = if rtype == Rtype::SOA && self.owner == *self.apex {
             let numbers = self.rdata.len().checked_sub(20).filter(|at| *at >= 2);
             let serial = numbers.and_then(|at| self.rdata[at..].first_chunk::<4>());
@@ -492,6 +505,15 @@ fn sections(message: &[u8], header: &Header, start: usize) -> Result<(u16, Optio
         at = record.end;
     }
     if at == message.len() { Ok((header.ancount, tsig)) } else { Err(NameError::Truncated) }
+}
+
+/// Whether a name is the apex, or ends with its labels.
+fn is_below(name: &[u8], apex: &[u8]) -> bool {
+    let mut rest = name;
+    while rest.len() > apex.len() {
+        rest = rest.get(1 + usize::from(rest[0])..).unwrap_or_default();
+    }
+    rest == apex
 }
 
 #[cfg(test)]

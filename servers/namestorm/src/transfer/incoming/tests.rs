@@ -243,9 +243,12 @@ mod lying {
     #[test]
     fn a_record_that_does_not_belong_there_ends_it() {
         let outside: &[u8] = b"\x03www\x04test\0";
+        // One label that ends with the bytes of the apex.
+        let alike: &[u8] = b"\x09x\x07example\0";
         for (records, words) in [
             (&[(APEX, Rtype::NS, &[0][..])][..], "begin with the SOA"),
             (&[(APEX, Rtype::SOA, &soa(8)), (outside, Rtype::A, &[1, 1, 1, 1])], "outside"),
+            (&[(APEX, Rtype::SOA, &soa(8)), (alike, Rtype::A, &[1, 1, 1, 1])], "outside"),
             (&[(APEX, Rtype::SOA, &soa(8)), (APEX, Rtype::TSIG, &[])], "no data"),
             (&[(APEX, Rtype::SOA, &[0, 0, 1])], "too short"),
             (
@@ -320,6 +323,40 @@ mod lying {
         let filler = response(&[(APEX, Rtype::TXT, &[0; 1_000])]);
         let fault = (0..2_000).find_map(|_| incoming.on_message(&filler, NOW).err());
         assert_eq!(fault, Some(Fault::TooLarge(LARGE)));
+    }
+
+    #[test]
+    fn a_zone_that_unpacks_to_more_than_may_be_held_is_given_up() {
+        let label = [&[63][..], &[b'x'; 63]].concat();
+        let long = [&label[..], &label, &label, APEX].concat();
+        for change in [false, true] {
+            let ours = version(7, A, None);
+            let (mut incoming, _) = ask(Some(&ours), false, None);
+            let (newer, ours) = (soa(8), soa(7));
+            let both: [(&[u8], Rtype, &[u8]); 2] = [(APEX, Rtype::SOA, &newer), (APEX, Rtype::SOA, &ours)];
+            let begin = response(&both[..=usize::from(change)]);
+            assert!(matches!(incoming.on_message(&begin, NOW), Ok(Progress::More)));
+            let (mut sent, mut told) = (0, None);
+            for message in 0..100_u8 {
+                // The name once, and then a pointer to it, or into it, for each of its records.
+                let datas: Vec<[u8; 4]> = (0..2_000_u16)
+                    .map(|index| [1, message, index.to_be_bytes()[0], index.to_be_bytes()[1]])
+                    .collect();
+                let mut records: Vec<(&[u8], Rtype, &[u8])> = vec![(&long, Rtype::A, &[1, 1, 1, 1])];
+                for (index, data) in datas.iter().enumerate() {
+                    let owner: &[u8] = if index % 2 == 0 { &[0xc0, 12] } else { &[0xc0, 12 + 64] };
+                    records.push((owner, Rtype::A, data));
+                }
+                let message = response(&records);
+                sent += message.len() as u64;
+                told = incoming.on_message(&message, NOW).err();
+                if told.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(told, Some(Fault::TooLarge(LARGE)));
+            assert!(sent < LARGE / 4, "{sent} bytes came");
+        }
     }
 
     #[test]
