@@ -8,10 +8,12 @@
 //!                                    └─▶ changed: waits for the next site  └─▶ unreadable, no room, too late: 503
 //! ```
 //!
-//! However many ask for an object that is being read, it is read once. Each waits [`PATIENCE`] at most.
+//! However many ask for an object that is being read, it is read once. Each waits [`PATIENCE`] at most; what comes slowly
+//! goes on coming for whoever asks next. What nobody waits for any more is not read.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use clock::Instant;
@@ -21,7 +23,7 @@ use platform::{FileMeta, OpenError};
 use turn::{Actions, FileHandle, Now, Ticket};
 use web::session::{Asked, Desk, Refused, Step, Terms};
 
-use crate::load::{Key, Site, Variant};
+use crate::load::{Key, Resource, Site, Variant};
 use crate::respond::{Answer, Body, Reply, Responder};
 use crate::seat::{Piece, Seat, WANTS_MAX, Want};
 use crate::shelf::{Filling, Object, PutError, Shelf};
@@ -38,6 +40,9 @@ const PIECES_MAX: usize = 4;
 /// Objects that are being read ahead of any request.
 const PRELOADS: usize = 4;
 
+/// Files looked at in a turn for what could be read ahead, and objects for what no site has any more.
+const LOOKS: usize = 64;
+
 /// One worker's HTTP server.
 pub type SandstormService = web::HttpService<Objects>;
 
@@ -53,18 +58,27 @@ pub struct Given {
     pub site: Arc<Site>,
     /// What holds for connections.
     pub terms: Terms,
-    /// The numbers of its forms, in order.
-    keys: Box<[Key]>,
+    /// Its files by number: those that have come since another site have the higher ones.
+    files: Box<[(Key, Arc<Resource>)]>,
 }
 
 impl Given {
     /// Puts the two together.
     #[must_use]
     pub fn new(site: Arc<Site>, terms: Terms) -> Self {
-        let mut keys: Vec<Key> = site.variants().map(|variant| variant.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        Self { site, terms, keys: keys.into() }
+        let mut files: Vec<_> =
+            site.resources().map(|resource| (resource.variants[0].key, Arc::clone(resource))).collect();
+        files.sort_unstable_by_key(|(key, _)| *key);
+        Self { site, terms, files: files.into() }
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.files.binary_search_by_key(&key, |(key, _)| *key).is_ok()
+    }
+
+    /// The files behind this one.
+    fn after(&self, key: Key) -> &[(Key, Arc<Resource>)] {
+        &self.files[self.files.partition_point(|(file, _)| *file <= key)..]
     }
 }
 
@@ -96,17 +110,17 @@ pub struct Objects {
     loads: BTreeMap<u64, Load>,
     /// By what is being read: its number.
     numbers: BTreeMap<Key, u64>,
-    /// When each load is given up, the oldest first.
-    deadlines: VecDeque<(Instant, u64)>,
+    /// When each load is looked at: whether it is given up, and who has waited long enough.
+    deadlines: BTreeSet<(Instant, u64)>,
     next: u64,
     /// How many sites there were.
     looks: u64,
     /// What could not be read, and until when that is remembered.
     failed: BTreeMap<Key, Instant>,
-    /// Loads that are over: those who wait for them are to be called.
+    /// Tickets to be called.
     over: VecDeque<u64>,
-    /// What is still to be read ahead, the last first.
-    ahead: Vec<Variant>,
+    /// The last file that was looked at for reading ahead; `None` when none is to be.
+    ahead: Option<Key>,
     loaded: u64,
     unloaded: u64,
     refused: u64,
@@ -125,6 +139,16 @@ struct Load {
     changed: bool,
     /// It is given up then, unless more of it comes.
     until: Instant,
+    /// When it is looked at next.
+    deadline: Instant,
+    /// What those who ask for it now wait for.
+    ticket: u64,
+    /// How many do.
+    waiters: u32,
+    /// It is read ahead of them.
+    is_ahead: bool,
+    /// Tells the loader that it is over.
+    is_over: Arc<AtomicBool>,
 }
 
 /// What is counted about objects.
@@ -192,12 +216,12 @@ impl Objects {
                 }
                 Answer::Load(variant) => {
                     let left = PATIENCE.saturating_sub(now.instant.since(arrived.instant));
-                    let number = if left.is_zero() { None } else { self.want(variant, now.instant) };
-                    if let Some(number) = number {
-                        actions.wait(Ticket(number));
+                    let number = if left.is_zero() { None } else { self.want(variant, now.instant, false) };
+                    if let Some(load) = number.and_then(|number| self.loads.get_mut(&number)) {
+                        load.waiters += 1;
                         // Whoever waits for this session's sake: the worker may sleep until then.
-                        actions.deadline(now.instant + PATIENCE);
-                        return Step::Waits;
+                        actions.deadline(arrived.instant + PATIENCE);
+                        return Step::WaitsFor(Ticket(load.ticket));
                     }
                     (Status::ServiceUnavailable, LATER)
                 }
@@ -211,7 +235,7 @@ impl Objects {
     }
 
     /// The number of the load that brings this form, begun if it was not; `None` when it cannot be had now.
-    fn want(&mut self, variant: &Variant, now: Instant) -> Option<u64> {
+    fn want(&mut self, variant: &Variant, now: Instant, is_ahead: bool) -> Option<u64> {
         let key = variant.key;
         if let Some(number) = self.numbers.get(&key) {
             return Some(*number);
@@ -222,10 +246,13 @@ impl Objects {
         self.failed.remove(&key);
         let number = self.next;
         let site = Arc::clone(&self.given.site);
-        if !self.seat.want(Want { number, site, variant: variant.clone() }) {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        if !self.seat.want(Want { number, site, variant: variant.clone(), over }) {
             return None;
         }
         self.next += 1;
+        let deadline = now + PATIENCE;
         self.numbers.insert(key, number);
         self.loads.insert(
             number,
@@ -235,10 +262,15 @@ impl Objects {
                 len: variant.len(),
                 looks: self.looks,
                 changed: false,
-                until: now + PATIENCE,
+                until: deadline,
+                deadline,
+                ticket: number,
+                waiters: 0,
+                is_ahead,
+                is_over,
             },
         );
-        self.deadlines.push_back((now + PATIENCE, number));
+        self.deadlines.insert((deadline, number));
         Some(number)
     }
 
@@ -246,17 +278,36 @@ impl Objects {
     fn end(&mut self, number: u64, failed_until: Option<Instant>) {
         let Some(load) = self.loads.remove(&number) else { return };
         self.numbers.remove(&load.key);
+        self.deadlines.remove(&(load.deadline, number));
+        load.is_over.store(true, Ordering::Relaxed);
         if let Some(until) = failed_until {
             self.unloaded += 1;
             self.failed.insert(load.key, until);
         }
-        self.over.push_back(number);
+        self.over.push_back(load.ticket);
+    }
+
+    /// Gives up loads of which nothing comes, and lets those go who waited long enough for one of which something does.
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, number)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, number));
+            let Some(load) = self.loads.get_mut(&number) else { continue };
+            if load.until <= now {
+                self.end(number, Some(now + RETRY));
+                continue;
+            }
+            // They ask again: who came later waits on, under another ticket.
+            self.over.push_back(load.ticket);
+            (load.ticket, load.waiters) = (self.next, 0);
+            self.next += 1;
+            load.deadline = load.until.min(now + RETRY);
+            self.deadlines.insert((load.deadline, number));
+        }
     }
 
     fn on_bytes(&mut self, number: u64, bytes: &[u8], now: Instant) {
         // One that was given up is over, and the rest of it comes to nobody.
         let Some(load) = self.loads.get_mut(&number) else { return };
-        // Those who wait have a patience of their own; what comes slowly comes for whoever asks again.
         load.until = now + PATIENCE;
         let filled = match &mut load.filling {
             Some(filling) => filling.push(self.shelf.pool(), bytes),
@@ -282,7 +333,7 @@ impl Objects {
         let Ok(filling) = filling else { return self.end(number, Some(now + RETRY)) };
         self.loaded += 1;
         // A form that the site no longer has is of use to nobody.
-        if self.given.keys.binary_search(&key).is_ok() {
+        if self.given.has(key) {
             let _: std::rc::Rc<Object> = self.shelf.finish(key, filling);
         }
         self.end(number, None);
@@ -298,22 +349,31 @@ impl Objects {
         }
     }
 
-    /// Reads ahead while there is room and little to do.
-    fn read_ahead(&mut self, now: Instant) {
-        while self.loads.len() < PRELOADS
-            && let Some(variant) = self.ahead.pop()
-        {
-            // With what is on its way and has no frames yet.
-            let coming = self.loads.values().filter(|load| load.filling.is_none()).map(|load| load.len);
-            if !self.shelf.has_room(coming.chain([variant.len()])) {
-                // What comes behind it may be smaller; but nothing is to make room for what nobody has asked for.
-                continue;
-            }
-            if self.want(&variant, now).is_none() {
-                // One that cannot be read is left; if it was for want of a place in the ring, the next one finds none either.
+    /// Reads ahead while there is room and little to do. Files that have come or changed since are behind the others, so that
+    /// a new site is no reason to begin again. Returns whether there is more to look at.
+    fn read_ahead(&mut self, now: Instant) -> bool {
+        let given = Arc::clone(&self.given);
+        let Some(mut last) = self.ahead else { return false };
+        let files = given.after(last);
+        for (key, resource) in files.iter().take(LOOKS) {
+            if self.loads.len() >= PRELOADS {
+                // One of them ends, and we are here again.
                 break;
             }
+            let variant = &resource.variants[0];
+            // With what is on its way and has no frames yet.
+            let coming = self.loads.values().filter(|load| load.filling.is_none()).map(|load| load.len);
+            // What comes behind one too large may be smaller; nothing is to make room for what nobody has asked for.
+            let is_left = self.shelf.has(*key)
+                || self.failed.contains_key(key)
+                || !self.shelf.has_room(coming.chain([variant.len()]));
+            if !is_left && self.want(variant, now, true).is_none() {
+                break;
+            }
+            last = *key;
         }
+        self.ahead = Some(last);
+        files.len() > LOOKS && self.loads.len() < PRELOADS
     }
 }
 
@@ -325,9 +385,7 @@ impl Desk for Objects {
 
     fn new(first: First, unix_seconds: u64) -> Self {
         let First { given, shelf, seat, preload } = first;
-        let mut ahead: Vec<Variant> =
-            if preload { given.site.variants().cloned().collect() } else { Vec::new() };
-        ahead.reverse();
+        let ahead = preload.then_some(Key::NONE);
         Self {
             given,
             responder: Responder::new(unix_seconds),
@@ -335,7 +393,7 @@ impl Desk for Objects {
             seat,
             loads: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            deadlines: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             next: 0,
             looks: 0,
             failed: BTreeMap::new(),
@@ -405,11 +463,10 @@ impl Desk for Objects {
     }
 
     fn on_snapshot(&mut self, _: Now, given: Arc<Given>) {
-        self.shelf.retain(|key| given.keys.binary_search(&key).is_ok());
+        self.shelf.begin_sweep();
         self.given = given;
         self.responder.on_site();
         self.failed.clear();
-        self.ahead.clear();
         self.looks += 1;
         // Those who wait for a file that is another now ask again, and get the other.
         let changed: Vec<u64> =
@@ -419,26 +476,29 @@ impl Desk for Objects {
         }
     }
 
+    fn on_left(&mut self, Ticket(ticket): Ticket) {
+        let load = self.loads.iter_mut().find(|(_, load)| load.ticket == ticket);
+        let Some((number, load)) = load else { return };
+        load.waiters -= 1;
+        if load.waiters == 0 && !load.is_ahead {
+            let number = *number;
+            self.end(number, None);
+        }
+    }
+
     fn on_turn(&mut self, now: Now) -> bool {
         let now = now.instant;
-        while let Some((deadline, number)) = self.deadlines.front()
-            && (*deadline <= now || !self.loads.contains_key(number))
-        {
-            let number = *number;
-            self.deadlines.pop_front();
-            match self.loads.get(&number) {
-                Some(load) if load.until > now => self.deadlines.push_back((load.until, number)),
-                _ => self.end(number, Some(now + RETRY)),
-            }
-        }
-        self.read_ahead(now);
+        self.expire(now);
+        let looks_on = self.read_ahead(now);
+        let Self { shelf, given, .. } = self;
+        let looks_on = shelf.sweep(LOOKS, |key| given.has(key)) || looks_on;
         if self.loads.is_empty() {
             // What is left in the ring is of loads that were given up: it goes with the next one's.
-            return false;
+            return looks_on;
         }
         for _ in 0..PIECES_MAX {
             match self.seat.piece() {
-                None => return false,
+                None => return looks_on,
                 Some(Piece::Bytes(number, bytes)) => self.on_bytes(number, &bytes, now),
                 Some(Piece::Whole(number)) => {
                     self.on_whole(number, now);

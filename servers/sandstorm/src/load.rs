@@ -18,6 +18,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::coding::Coding;
 use http::etag::ETag;
@@ -25,13 +26,17 @@ use http::mime;
 use rustix::fs::{Mode, OFlags};
 use web::walk::{Limits, Walk};
 
-use crate::rules::{Redirects, RuleError, Settings};
+use crate::rules::{Redirects, RuleError, Ruled, Settings};
 
-/// The number of a form of a resource: while its file stays what it is, the same from site to site.
+/// The number of a file: while it stays what it is, the same from site to site. A coded sibling has one, whether it stands
+/// for the bare name or for its own: its bytes are the same, only the heads differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub(crate) u64);
 
 impl Key {
+    /// Before every file's.
+    pub(crate) const NONE: Self = Self(0);
+
     /// A number of the caller's own, for a shelf that no site fills.
     #[must_use]
     pub const fn new(number: u64) -> Self {
@@ -62,8 +67,8 @@ impl Stamp {
     }
 }
 
-/// Forms that are known: a coded sibling is a form of the bare name and a file of its own, with other heads.
-type Known = BTreeMap<(Vec<u8>, Stamp, Option<Coding>), Key>;
+/// Files, by path below the root: what each is known by, and its number.
+type Files = BTreeMap<Vec<u8>, (Stamp, Key)>;
 
 /// Opens a file, and nothing else: a pipe that took its name would be waited for, and with it everything behind it.
 fn open_file(path: &Path) -> io::Result<File> {
@@ -77,7 +82,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 pub struct Variant {
     /// Its number.
     pub key: Key,
-    /// What it is coded in.
+    /// What it is coded in, as a form of this resource.
     pub coding: Option<Coding>,
     /// Its file, below the root.
     pub path: Vec<u8>,
@@ -89,6 +94,12 @@ pub struct Variant {
 }
 
 impl Variant {
+    fn new(path: Vec<u8>, (stamp, key): (Stamp, Key), coding: Option<Coding>) -> Self {
+        let nanos = u64::try_from(stamp.mtime_ns).unwrap_or(0);
+        let etag = ETag::of_file(stamp.len, nanos, stamp.inode);
+        Self { key, coding, path, etag, last_modified: nanos / 1_000_000_000, stamp }
+    }
+
     /// How many bytes.
     #[must_use]
     pub const fn len(&self) -> u64 {
@@ -129,6 +140,11 @@ pub enum Problem {
     },
     /// A limit ended the look through the directory early.
     Truncated,
+    /// The rules have more fields for a file than a response has room for.
+    Crowded {
+        /// The first such file, below the root.
+        path: Vec<u8>,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -143,6 +159,12 @@ impl fmt::Display for Problem {
             Self::Truncated => {
                 f.write_str("not all served: the directory is larger or deeper than is looked through")
             }
+            Self::Crowded { path } => write!(
+                f,
+                "not all fields of rules are sent with {} and maybe others: together they are more than {} bytes",
+                path.escape_ascii(),
+                crate::rules::FIELDS_BYTES_MAX
+            ),
         }
     }
 }
@@ -263,7 +285,7 @@ pub struct Site {
     root: PathBuf,
     settings: Settings,
     redirects: Redirects,
-    resources: BTreeMap<Vec<u8>, Resource>,
+    resources: BTreeMap<Vec<u8>, Arc<Resource>>,
     /// The number that no form has had yet.
     next: u64,
     problems: Vec<Problem>,
@@ -285,7 +307,7 @@ impl Site {
         let refused = |source| SiteError::Directory { path: root.to_owned(), source };
         let Walk { root, found, problems, truncated } =
             Walk::through(root, &Limits::default()).map_err(refused)?;
-        let known = before.map(Self::keys).unwrap_or_default();
+        let known = before.map(Self::known).unwrap_or_default();
         let mut site = Self {
             root,
             settings,
@@ -297,28 +319,32 @@ impl Site {
         if truncated {
             site.problems.push(Problem::Truncated);
         }
-        let mut stamps = BTreeMap::new();
+        let mut files = Files::new();
         for file in found {
             match site.look(&file.path, &known) {
-                Ok(stamp) => drop(stamps.insert(file.path, stamp)),
+                Ok(known) => drop(files.insert(file.path, known)),
                 Err(error) => {
                     let path = site.full(&file.path);
                     site.problem(Problem::Unreadable(web::walk::Problem { path, error }));
                 }
             }
         }
-        for (path, stamp) in &stamps {
-            let mut variants = vec![site.variant(path.clone(), *stamp, None, &known)];
+        let mut crowded = None;
+        for (path, bare) in &files {
+            let mut variants = vec![Variant::new(path.clone(), *bare, None)];
             for coding in Coding::ALL {
                 let sibling = [path, coding.suffix().as_bytes()].concat();
-                let Some(coded) = stamps.get(&sibling) else { continue };
-                if coded.mtime_ns < stamp.mtime_ns {
+                let Some(coded) = files.get(&sibling) else { continue };
+                if coded.0.mtime_ns < bare.0.mtime_ns {
                     site.problem(Problem::Stale { path: sibling });
                 } else {
-                    variants.push(site.variant(sibling, *coded, Some(coding), &known));
+                    variants.push(Variant::new(sibling, *coded, Some(coding)));
                 }
             }
-            let (cache_control, fields) = site.settings.of(path);
+            let Ruled { cache_control, fields, crowded: is_crowded } = site.settings.of(path);
+            if is_crowded {
+                crowded.get_or_insert_with(|| path.clone());
+            }
             let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
             let resource = Resource {
                 content_type: mime::of(path),
@@ -326,7 +352,10 @@ impl Site {
                 fields: fields.into_iter().map(owned).collect(),
                 variants,
             };
-            site.resources.insert(path.clone(), resource);
+            site.resources.insert(path.clone(), Arc::new(resource));
+        }
+        if let Some(path) = crowded {
+            site.problem(Problem::Crowded { path });
         }
         Ok(site)
     }
@@ -343,36 +372,19 @@ impl Site {
     }
 
     /// What a file is known by, if it may be read at all; one that is known already could be.
-    fn look(&self, path: &[u8], known: &Known) -> io::Result<Stamp> {
+    fn look(&mut self, path: &[u8], known: &Files) -> io::Result<(Stamp, Key)> {
         let full = self.full(path);
-        let stamp = Stamp::of(&fs::metadata(&full)?);
-        // Every file is a bare form, of its own name.
-        if known.contains_key(&(path.to_vec(), stamp, None)) {
-            return Ok(stamp);
+        let mut stamp = Stamp::of(&fs::metadata(&full)?);
+        if let Some(known) = known.get(path).filter(|(before, _)| *before == stamp) {
+            return Ok(*known);
         }
-        Ok(Stamp::of(&open_file(&full)?.metadata()?))
+        stamp = Stamp::of(&open_file(&full)?.metadata()?);
+        self.next += 1;
+        Ok((stamp, Key(self.next)))
     }
 
-    fn variant(&mut self, path: Vec<u8>, stamp: Stamp, coding: Option<Coding>, known: &Known) -> Variant {
-        let place = (path, stamp, coding);
-        let key = known.get(&place).copied().unwrap_or_else(|| {
-            self.next += 1;
-            Key(self.next)
-        });
-        let nanos = u64::try_from(stamp.mtime_ns).unwrap_or(0);
-        Variant {
-            key,
-            coding,
-            path: place.0,
-            etag: ETag::of_file(stamp.len, nanos, stamp.inode),
-            last_modified: nanos / 1_000_000_000,
-            stamp,
-        }
-    }
-
-    fn keys(&self) -> Known {
-        let place = |variant: &Variant| (variant.path.clone(), variant.stamp, variant.coding);
-        self.variants().map(|variant| (place(variant), variant.key)).collect()
+    fn known(&self) -> Files {
+        self.files().map(|file| (file.path.clone(), (file.stamp, file.key))).collect()
     }
 
     /// Whether everything here is as in `other`: the same files in the same forms, and the same to be told of them.
@@ -394,9 +406,19 @@ impl Site {
         self.resources.len()
     }
 
-    /// Every form of every resource.
+    /// Every form of every resource. A coded sibling is a form of the bare name, and the bare form of its own.
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         self.resources.values().flat_map(|resource| &resource.variants)
+    }
+
+    /// What each file stands for by its own name: every file once, as the first of the resource's forms.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// Every file, once.
+    pub fn files(&self) -> impl Iterator<Item = &Variant> {
+        self.resources.values().map(|resource| &resource.variants[0])
     }
 
     /// What the operator should know.
@@ -422,9 +444,9 @@ impl Site {
     pub fn find(&self, path: &[u8]) -> Option<&Resource> {
         if path.is_empty() || path.ends_with(b"/") {
             let index = |name: &String| self.resources.get(&[path, name.as_bytes()].concat());
-            return self.settings.index.iter().find_map(index);
+            return self.settings.index.iter().find_map(index).map(|resource| &**resource);
         }
-        self.resources.get(path)
+        self.resources.get(path).map(|resource| &**resource)
     }
 
     /// Whether a path is a directory with an index, asked for without its slash.

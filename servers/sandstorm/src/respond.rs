@@ -11,7 +11,7 @@ use core::ops::Range;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use http::coding::Accepted;
+use http::coding::{Accepted, Coding};
 use http::conditions::{self, Outcome, Validators};
 use http::date::DateCache;
 use http::range::{self, ByteRange, Selection};
@@ -111,12 +111,15 @@ impl Template {
     }
 }
 
+/// Whose head: a file's, as which form, for which end of connection.
+type Place = (Key, Option<Coding>, u8);
+
 /// What makes replies: a clock's face, a desk, and the heads written before.
 #[derive(Debug)]
 pub struct Responder {
     dates: DateCache,
     desk: Box<[u8]>,
-    heads: HashMap<(Key, u8), Template>,
+    heads: HashMap<Place, Template>,
 }
 
 /// The longest head: the Location of a directory's name without its slash, every byte of which may be escaped.
@@ -327,7 +330,7 @@ impl Responder {
         let reply = match selection {
             Selection::Whole | Selection::Unsatisfiable => {
                 let head = Head { content_length: Some(len), ..described };
-                self.whole(context, variant.key, head, object)
+                self.whole(context, variant, head, object)
             }
             Selection::Single(range) => {
                 let head = Head {
@@ -344,8 +347,14 @@ impl Responder {
     }
 
     /// The whole object under a head that was written before, if it was.
-    fn whole(&mut self, context: &Context<'_>, key: Key, head: Head<'_>, object: Rc<Object>) -> Reply {
-        let place = (key, context.connection as u8);
+    fn whole(
+        &mut self,
+        context: &Context<'_>,
+        variant: &Variant,
+        head: Head<'_>,
+        object: Rc<Object>,
+    ) -> Reply {
+        let place = (variant.key, variant.coding, context.connection as u8);
         // A file may have been changed after the answer's second: then Last-Modified moves with the date.
         let is_lasting = head.last_modified.is_none_or(|modified| modified < context.now);
         let Some(template) = self.heads.get(&place).filter(|_| is_lasting) else {

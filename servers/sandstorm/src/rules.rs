@@ -57,12 +57,24 @@ pub struct Rule {
 pub enum RuleError {
     /// A pattern is empty.
     Pattern,
-    /// A field has a name or a value that no field can have, or one that the server says itself.
+    /// A field has a name or a value that no field can have.
     Field {
         /// The name.
         name: String,
         /// The value.
         value: String,
+    },
+    /// A field that the server says itself: it would come twice.
+    Ours {
+        /// The name.
+        name: String,
+    },
+    /// More bytes of fields than a response has room for.
+    TooMany {
+        /// Whose.
+        pattern: String,
+        /// How many.
+        bytes: usize,
     },
     /// A line of a redirects file is not `FROM TO [STATUS]`.
     Line {
@@ -80,6 +92,19 @@ impl fmt::Display for RuleError {
             Self::Field { name, value } => {
                 write!(f, "no response can have the field {name:?} with the value {value:?}")
             }
+            Self::Ours { name } => {
+                write!(f, "a rule cannot add the field {name:?}: the server says it itself")?;
+                if name.eq_ignore_ascii_case("cache-control") {
+                    f.write_str("; write cache_control = in the rule")?;
+                } else if name.to_ascii_lowercase().starts_with(CORS_PREFIX) {
+                    f.write_str("; cors_origins is about that")?;
+                }
+                Ok(())
+            }
+            Self::TooMany { pattern, bytes } => write!(
+                f,
+                "the fields of the rule for {pattern:?} are {bytes} bytes: a response has room for {FIELDS_BYTES_MAX}"
+            ),
             Self::Line { number, why } => {
                 write!(f, "line {number} of the redirects: {why}; write FROM TO, or FROM TO STATUS")
             }
@@ -89,8 +114,14 @@ impl fmt::Display for RuleError {
 
 impl core::error::Error for RuleError {}
 
-/// Fields that describe the message itself: only the server knows their values.
-const OURS: [&str; 12] = [
+/// Fields of which only the server knows the values, or that it has settings for.
+const OURS: [&str; 18] = [
+    "allow",
+    "cache-control",
+    "keep-alive",
+    "retry-after",
+    "trailer",
+    "upgrade",
     "date",
     "server",
     "connection",
@@ -105,8 +136,27 @@ const OURS: [&str; 12] = [
     "location",
 ];
 
+/// What the fields begin with that say whose scripts may read a response.
+const CORS_PREFIX: &str = "access-control-";
+
 /// The most bytes of fields that rules add to one response: a head has to fit its buffer.
-pub const FIELDS_BYTES_MAX: usize = 1_024;
+pub const FIELDS_BYTES_MAX: usize = 4_096;
+
+/// What a field takes in a head.
+const fn field_bytes(name: &str, value: &str) -> usize {
+    name.len() + value.len() + ": \r\n".len()
+}
+
+/// What rules amount to for one path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ruled<'a> {
+    /// The value of Cache-Control.
+    pub cache_control: &'a str,
+    /// More fields.
+    pub fields: Vec<(&'a str, &'a str)>,
+    /// Of those that fit, some found no room: together they are more than [`FIELDS_BYTES_MAX`].
+    pub crowded: bool,
+}
 
 impl Settings {
     /// Finds what cannot be meant.
@@ -131,10 +181,17 @@ impl Settings {
                 value("Cache-Control", text)?;
             }
             for (name, text) in &rule.fields {
-                if !is_field_name(name) || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+                if !is_field_name(name) || !is_field_value(text) {
                     return Err(RuleError::Field { name: name.clone(), value: text.clone() });
                 }
-                value(name, text)?;
+                let lower = name.to_ascii_lowercase();
+                if OURS.contains(&lower.as_str()) || lower.starts_with(CORS_PREFIX) {
+                    return Err(RuleError::Ours { name: name.clone() });
+                }
+            }
+            let bytes = rule.fields.iter().map(|(name, value)| field_bytes(name, value)).sum();
+            if bytes > FIELDS_BYTES_MAX {
+                return Err(RuleError::TooMany { pattern: rule.pattern.clone(), bytes });
             }
         }
         Ok(())
@@ -142,24 +199,30 @@ impl Settings {
 
     /// The Cache-Control of a path below the root, and the fields that go with it.
     #[must_use]
-    pub fn of(&self, path: &[u8]) -> (&str, Vec<(&str, &str)>) {
+    pub fn of(&self, path: &[u8]) -> Ruled<'_> {
         let mut cache_control = None;
+        let mut crowded = false;
         let mut fields: Vec<(&str, &str)> = Vec::new();
         let mut room = FIELDS_BYTES_MAX;
         for rule in self.rules.iter().filter(|rule| fits(rule.pattern.as_bytes(), path)) {
             cache_control = cache_control.or(rule.cache_control.as_deref());
             for (name, value) in &rule.fields {
-                let bytes = name.len() + value.len() + 4;
-                if bytes <= room && !fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                    room -= bytes;
-                    fields.push((name, value));
+                let bytes = field_bytes(name, value);
+                if fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                    continue;
                 }
+                if bytes > room {
+                    crowded = true;
+                    continue;
+                }
+                room -= bytes;
+                fields.push((name, value));
             }
         }
         if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("X-Content-Type-Options")) {
             fields.push(("X-Content-Type-Options", "nosniff"));
         }
-        (cache_control.unwrap_or(&self.cache_default), fields)
+        Ruled { cache_control: cache_control.unwrap_or(&self.cache_default), fields, crowded }
     }
 }
 
@@ -320,16 +383,37 @@ mod tests {
         let settings = Settings { rules, ..Settings::default() };
         settings.check().unwrap();
         let nosniff = ("X-Content-Type-Options", "nosniff");
-        assert_eq!(settings.of(b"assets/a.js"), ("immutable", vec![("X-A", "1"), ("X-B", "3"), nosniff]));
-        assert_eq!(settings.of(b"a.js").0, "no-store");
-        assert_eq!(settings.of(b"a.css"), ("public, max-age=60", vec![nosniff]));
+        let ruled = |cache_control, fields| Ruled { cache_control, fields, crowded: false };
+        let all = vec![("X-A", "1"), ("X-B", "3"), nosniff];
+        assert_eq!(settings.of(b"assets/a.js"), ruled("immutable", all));
+        assert_eq!(settings.of(b"a.js").cache_control, "no-store");
+        assert_eq!(settings.of(b"a.css"), ruled("public, max-age=60", vec![nosniff]));
     }
 
     #[test]
-    fn a_field_that_would_lie_or_split_the_response_is_refused() {
-        for (name, value) in
-            [("Content-Length", "5"), ("X A", "1"), ("X-A", "1\r\nX-B: 2"), ("DATE", "never")]
-        {
+    fn more_fields_than_a_response_has_room_for_are_refused_in_one_rule_and_told_of_several() {
+        let long = "x".repeat(FIELDS_BYTES_MAX - 100);
+        let rules = |rules| Settings { rules, ..Settings::default() };
+        let both = rules(vec![rule("**", None, &[("X-A", &long), ("X-B", &long)])]);
+        let line = both.check().unwrap_err().to_string();
+        assert!(line.contains("\"**\"") && line.contains("4096"), "{line}");
+        let each = rules(vec![rule("**", None, &[("X-A", &long)]), rule("*.js", None, &[("X-B", &long)])]);
+        each.check().unwrap();
+        assert!(each.of(b"a.js").crowded && !each.of(b"a.css").crowded);
+    }
+
+    #[test]
+    fn what_the_server_says_itself_no_rule_says_again() {
+        for name in ["Date", "cache-control", "Access-Control-Allow-Origin", "Allow", "Retry-After", "ETAG"] {
+            let settings = Settings { rules: vec![rule("**", None, &[(name, "x")])], ..Settings::default() };
+            let line = settings.check().unwrap_err().to_string();
+            assert!(line.contains(name) && line.contains("itself"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_would_split_the_response_is_refused() {
+        for (name, value) in [("X A", "1"), ("X-A", "1\r\nX-B: 2"), ("", "1"), ("X-A", "\0")] {
             let settings =
                 Settings { rules: vec![rule("**", None, &[(name, value)])], ..Settings::default() };
             assert!(matches!(settings.check(), Err(RuleError::Field { .. })), "{name}: {value}");

@@ -6,7 +6,8 @@
 //!                ◀─ bell ──────────────────────┘
 //! ```
 //!
-//! Both rings are bounded. The worker never waits: what does not fit is not asked for. The loader does: a worker that is
+//! What nobody waits for any more is passed over: a disk that is too slow for what is asked of it reads what can still be
+//! answered, and not a queue of what cannot. Both rings are bounded. The worker never waits: what does not fit is not asked for. The loader does: a worker that is
 //! busy gets its pieces when it has time for them.
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,14 @@ pub struct Want {
     pub(crate) site: Arc<Site>,
     /// What it is.
     pub(crate) variant: Variant,
+    /// Nobody wants it any more: what is left of it is not read.
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+impl Want {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
 }
 
 /// What comes of it.
@@ -79,6 +88,16 @@ pub struct Loader {
     stale: Arc<AtomicBool>,
 }
 
+/// How reading ended.
+enum Read {
+    /// All of it was handed over.
+    Whole,
+    /// Nobody wants it any more.
+    Over,
+    /// The worker is gone.
+    Alone,
+}
+
 /// The two ends between a worker, whose bell is given, and its loader; `stale` and control's bell say that the directory
 /// has to be looked through again.
 #[must_use]
@@ -106,10 +125,11 @@ impl Loader {
 
     /// `false` when the worker is gone.
     fn serve(&self, want: Want, tell: &mut dyn FnMut(&LoadError)) -> bool {
-        let Want { number, site, variant } = want;
-        let (last, is_stale) = match self.read(number, &site, &variant) {
-            Ok(true) => (Piece::Whole(number), false),
-            Ok(false) => return false,
+        let number = want.number;
+        let (last, is_stale) = match self.read(&want) {
+            Ok(Read::Whole) => (Piece::Whole(number), false),
+            Ok(Read::Over) => return true,
+            Ok(Read::Alone) => return false,
             Err(error) => {
                 tell(&error);
                 match error {
@@ -129,14 +149,20 @@ impl Loader {
         true
     }
 
-    fn read(&self, number: u64, site: &Site, variant: &Variant) -> Result<bool, LoadError> {
-        let mut reading = site.open(variant)?;
+    fn read(&self, want: &Want) -> Result<Read, LoadError> {
+        if want.is_over() {
+            return Ok(Read::Over);
+        }
+        let mut reading = want.site.open(&want.variant)?;
         while let Some(bytes) = reading.next_piece()? {
-            if !self.hand_over(Piece::Bytes(number, bytes)) {
-                return Ok(false);
+            if want.is_over() {
+                return Ok(Read::Over);
+            }
+            if !self.hand_over(Piece::Bytes(want.number, bytes)) {
+                return Ok(Read::Alone);
             }
         }
-        Ok(true)
+        Ok(Read::Whole)
     }
 
     /// `false` when the worker is gone.

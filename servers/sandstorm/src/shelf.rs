@@ -275,6 +275,8 @@ pub struct Shelf {
     objects: HashMap<Key, (Rc<Object>, u64)>,
     uses: Uses,
     now: u64,
+    /// Which uses are still to be looked at for objects that no site has, and where those end that were before it came.
+    sweep: Option<Range<u64>>,
     counters: Counters,
 }
 
@@ -294,8 +296,12 @@ impl Uses {
 
     /// From the one that was not used for longest.
     fn by_age(&self, with_small: bool) -> impl Iterator<Item = (u64, Key)> {
-        let mut large = self.large.iter().peekable();
-        let mut small = self.small.iter().take(if with_small { usize::MAX } else { 0 }).peekable();
+        self.since(0, with_small)
+    }
+
+    fn since(&self, used: u64, with_small: bool) -> impl Iterator<Item = (u64, Key)> {
+        let mut large = self.large.range(used..).peekable();
+        let mut small = self.small.range(used..).take(if with_small { usize::MAX } else { 0 }).peekable();
         core::iter::from_fn(move || {
             let older = match (large.peek(), small.peek()) {
                 (Some((one, _)), Some((other, _))) if one < other => large.next(),
@@ -317,6 +323,7 @@ impl Shelf {
             objects: HashMap::new(),
             uses: Uses::default(),
             now: 0,
+            sweep: None,
             counters: Counters::default(),
         }
     }
@@ -467,16 +474,36 @@ impl Shelf {
         }
     }
 
-    /// Keeps only objects that `stays`: a new site has come.
-    pub fn retain(&mut self, stays: impl Fn(Key) -> bool) {
-        self.objects.retain(|key, (object, used)| {
-            let stays = stays(*key);
-            if !stays {
-                object.replicas.stop();
-                self.uses.of(object).remove(used);
+    /// A new site has come: [`Self::sweep`] has everything to look at that is here.
+    pub fn begin_sweep(&mut self) {
+        self.sweep = Some(0..self.now + 1);
+    }
+
+    /// Looks at the next `count` objects that were here when the site came, and takes off those that do not stay: they
+    /// are asked for by nobody, and only take room. Returns whether there are more to look at.
+    pub fn sweep(&mut self, count: usize, stays: impl Fn(Key) -> bool) -> bool {
+        let Some(left) = self.sweep.take() else { return false };
+        let looked: Vec<_> = self
+            .uses
+            .since(left.start, true)
+            .take_while(|(used, _)| left.contains(used))
+            .take(count)
+            .collect();
+        let Some((last, _)) = looked.last() else { return false };
+        // What is used meanwhile is of the new site, or is seen here once more.
+        self.sweep = Some(last + 1..left.end);
+        for (_, key) in looked {
+            if !stays(key) {
+                self.remove(key);
             }
-            stays
-        });
+        }
+        true
+    }
+
+    /// Whether an object of that key is here; does not count as a use.
+    #[must_use]
+    pub fn has(&self, key: Key) -> bool {
+        self.objects.contains_key(&key)
     }
 
     /// How many objects there are.

@@ -63,8 +63,10 @@ pub struct Terms {
 pub enum Step {
     /// The answer has been handed over, or its beginning: [`Answered`] says what it is.
     Answered,
-    /// It asked for something that has to come first: a file to be opened, or a ticket to be called.
+    /// It asked for a file to be opened first.
     Waits,
+    /// This ticket has to be called first.
+    WaitsFor(Ticket),
 }
 
 /// An answer, as far as the session has to know it.
@@ -138,6 +140,11 @@ pub trait Desk {
 
     /// A new snapshot is in force.
     fn on_snapshot(&mut self, now: Now, snapshot: Self::Snapshot);
+
+    /// Whoever waited for this ticket is gone.
+    fn on_left(&mut self, ticket: Ticket) {
+        let _ = ticket;
+    }
 
     /// A turn begins; see [`turn::Service::on_turn`].
     fn on_turn(&mut self, now: Now) -> bool {
@@ -225,6 +232,8 @@ struct Exchange<R> {
     /// The head as it came.
     head: Box<[u8]>,
     arrived: Now,
+    /// What it waits for, while it waits.
+    ticket: Option<Ticket>,
     answered: Answered<R>,
 }
 
@@ -232,7 +241,7 @@ impl<R> Exchange<R> {
     fn new(head: &[u8], arrived: Now, close: bool) -> Box<Self> {
         let status = Status::InternalServerError;
         let answered = Answered { close, status, head_bytes: 0, content_bytes: 0, rest: None };
-        Box::new(Self { head: head.into(), arrived, answered })
+        Box::new(Self { head: head.into(), arrived, ticket: None, answered })
     }
 }
 
@@ -331,6 +340,7 @@ impl<D: Desk> HttpService<D> {
             actions.abort();
             return;
         };
+        exchange.ticket = None;
         let head = core::mem::take(&mut exchange.head);
         let Parse::Complete { request, .. } = Request::parse(&head, &NO_LIMITS) else {
             debug_assert!(false, "a head was good and is so no more");
@@ -350,12 +360,17 @@ impl<D: Desk> HttpService<D> {
         &mut self,
         step: Step,
         session: &mut Session<D::Rest>,
-        exchange: Box<Exchange<D::Rest>>,
+        mut exchange: Box<Exchange<D::Rest>>,
         actions: &mut Actions,
     ) {
         match step {
             Step::Answered => self.on_answered(session, exchange, actions),
             Step::Waits => session.state = State::Waiting(exchange),
+            Step::WaitsFor(ticket) => {
+                actions.wait(ticket);
+                exchange.ticket = Some(ticket);
+                session.state = State::Waiting(exchange);
+            }
         }
     }
 
@@ -553,6 +568,9 @@ impl<D: Desk> turn::Service for HttpService<D> {
                 self.record(now, &session, *exchange, sent, end != End::Finished);
             }
             State::Waiting(exchange) => {
+                if let Some(ticket) = exchange.ticket {
+                    self.desk.on_left(ticket);
+                }
                 self.counters.on_answer(exchange.answered.status);
                 self.record(now, &session, *exchange, 0, true);
             }

@@ -12,7 +12,7 @@ use turn::Action;
 struct World {
     desk: Objects,
     loader: Loader,
-    stale: Arc<core::sync::atomic::AtomicBool>,
+    stale: Arc<AtomicBool>,
     directory: Directory,
     now: Now,
 }
@@ -81,11 +81,10 @@ impl World {
         let mut actions = Actions::new();
         let step = ask(&mut self.desk, &asked, &mut answered, &mut actions);
         let actions = actions.take();
-        if step == Step::Waits {
-            let [Action::Wait(Ticket(number)), Action::Deadline(_)] = actions[..] else {
-                panic!("{actions:?}")
-            };
-            return Came::Waits(number);
+        if let Step::WaitsFor(Ticket(ticket)) = step {
+            let [Action::Deadline(until)] = actions[..] else { panic!("{actions:?}") };
+            assert_eq!(until, arrived.instant + PATIENCE);
+            return Came::Waits(ticket);
         }
         let Some(Action::Send(bytes)) = actions.first() else { panic!("{actions:?}") };
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
@@ -198,21 +197,52 @@ mod not_on_the_shelf {
     }
 
     #[test]
-    fn a_load_that_comes_slowly_is_not_given_up_while_it_comes() {
+    fn a_load_that_comes_slowly_is_not_given_up_but_whoever_waited_long_enough_is_told() {
         let directory = Directory::new("desk-slowly");
         directory.write("a", &[1; 120_000]);
         let mut world = World::of(directory);
+        let first = world.now;
         let Came::Waits(number) = world.ask("/a") else { panic!("not read yet") };
-        let piece = [1; 40_000];
-        for _ in 0..3 {
-            world.wait(PATIENCE - Duration::from_secs(1));
-            world.desk.on_bytes(number, &piece, world.now.instant);
-            assert!(world.turn().is_empty(), "whoever asks meanwhile waits for the same load");
-            assert_eq!(world.ask("/a"), Came::Waits(number));
-        }
+        let came = |world: &mut World, seconds| {
+            world.wait(Duration::from_secs(seconds));
+            world.desk.on_bytes(number, &[1; 40_000], world.now.instant);
+            world.turn()
+        };
+        assert!(came(&mut world, 9).is_empty());
+        let second = world.now;
+        assert_eq!(world.ask("/a"), Came::Waits(number));
+        assert_eq!(came(&mut world, 2), [number]);
+        assert_eq!(world.ask_again("/a", first).status(), Some(Status::ServiceUnavailable));
+        let Came::Waits(ticket) = world.ask_again("/a", second) else { panic!("it has time left") };
+        assert_ne!(ticket, number);
+        assert!(came(&mut world, 0).is_empty());
         world.desk.on_whole(number, world.now.instant);
-        assert_eq!(world.turn(), [number]);
-        assert_eq!(world.ask("/a").status(), Some(Status::Ok));
+        assert_eq!(world.turn(), [ticket]);
+        assert_eq!(world.ask_again("/a", second).status(), Some(Status::Ok));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_read() {
+        let directory = Directory::new("desk-left");
+        directory.write("a", &[1; 100_000]).write("b", b"b").write("c", b"c");
+        let mut world = World::of(directory);
+        let Came::Waits(left) = world.ask("/a") else { panic!("not read yet") };
+        assert_eq!(world.ask("/a"), Came::Waits(left));
+        let Came::Waits(kept) = world.ask("/b") else { panic!("not read yet") };
+        world.desk.on_left(Ticket(left));
+        world.desk.on_left(Ticket(kept + 1_000));
+        assert!(world.turn().is_empty(), "somebody still waits for each");
+        world.desk.on_left(Ticket(left));
+        assert_eq!(world.turn(), [left], "to be forgotten by whoever has the list");
+        // One that was given up is not read either.
+        let Came::Waits(late) = world.ask("/c") else { panic!("not read yet") };
+        let Came::Waits(again) = world.ask("/a") else { panic!("asked for again") };
+        world.desk.end(late, None);
+        let mut called = world.read_all();
+        called.sort_unstable();
+        assert_eq!(called, [kept, late, again]);
+        let Tally { loaded, objects, .. } = world.desk.tally();
+        assert_eq!((loaded, objects), (2, 2));
     }
 
     #[test]
@@ -224,9 +254,10 @@ mod not_on_the_shelf {
         world.wait(Duration::from_secs(9));
         world.desk.on_bytes(number, &[1; 40_000], world.now.instant);
         world.wait(Duration::from_secs(9));
-        assert!(world.turn().is_empty());
+        assert_eq!(world.turn(), [number], "who waited long enough is told");
+        assert!(matches!(world.ask("/a"), Came::Waits(_)));
         world.wait(Duration::from_secs(1));
-        assert_eq!(world.turn(), [number]);
+        assert_eq!(world.turn().len(), 1);
         assert_eq!(world.desk.tally().unloaded, 1);
     }
 
@@ -252,7 +283,7 @@ mod a_file_that_has_changed {
         let arrived = world.now;
         let Came::Waits(first) = world.ask("/a.txt") else { panic!("not read yet") };
         assert!(world.read_all().is_empty(), "nobody is called before the next look");
-        assert!(world.stale.load(core::sync::atomic::Ordering::Acquire), "which is asked for");
+        assert!(world.stale.load(Ordering::Acquire), "which is asked for");
         world.look();
         assert_eq!(world.turn(), [first]);
         let Came::Waits(second) = world.ask_again("/a.txt", arrived) else { panic!("the new one is read") };
@@ -325,8 +356,7 @@ fn files_are_read_ahead_as_long_as_there_is_room() {
     let directory = Directory::new("desk-ahead");
     directory.write("a", &[1; 60_000]).write("b", &[2; 60_000]).write("c", &[3; 60_000]).write("d", b"small");
     let mut world = World::of(directory);
-    world.desk.ahead = world.desk.given.site.variants().cloned().collect();
-    world.desk.ahead.reverse();
+    world.desk.ahead = Some(Key::NONE);
     world.turn();
     while world.loader.serve_one(&mut |_| ()) {
         world.turn();
@@ -334,4 +364,57 @@ fn files_are_read_ahead_as_long_as_there_is_room() {
     // Two of the large ones fill the large frames; nothing made room for the third, and the small one found its place.
     let Tally { objects, evicted, .. } = world.desk.tally();
     assert_eq!((objects, evicted), (3, 0));
+}
+
+#[test]
+fn what_has_come_or_changed_since_the_start_is_read_ahead_too_and_nothing_twice() {
+    let directory = Directory::new("desk-ahead-on");
+    directory.write("a", b"a").write("b.js", b"b").write("b.js.gz", b"coded");
+    let mut world = World::of(directory);
+    world.desk.ahead = Some(Key::NONE);
+    assert!(world.ask("/a") != world.ask("/b.js"), "what was asked for is on its way already");
+    // A new site comes before all of the old one was read.
+    world.directory.write("0", b"new");
+    world.look();
+    world.turn();
+    while world.loader.serve_one(&mut |_| ()) {
+        world.turn();
+    }
+    let Tally { objects, loaded, .. } = world.desk.tally();
+    assert_eq!((objects, loaded), (4, 4));
+    world.directory.write("a", b"changed");
+    world.look();
+    world.turn();
+    while world.loader.serve_one(&mut |_| ()) {
+        world.turn();
+    }
+    let Tally { objects, loaded, .. } = world.desk.tally();
+    assert_eq!((objects, loaded), (4, 5));
+    assert_eq!(world.ask("/a").status(), Some(Status::Ok));
+}
+
+#[test]
+fn looking_through_many_files_takes_many_turns_and_comes_to_an_end() {
+    let directory = Directory::new("desk-many");
+    for number in 0..3 * LOOKS {
+        directory.write(&number.to_string(), &[0; 3_000]);
+    }
+    let mut world = World::of(directory);
+    world.desk.ahead = Some(Key::NONE);
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        let busy = world.desk.on_turn(world.now);
+        if !busy && !world.loader.serve_one(&mut |_| ()) {
+            break;
+        }
+    }
+    // Sixteen of them fill the small frames; what is left finds no room, and is looked at once.
+    let Tally { objects, evicted, .. } = world.desk.tally();
+    assert_eq!((objects, evicted), (16, 0));
+    assert!((16..100).contains(&turns), "{turns}");
+    world.directory.write("0", b"changed");
+    world.look();
+    while world.desk.on_turn(world.now) {}
+    assert_eq!(world.desk.tally().objects, 15, "and the one that is no more is swept off");
 }

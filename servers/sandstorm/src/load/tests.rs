@@ -136,16 +136,33 @@ fn what_did_not_change_keeps_its_number_in_the_next_site() {
 }
 
 #[test]
-fn a_coded_sibling_and_the_file_of_its_name_keep_numbers_of_their_own() {
+fn fields_that_find_no_room_beside_others_are_told_once_with_the_limit() {
+    let dir = Directory::new("crowded");
+    dir.write("a.js", b"x").write("b.js", b"x");
+    let rule = |pattern: &str, name: &str| crate::rules::Rule {
+        pattern: pattern.to_owned(),
+        cache_control: None,
+        fields: vec![(name.to_owned(), "x".repeat(4_000))],
+    };
+    let settings = Settings { rules: vec![rule("**", "X-A"), rule("*.js", "X-B")], ..Settings::default() };
+    let site = Site::load(&dir.0, settings, Redirects::default(), None).unwrap();
+    let [problem] = site.problems() else { panic!("{:?}", site.problems()) };
+    let line = problem.to_string();
+    assert!(line.contains("a.js") && line.contains("4096"), "{line}");
+}
+
+#[test]
+fn a_coded_sibling_is_one_file_under_both_names_from_site_to_site() {
     let dir = Directory::new("sibling-numbers");
     dir.write("a.js", b"bare").write("a.js.gz", b"gz");
     let before = dir.site();
     dir.write("more", b"x");
     let after = Site::load(&dir.0, Settings::default(), Redirects::default(), Some(&before)).unwrap();
     for site in [&before, &after] {
-        let coded = site.find(b"a.js").unwrap().variants[1].key;
-        assert_ne!(coded, site.find(b"a.js.gz").unwrap().variants[0].key);
-        assert_eq!(coded, before.find(b"a.js").unwrap().variants[1].key);
+        let coded = &site.find(b"a.js").unwrap().variants[1];
+        let own = &site.find(b"a.js.gz").unwrap().variants[0];
+        assert_eq!((coded.key, coded.coding, own.coding), (own.key, Some(Coding::Gzip), None));
+        assert_eq!(coded.key, before.find(b"a.js").unwrap().variants[1].key);
     }
 }
 

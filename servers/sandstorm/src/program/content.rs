@@ -140,7 +140,7 @@ impl Content {
     pub(crate) fn description(&self) -> String {
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         let names = self.site.names();
-        let bytes: u64 = self.site.variants().map(sandstorm::Variant::len).sum();
+        let bytes: u64 = self.site.files().map(sandstorm::Variant::len).sum();
         let bytes = host::values::Bytes(bytes);
         format!("{}, {names} name{}, {bytes} in all forms", self.dir.display(), plural(names))
     }

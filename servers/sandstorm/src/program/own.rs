@@ -271,8 +271,8 @@ mod tests {
                     cache_control = \"no-store\"\nfields = { X-A = \"1\" }";
         let settings = over("", text).unwrap().service.settings();
         assert_eq!((settings.not_found.as_deref(), settings.any_origin), (None, false));
-        assert_eq!(settings.of(b"x/a.js").0, "no-store");
-        assert!(settings.of(b"x/a.js").1.contains(&("X-A", "1")));
+        assert_eq!(settings.of(b"x/a.js").cache_control, "no-store");
+        assert!(settings.of(b"x/a.js").fields.contains(&("X-A", "1")));
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Program for Sandstorm {
     ) -> Result<(PoolLayout, Vec<String>), Complaint> {
         let workers = u64::from(workers);
         let memory = choices.memory.map_or_else(|| MEMORY.min(machine.memory / 4), |Bytes(bytes)| bytes);
-        let lens = self.content.site().variants().map(sandstorm::Variant::len);
+        let lens = self.content.site().files().map(sandstorm::Variant::len);
         let (large, small) = demand(lens);
         let (pool, shelf) = layouts(memory / workers, (large, small))
             .ok_or_else(|| TooLittle { given: Bytes(memory), needed: Bytes(least() * workers) })?;
@@ -245,7 +245,7 @@ impl Program for Sandstorm {
         let mut problems: Vec<String> = site.problems().iter().map(ToString::to_string).collect();
         if let Some(shelf) = self.shelf {
             let too_large =
-                site.variants().filter(|variant| !sandstorm::shelf::could_hold(shelf, variant.len()));
+                site.files().filter(|variant| !sandstorm::shelf::could_hold(shelf, variant.len()));
             problems.extend(too_large.take(PROBLEMS_MAX).map(|variant| {
                 format!(
                     "not served: {}: {} is more than the memory for objects of a worker holds; raise --memory, or leave \

@@ -152,9 +152,25 @@ fn a_new_site_keeps_what_it_has_too() {
     let (pool, mut shelf) = shelf();
     shelf.put(Key(0), b"old").unwrap();
     shelf.put(Key(1), b"both").unwrap();
-    shelf.retain(|key| key == Key(1));
+    shelf.begin_sweep();
+    while shelf.sweep(1, |key| key == Key(1)) {}
     assert_eq!((shelf.count(), pool.in_use().small), (1, 1));
     assert!(shelf.get(Key(1)).is_some());
+}
+
+#[test]
+fn a_sweep_looks_at_so_many_objects_at_a_time_and_at_none_that_came_after_the_site() {
+    let (_pool, mut shelf) = shelf();
+    (0..3).for_each(|key| drop(shelf.put(Key(key), b"old").unwrap()));
+    shelf.put(Key(9), &bytes(16_384)).unwrap();
+    shelf.begin_sweep();
+    shelf.put(Key(3), b"new").unwrap();
+    // Used while it is under way.
+    assert!(shelf.sweep(2, |_| false) && shelf.get(Key(2)).is_some());
+    assert_eq!(shelf.count(), 3);
+    while shelf.sweep(2, |_| false) {}
+    assert!(shelf.has(Key(2)) && shelf.has(Key(3)) && !shelf.has(Key(9)));
+    assert!(!shelf.sweep(2, |_| false), "over");
 }
 
 /// What a packet of `range` behind `before` would send, and its frame.
