@@ -73,7 +73,7 @@ pub struct Common {
     /// `tap` creates a TAP device with one queue for each worker, which vanishes with the server. `packet` and `afxdp`
     /// use a network interface beside the kernel: `packet` through a packet socket, which leaves cutting and checksums
     /// to the device; `afxdp` past the kernel's stack. `auto` takes the best of them that the interface (--dev) allows
-    /// and says why not a better one; `atlas doctor` says the same without serving.
+    /// and says why not a better one; `doctor` says the same without serving.
     #[arg(long, value_name = "LINK", help_heading = "Network")]
     pub link: Option<LinkChoice>,
     /// The interface for --link auto: eth1
@@ -124,7 +124,8 @@ pub struct Common {
     #[serde(deserialize_with = "file::switch")]
     pub pin: Option<bool>,
 
-    /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9464, or a free one]
+    /// Where the admin port is: PORT (on 127.0.0.1), ADDRESS:PORT or off [default: 9464 for Atlas,
+    /// 9465 for Sandstorm, or a free one]
     #[arg(long, value_name = "WHERE", help_heading = "Logs and numbers")]
     pub admin: Option<AdminChoice>,
     /// Where the access log goes: a file, - for standard output, or off [default: off]
@@ -167,7 +168,7 @@ pub struct Common {
     /// How long connections may take to finish after SIGTERM [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
     pub drain_seconds: Option<u32>,
-    /// How often to look for new content and a new certificate, 0 for only on SIGHUP [default: 10, Sandstorm: 2]
+    /// How often to look for new content and a new certificate, 0 for only on SIGHUP [default: 10 for Atlas, 2 for Sandstorm]
     #[arg(long, value_name = "SECONDS", help_heading = "Operation")]
     pub rescan_seconds: Option<u32>,
 
