@@ -46,7 +46,8 @@ pub struct ListenConfig {
     pub ports: ArrayVec<u16, PORTS_MAX>,
     /// Connections of all kinds: what the connection table has room for.
     pub connections_max: u32,
-    /// Connections whose handshake is not complete. Beyond them SYNs are answered with cookies.
+    /// Connections whose handshake is not complete. Beyond them SYNs are answered with cookies; as many again are there for
+    /// those that begin anew what is in TIME-WAIT.
     pub half_open_max: u32,
     /// Connections of one peer, which is an IPv4 address or an IPv6 /64; no limit when absent.
     pub per_peer_max: Option<u32>,
@@ -107,7 +108,8 @@ pub enum Refusal {
     ConnectionsFull,
     /// The peer has as many connections as the operator allows one.
     PeerLimit,
-    /// The backlog is full, and a cookie could not make sure that old segments are told from new ones (RFC 6191).
+    /// The backlog is full twice over, and the tuple is in TIME-WAIT: a cookie could not make sure that old segments are told
+    /// from new ones (RFC 6191).
     BacklogFull,
 }
 
@@ -256,11 +258,13 @@ impl Listener {
         if let Err(refusal) = self.may_admit(peer) {
             return Verdict::Drop(refusal);
         }
-        if self.half_open >= self.half_open_max {
-            return match iss_min {
-                Some(_) => Verdict::Drop(Refusal::BacklogFull),
-                None => Verdict::Reply(self.cookie(config, now, header, key)),
-            };
+        // A cookie could not make sure that old segments are told from new ones (RFC 6191). But who was connected a minute ago
+        // is where he says: a flood has few such tuples, and for them there is as much room again.
+        if iss_min.is_none() && self.half_open >= self.half_open_max {
+            return Verdict::Reply(self.cookie(config, now, header, key));
+        }
+        if self.half_open >= self.half_open_max.saturating_mul(2) {
+            return Verdict::Drop(Refusal::BacklogFull);
         }
         self.half_open += 1;
         self.count_in(peer);

@@ -230,9 +230,13 @@ mod with_a_full_backlog {
     }
 
     #[test]
-    fn a_syn_that_reuses_a_connection_has_to_come_again() {
-        let verdict = full().on_segment(&tcp::Config::default(), NOW, &syn(2), Some(SeqNum(7)));
-        assert_eq!(verdict, Verdict::Drop(Refusal::BacklogFull));
+    fn a_syn_that_reuses_a_connection_finds_as_much_room_again_and_then_has_to_come_again() {
+        let mut listener = full();
+        let mut again = |host| listener.on_segment(&tcp::Config::default(), NOW, &syn(host), Some(SeqNum(7)));
+        assert!(matches!(again(2), Verdict::Accept { .. }));
+        assert_eq!(again(3), Verdict::Drop(Refusal::BacklogFull));
+        assert_eq!(listener.half_open(), 2);
+        let _ = cookie(&mut listener, &syn(4));
     }
 
     #[test]
