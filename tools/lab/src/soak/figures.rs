@@ -14,8 +14,9 @@ use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
-/// Connections that a worker remembers before they are complete (its default).
-const HALF_OPEN_MAX: u64 = 4_096;
+/// Connections that a worker remembers before they are complete: its backlog by default, and as many that begin anew what is
+/// in TIME-WAIT.
+const HALF_OPEN_MAX: u64 = 8_192;
 /// The admin port answers within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 

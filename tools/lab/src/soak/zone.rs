@@ -119,7 +119,7 @@ pub(super) fn ask(
         let answer = if dice.random_ratio(1, 16) {
             over_tcp(server, &query[..len])
         } else {
-            over_udp(&socket, &query[..len])
+            over_udp(&socket, &question, &query[..len])
         };
         let Ok(answer) = answer else {
             versions.silent.fetch_add(1, Ordering::Relaxed);
@@ -136,13 +136,13 @@ pub(super) fn ask(
     Ok(())
 }
 
-fn over_udp(socket: &UdpSocket, query: &[u8]) -> io::Result<Vec<u8>> {
+fn over_udp(socket: &UdpSocket, question: &Question, query: &[u8]) -> io::Result<Vec<u8>> {
     socket.send(query)?;
     let mut room = [0; 2_048];
     loop {
         let count = socket.recv(&mut room)?;
-        // A late answer to another question.
-        if id_of(&room[..count]) == id_of(query) {
+        // Otherwise a late one, or one that came twice: to another question, even where the id happens to be the same.
+        if id_of(&room[..count]) == id_of(query) && question.judge(&room[..count]).is_ok() {
             return Ok(room[..count].to_vec());
         }
     }
