@@ -37,8 +37,6 @@ const START: Duration = Duration::from_secs(20);
 const LEAVE: Duration = Duration::from_secs(5);
 const SERVER_LOG: &str = "/run/lab-server.log";
 const MIDDLEBOX_LOG: &str = "/run/lab-middlebox.log";
-/// What servers on a veth pair may be reached at: the kernel's address, and one of their own.
-const SERVERS: [&str; 2] = ["198.18.1.2", "198.18.1.3"];
 
 /// Which networks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -175,7 +173,7 @@ impl Served {
                     Some(middle) if order.middlebox.is_some_and(|middlebox| middlebox.both_ways) => {
                         path::through(ends.0, ends.1, middle)?;
                     }
-                    Some(middle) => path::long_way(ends.0, ends.1, middle, &SERVERS)?,
+                    Some(middle) => path::long_way(ends.0, ends.1, middle)?,
                     None => path::veth(ends.0, ends.1)?,
                 }
                 for namespace in [&client, &server] {
@@ -214,6 +212,9 @@ impl Served {
         let others = far.into_iter().chain(middle).collect();
         let mut served = Self { server, _middlebox: middlebox, client, _others: others };
         served.wait_for(address, stop)?;
+        if let (Some(client), Some(Middlebox { both_ways: false, .. })) = (&served.client, order.middlebox) {
+            path::go_long(client, &address.ip().to_string())?;
+        }
         Ok(served)
     }
 

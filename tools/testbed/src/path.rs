@@ -29,20 +29,18 @@ pub fn veth(
     Ok(())
 }
 
-/// Ethernet addresses of the ends of a [`long_way`].
+/// What `near` and `long` are called on the wire.
 const NEAR_MAC: &str = "02:00:00:00:01:01";
-const FAR_MAC: &str = "02:00:00:00:01:02";
 
-/// `near` and `far` as [`veth`] makes them, but that what `near` sends goes through two devices of `middle`, `in` and `out`,
-/// between which a middlebox is to forward. What `far` sends comes straight, as in the dissertation's test bed (figure 4.11):
-/// whoever delays acknowledgements need not carry the load.
+/// `near` and `far` as [`veth`] makes them, and beside them a long way from the client to the server, through two devices of
+/// `middle`, `in` and `out`, between which a middlebox is to forward. What `far` sends comes straight, as in the dissertation's
+/// test bed (figure 4.11): whoever delays acknowledgements need not carry the load. The client sends straight too, until it is
+/// told to [`go_long`].
 ///
 /// ```text
 ///   client  near ◀────────────── bridge ◀──────────── far  server
 ///           long ──▶ in ┄ middlebox ┄ out ──▶ bridge ──▶
 /// ```
-///
-/// `near` and `long` have one address; only `servers` are reached by the long way.
 ///
 /// # Errors
 /// What `ip` says.
@@ -50,18 +48,17 @@ pub fn long_way(
     (client, near_address): (&Namespace, &str),
     (server, far_address): (&Namespace, &str),
     middle: &Namespace,
-    servers: &[&str],
 ) -> Result<(), TestbedError> {
     let queues = ["numtxqueues", "1", "numrxqueues", "1"];
-    let pair = |namespace: &Namespace, (name, mac): (&str, &str), peer: &str| {
-        let end = [&["link", "add", name, "address", mac][..], &queues, &["type", "veth"]].concat();
+    let pair = |namespace: &Namespace, name: &str, mac: &[&str], peer: &str| {
+        let end = [&["link", "add", name][..], mac, &queues, &["type", "veth"]].concat();
         let peer = [&["peer", "name", peer][..], &queues, &["netns", middle.name()]].concat();
         namespace.ip(&[end, peer].concat())
     };
     middle.ip(&["link", "add", "straight", "type", "bridge"])?;
-    pair(client, ("near", NEAR_MAC), "to-near")?;
-    pair(server, ("far", FAR_MAC), "to-far")?;
-    pair(client, ("long", NEAR_MAC), "in")?;
+    pair(client, "near", &["address", NEAR_MAC], "to-near")?;
+    pair(server, "far", &[], "to-far")?;
+    pair(client, "long", &["address", NEAR_MAC], "in")?;
     middle.ip(&["link", "add", "out", "type", "veth", "peer", "name", "join"])?;
     for port in ["to-near", "to-far", "join"] {
         middle.ip(&["link", "set", port, "master", "straight"])?;
@@ -80,13 +77,27 @@ pub fn long_way(
     for device in ["all", "near"] {
         client.write(&format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), "0")?;
     }
-    client.ip(&["link", "set", "long", "txqueuelen", QUEUE_PACKETS, "up"])?;
-    let source = near_address.split('/').next().unwrap_or(near_address);
-    for address in servers {
-        client.ip(&["route", "add", &format!("{address}/32"), "dev", "long", "src", source])?;
-        client.ip(&["neigh", "add", address, "lladdr", FAR_MAC, "dev", "long", "nud", "permanent"])?;
-    }
-    Ok(())
+    client.ip(&["link", "set", "long", "txqueuelen", QUEUE_PACKETS, "up"])
+}
+
+/// From now on what the client sends to `server` goes the [`long_way`]. The client must have spoken with it a moment ago: an
+/// Ethernet address cannot be asked for where no answer comes back.
+///
+/// # Errors
+/// What `ip` says, or the client does not know the server.
+pub fn go_long(client: &Namespace, server: &str) -> Result<(), TestbedError> {
+    let refused = |said: String| TestbedError::Refused { command: format!("ip neigh show {server}"), said };
+    let output = client.command("ip").args(["neigh", "show", server, "dev", "near"]).output();
+    let output = output.map_err(|source| TestbedError::NotStarted { program: "ip".to_owned(), source })?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mac = lladdr(&said).ok_or_else(|| refused(format!("nobody of that address: {}", said.trim())))?;
+    client.ip(&["neigh", "add", server, "lladdr", mac, "dev", "long", "nud", "permanent"])?;
+    client.ip(&["route", "add", &format!("{server}/32"), "dev", "long"])
+}
+
+/// The Ethernet address of a line of `ip neigh show`.
+fn lladdr(line: &str) -> Option<&str> {
+    line.split_whitespace().skip_while(|word| *word != "lladdr").nth(1)
 }
 
 /// `near` and `far` as [`veth`] makes them, but that everything between them goes through `in` and `out` in `middle`, between
@@ -190,6 +201,12 @@ fn core_mask(core: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_neighbour_who_did_not_answer_has_no_address() {
+        assert_eq!(lladdr("198.18.1.3 lladdr 02:aa:00:00:00:01 REACHABLE \n"), Some("02:aa:00:00:00:01"));
+        assert_eq!(lladdr("198.18.1.3 FAILED \n"), None);
+    }
 
     #[test]
     fn a_core_beyond_the_32nd_has_a_mask_of_groups() {

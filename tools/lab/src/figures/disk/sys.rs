@@ -108,18 +108,25 @@ impl Aio {
     /// # Errors
     /// A read failed or came short, or the kernel refuses to wait.
     pub(super) fn wait(&mut self, mut ended: impl FnMut(usize)) -> io::Result<()> {
-        // SAFETY: The kernel writes at most as many events as there are.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_io_getevents,
-                self.context,
-                1_usize,
-                self.events.len(),
-                self.events.as_mut_ptr(),
-                core::ptr::null_mut::<libc::timespec>(),
-            )
+        let count = loop {
+            // SAFETY: The kernel writes at most as many events as there are.
+            let count = unsafe {
+                libc::syscall(
+                    libc::SYS_io_getevents,
+                    self.context,
+                    1_usize,
+                    self.events.len(),
+                    self.events.as_mut_ptr(),
+                    core::ptr::null_mut::<libc::timespec>(),
+                )
+            };
+            match check(count) {
+                // A signal, or work that the kernel gives to this thread.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                count => break count?,
+            }
         };
-        for event in &self.events[..check(count)?] {
+        for event in &self.events[..count] {
             if event.result != i64::try_from(self.bytes).unwrap_or(i64::MAX) {
                 let errno = i32::try_from(-event.result).unwrap_or(libc::EIO).max(0);
                 return Err(if errno > 0 { io::Error::from_raw_os_error(errno) } else { short() });

@@ -17,6 +17,7 @@ use disk_uring::{DiskUring, UringConfig};
 use dma::{PAYLOAD_BYTES, Pool, PoolLayout};
 use platform::{Completion, Disk as _, Open, Opened, Read, RootId, Target, Targets};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::sys::{Aio, short};
@@ -196,8 +197,10 @@ fn as_size(value: u32) -> usize {
 
 fn sleep(disk: &DiskUring) -> io::Result<()> {
     let descriptor = disk.descriptor().ok_or_else(|| io::Error::other("a disk that nobody can sleep on"))?;
-    poll(&mut [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)], None)?;
-    Ok(())
+    match poll(&mut [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Who was staged when, and what it cost.
