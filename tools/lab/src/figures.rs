@@ -26,9 +26,11 @@ mod cipher;
 mod contestant;
 mod disk;
 mod load;
+mod loss;
 mod memory;
 mod meter;
 mod names;
+mod packets;
 mod scratch;
 mod trace;
 mod traces;
@@ -77,7 +79,10 @@ pub const FIGURES: &[Figure] = &[
     web::SIZES,
     web::CDN,
     web::VARIANTS,
+    web::OLD_HARDWARE,
     names::ZONES,
+    names::BATCHES,
+    packets::REPLICAS_AND_COPIES,
     video::STOCK_PLAIN,
     video::STOCK_SEALED,
     memory::CONVENTIONAL,
@@ -87,6 +92,7 @@ pub const FIGURES: &[Figure] = &[
     video::PLAIN,
     memory::STACKS,
     video::SEALED,
+    loss::LOSS,
 ];
 
 /// Why a figure cannot be made.
@@ -236,11 +242,29 @@ fn keep(record: &Record, out: &Path) -> Result<(), Problem> {
     };
     fs::create_dir_all(out).map_err(|error| Problem::File(out.to_owned(), error))?;
     for panel in &record.panels {
-        write(format!("{}{}.svg", record.figure, panel.letter), &plot::svg(panel).map_err(Problem::Plot)?)?;
+        write(
+            format!("{}{}.svg", record.figure, panel.letter),
+            &plot::svg(panel, &foot(record)).map_err(Problem::Plot)?,
+        )?;
     }
     // Last: where there is a record, there is all of it.
     let text = serde_json::to_string_pretty(record).expect("a record is plain data");
     write(format!("{}.json", record.figure), &text)
+}
+
+/// What stands below a picture that leaves the report: which it is, when and on what it was made.
+fn foot(record: &Record) -> String {
+    let machine =
+        |what: &str| record.machine.iter().find(|(name, _)| name == what).map(|(_, how)| how.as_str());
+    let day = record.taken_at.split(' ').skip(1).take(3).collect::<Vec<_>>().join(" ");
+    let quick = if record.quick { " --quick" } else { "" };
+    format!(
+        "lab fig {}{quick} · {day} · {}, {} cores · Linux {} · median, least to most",
+        record.figure,
+        machine("processor").unwrap_or("unknown processor"),
+        machine("logical processors").unwrap_or("?"),
+        machine("kernel").unwrap_or("?"),
+    )
 }
 
 /// The records below a directory, in the dissertation's order.

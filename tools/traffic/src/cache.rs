@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | CPU read | served | line read from memory, placed in any way |
 //! | CPU write | line becomes dirty | the same, and dirty: write-allocate reads what it is about to change |
+//! | CPU overwrite | line becomes dirty | placed dirty in any way, nothing is read |
 //! | streaming store | line leaves the cache | the line goes to memory, nothing is read |
 //! | DMA write | updated where it lies, dirty | placed dirty in one of the DMA ways, nothing is read |
 //! | DMA read | served, nothing moves | line read from memory, not placed |
@@ -172,6 +173,19 @@ impl Cache {
     pub fn cpu_write(&mut self, range: Range<u64>) {
         for line in self.lines_of(&range) {
             self.cpu(line, 1);
+        }
+    }
+
+    /// The CPU writes whole lines; nothing is read first.
+    pub fn cpu_overwrite(&mut self, range: Range<u64>) {
+        for line in self.lines_of(&range) {
+            match self.find(line) {
+                (_, Some(at)) => self.use_way(at, line, 1),
+                (set, None) => {
+                    let at = self.victim(set, self.geometry.ways);
+                    self.place(at, line, 1);
+                }
+            }
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Touch {
     Read,
     /// The CPU writes through the cache: a copy's destination, a warm-up.
     Write,
+    /// The CPU writes whole lines through the cache and need not read them before: `rep movsb` of fast strings.
+    Overwrite,
     /// The CPU writes past the cache, with non-temporal stores.
     Stream,
     /// A NIC's DMA fetches what leaves.
@@ -75,6 +77,7 @@ impl Sink for Replay {
             Touch::Read => self.cache.cpu_read(at),
             // A write to a line that was just read hits: one pass does both.
             Touch::Rewrite | Touch::Write => self.cache.cpu_write(at),
+            Touch::Overwrite => self.cache.cpu_overwrite(at),
             Touch::Stream => self.cache.stream_write(at),
             Touch::NicOut => {
                 self.sent += at.end - at.start;

@@ -147,6 +147,7 @@ fn encryption_in_memory_reads_one_byte_in_place_and_two_out_of_place() {
     assert_eq!(run(&[(Touch::Rewrite, 0)]), [1, 0, 1]);
     assert_eq!(run(&[(Touch::Read, 0), (Touch::Write, 1 << 32)]), [2, 0, 1]);
     assert_eq!(run(&[(Touch::Read, 0), (Touch::Stream, 1 << 32)]), [1, 0, 1]);
+    assert_eq!(run(&[(Touch::Read, 0), (Touch::Overwrite, 1 << 32)]), [1, 0, 1]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ const COLOURS: [RGBColor; 7] = [
 /// Of the title, and of a row of what the curves are.
 const HEAD: u32 = 44;
 const ROW: u32 = 20;
+const FOOT: u32 = 18;
 const IN_A_ROW: usize = 3;
 /// How many ticks an even axis has at most.
 const TICKS_MAX: f64 = 8.0;
@@ -44,13 +45,13 @@ impl core::fmt::Display for PlotError {
 
 impl core::error::Error for PlotError {}
 
-/// Draws `panel`.
+/// Draws `panel`, with `foot` in small letters below: where it was measured, for a picture that stands alone.
 ///
 /// # Errors
 /// The drawing library refuses, which nothing measured makes it do.
-pub fn svg(panel: &Panel) -> Result<String, PlotError> {
+pub fn svg(panel: &Panel, foot: &str) -> Result<String, PlotError> {
     let mut text = String::new();
-    let drawn = draw(panel, SVGBackend::with_string(&mut text, SIZE).into_drawing_area());
+    let drawn = draw(panel, foot, SVGBackend::with_string(&mut text, SIZE).into_drawing_area());
     drawn.map_err(|error| PlotError(error.to_string()))?;
     Ok(text)
 }
@@ -58,8 +59,13 @@ pub fn svg(panel: &Panel) -> Result<String, PlotError> {
 type Failure = DrawingAreaErrorKind<std::io::Error>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Ruler, Ruler>>;
 
-fn draw(panel: &Panel, area: DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Failure> {
-    area.fill(&WHITE)?;
+fn draw(panel: &Panel, foot: &str, whole: DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Failure> {
+    whole.fill(&WHITE)?;
+    let (area, below) = whole.split_vertically(SIZE.1 - if foot.is_empty() { 0 } else { FOOT });
+    if !foot.is_empty() {
+        let style = ("sans-serif", 11).with_color(COLOURS[6]).into_text_style(&below);
+        below.draw(&Text::new(foot, (12, 0), style))?;
+    }
     let points = || panel.curves.iter().flat_map(|curve| &curve.points);
     let x = Ruler::new(&panel.x, points().map(|point| point.x));
     let y = Ruler::new(&panel.y, points().flat_map(|point| [point.least, point.y, point.most]));
@@ -89,7 +95,7 @@ fn draw(panel: &Panel, area: DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), F
             draw_bars(&mut chart, curve, (index, panel.curves.len()), y.foot())?;
         }
     }
-    area.present()
+    whole.present()
 }
 
 /// Of what the curves are.
@@ -397,12 +403,20 @@ mod tests {
 
     #[test]
     fn a_picture_names_its_axes_and_curves_and_is_escaped() {
-        let picture = svg(&panel(
-            Axis::log2("connections"),
-            vec![Point::exact(2.0, 1.0), Point::exact(16_384.0, 40.0)],
-        ));
+        let picture = svg(
+            &panel(Axis::log2("connections"), vec![Point::exact(2.0, 1.0), Point::exact(16_384.0, 40.0)]),
+            "on a machine",
+        );
         let picture = picture.unwrap();
-        for part in ["a title", "connections", "Gb/s", "ours &amp; &lt;theirs&gt;", "\n16384\n", "\n40\n"] {
+        for part in [
+            "on a machine",
+            "a title",
+            "connections",
+            "Gb/s",
+            "ours &amp; &lt;theirs&gt;",
+            "\n16384\n",
+            "\n40\n",
+        ] {
             assert!(picture.contains(part), "{part} is missing");
         }
     }
@@ -410,15 +424,15 @@ mod tests {
     #[test]
     fn names_stand_under_their_places() {
         let points = vec![Point::exact(0.0, 1.0), Point::exact(1.0, 2.0)];
-        let picture = svg(&panel(Axis::names("stack", ["nginx", "Atlas"]), points)).unwrap();
+        let picture = svg(&panel(Axis::names("stack", ["nginx", "Atlas"]), points), "").unwrap();
         assert!(picture.contains("nginx") && picture.contains("Atlas"));
     }
 
     #[test]
     fn nothing_measured_is_an_empty_picture() {
-        assert!(svg(&panel(Axis::log10("size"), Vec::new())).unwrap().contains("</svg>"));
+        assert!(svg(&panel(Axis::log10("size"), Vec::new()), "").unwrap().contains("</svg>"));
         assert!(
-            svg(&panel(Axis::linear("x"), vec![Point::exact(0.0, f64::NAN)])).unwrap().contains("</svg>")
+            svg(&panel(Axis::linear("x"), vec![Point::exact(0.0, f64::NAN)]), "").unwrap().contains("</svg>")
         );
     }
 

@@ -14,7 +14,10 @@ td,th{border-bottom:1px solid #ddd;padding:.2rem .7rem;text-align:right}
 td:first-child,th:first-child{text-align:left}
 pre{background:#f4f4f4;padding:.7rem;overflow-x:auto;font-size:.85rem}
 .found{color:#444}.remark{border-left:4px solid #d55e00;padding-left:.8rem}.small{font-size:.85rem;color:#555}
-nav ol{columns:2}details{margin:.5rem 0}";
+nav ol{columns:2 18rem;list-style:none;padding:0}details{margin:.5rem 0;overflow-x:auto}
+@media (max-width:40rem){figure{overflow-x:auto}figure svg{min-width:36rem}}
+@media (prefers-color-scheme:dark){body{color:#ddd;background:#161616}a{color:#8ab4f8}pre{background:#242424}
+figure svg{filter:invert(.9) hue-rotate(180deg)}h2{border-color:#444}td,th{border-color:#333}.found,.small{color:#aaa}}";
 
 /// The page.
 ///
@@ -54,7 +57,7 @@ pub fn html(records: &[Record]) -> Result<String, PlotError> {
 fn figure(record: &Record) -> Result<Markup, PlotError> {
     let mut panels = Vec::with_capacity(record.panels.len());
     for panel in &record.panels {
-        panels.push((plot::svg(panel)?, table(panel)));
+        panels.push((plot::svg(panel, "")?, table(panel)));
     }
     Ok(html! {
         h2 id=(record.figure) { "Figure " (record.figure) ": " (record.title) }

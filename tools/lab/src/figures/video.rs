@@ -13,7 +13,7 @@ use crate::ground::Middlebox;
 use crate::load::choice::Mix;
 
 /// A chunk of the dissertation's (§4.2.2).
-const CHUNK_BYTES: usize = 300 << 10;
+pub(super) const CHUNK_BYTES: usize = 300 << 10;
 /// Enough that a disk's own cache does not help much, and little enough to be made in seconds: 600 MB.
 const CHUNKS: u64 = 2_000;
 /// Of them, those that the buffer cache is to hold.
@@ -201,7 +201,7 @@ fn by_connections(run: &mut Run<'_>, secure: bool, ours: bool) -> Result<(), Pro
     }
     run.remark(GROUND);
     run.remark(
-        "As in figure 4.11 what clients send is delayed by 10 to 40 ms, constant for each connection, and what the server \
+        "Reno is the kernel's congestion control. As in figure 4.11 what clients send is delayed by 10 to 40 ms, constant for each connection, and what the server \
          sends comes straight. The middlebox shares the clients' core.",
     );
     if ours {
@@ -291,6 +291,6 @@ fn hit_ratio(run: &mut Run<'_>) -> Result<(), Problem> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "connections")]
-fn point(at: usize, scores: &[Score], what: fn(&Score) -> f64) -> Option<Point> {
+pub(super) fn point(at: usize, scores: &[Score], what: fn(&Score) -> f64) -> Option<Point> {
     Point::of(at as f64, &scores.iter().map(what).collect::<Vec<_>>())
 }

@@ -69,6 +69,16 @@ pub(super) const VARIANTS: Figure = Figure {
     },
 };
 
+pub(super) const OLD_HARDWARE: Figure = Figure {
+    id: "3.7",
+    title: "A file of 23 KB: replicas, copies, shared memory, and nginx",
+    section: "§3.3.2",
+    found: "On servers of 2006 a copy costs Sandstorm 30 %, and replicas give three times nginx's throughput.",
+    seconds: (25, 60),
+    ground: Ground::Namespaces,
+    run: old_hardware,
+};
+
 pub(super) const CDN: Figure = Figure {
     id: "3.5",
     title: "A CDN's mix of objects",
@@ -180,6 +190,70 @@ fn point(kb: u64, scores: &[Score], what: fn(&Score) -> f64) -> Option<Point> {
     Point::of(kb as f64, &scores.iter().map(what).collect::<Vec<_>>())
 }
 
+type What = fn(&Score) -> f64;
+
+/// One load on all, in turn, and a bar for each.
+fn bars(run: &mut Run<'_>, contestants: &[Contestant], load: &Load) -> Result<(), Problem> {
+    let mut scores: Vec<Vec<Score>> = vec![Vec::new(); contestants.len()];
+    for repetition in 1..=REPETITIONS {
+        for (contestant, scores) in contestants.iter().zip(&mut scores) {
+            run.step(&format!("{}, {repetition} of {REPETITIONS}", contestant.name))?;
+            let served = contestant.start(run, &[])?;
+            scores.push(load.measure(run, &served, contestant)?);
+        }
+    }
+    let panels: [(&str, &str, What); 2] = [
+        ("a", "Throughput", |score| score.gbit_per_s),
+        ("b", "Throughput for each busy server core", |score| score.gbit_per_s / score.core.max(0.01)),
+    ];
+    for (letter, title, what) in panels {
+        let points = scores.iter().zip(0_u64..).filter_map(|(scores, at)| point(at, scores, what));
+        let curve = Curve {
+            name: "one core".into(),
+            origin: Origin::Measured,
+            drawn: Drawn::Line,
+            colour: None,
+            points: points.collect(),
+        };
+        run.panel(Panel {
+            letter: letter.into(),
+            title: title.into(),
+            x: Axis::names("", contestants.iter().map(|contestant| contestant.name)),
+            y: Axis::linear("Gb/s"),
+            curves: vec![curve],
+        });
+    }
+    Ok(())
+}
+
+fn old_hardware(run: &mut Run<'_>) -> Result<(), Problem> {
+    const KB: u64 = 23;
+    run.step("files")?;
+    let objects: Vec<_> = (0..OBJECTS).map(|number| (name(KB, number), KB * 1_024)).collect();
+    for (name, bytes) in &objects {
+        contestant::file(&format!("old/{name}"), &vec![b'o'; usize::try_from(*bytes).unwrap_or(0)])?;
+    }
+    let directory = contestant::place("old")?;
+    let contestants = [
+        Contestant::sandstorm(run, &directory, Copying::Pre),
+        Contestant::sandstorm(run, &directory, Copying::Mem),
+        Contestant::sandstorm(run, &directory, Copying::Gather),
+        Contestant::nginx(run, &directory),
+    ];
+    let contestants = contestant::present(run, contestants)?;
+    let time = run.either(Duration::from_millis(500), Duration::from_secs(2));
+    let load =
+        Load { objects, mix: Mix::Sequential, connections: at_once(KB), short: true, secure: false, time };
+    bars(run, &contestants, &load)?;
+    run.remark(
+        "The dissertation's servers of 2006 have no DDIO, and memory is their limit: no machine of today has that to offer, and none \
+         was made up. The same comparison on this machine shows what a copy costs where the cache takes it.",
+    );
+    run.remark(ONE_LINK);
+    run.remark(contestant::WHO_RECEIVES);
+    Ok(())
+}
+
 fn cdn(run: &mut Run<'_>) -> Result<(), Problem> {
     run.step("files")?;
     let mut objects = Vec::new();
@@ -201,42 +275,7 @@ fn cdn(run: &mut Run<'_>) -> Result<(), Problem> {
     let contestants = contestant::present(run, contestants)?;
     let time = run.either(Duration::from_millis(500), Duration::from_secs(3));
     let load = Load { objects, mix: Mix::Cdn, connections: 32, short: true, secure: false, time };
-    let mut scores: Vec<Vec<Score>> = vec![Vec::new(); contestants.len()];
-    for repetition in 1..=REPETITIONS {
-        for (contestant, scores) in contestants.iter().zip(&mut scores) {
-            run.step(&format!("{}, {repetition} of {REPETITIONS}", contestant.name))?;
-            let served = contestant.start(run, &[])?;
-            scores.push(load.measure(run, &served, contestant)?);
-        }
-    }
-    let bars = |what: fn(&Score) -> f64| {
-        let points = scores.iter().zip(0_u64..).filter_map(|(scores, at)| point(at, scores, what));
-        vec![Curve {
-            name: "one core".into(),
-            origin: Origin::Measured,
-            drawn: Drawn::Line,
-            colour: None,
-            points: points.collect(),
-        }]
-    };
-    let panels: [(&str, &str, &str, Vec<Curve>); 2] = [
-        ("a", "Throughput", "Gb/s", bars(|score| score.gbit_per_s)),
-        (
-            "b",
-            "Throughput for each busy server core",
-            "Gb/s",
-            bars(|score| score.gbit_per_s / score.core.max(0.01)),
-        ),
-    ];
-    for (letter, title, unit, curves) in panels {
-        run.panel(Panel {
-            letter: letter.into(),
-            title: title.into(),
-            x: Axis::names("", contestants.iter().map(|contestant| contestant.name)),
-            y: Axis::linear(unit),
-            curves,
-        });
-    }
+    bars(run, &contestants, &load)?;
     run.remark(ONE_LINK);
     run.remark(contestant::WHO_RECEIVES);
     run.remark(
