@@ -301,10 +301,11 @@ impl<P: Program> Server for Served<P> {
         }
         let Self { program, loaded, monitor, .. } = self;
         changed |= program.rescan(&loaded.config, &loaded.choices, opener(monitor.as_ref()), &mut events);
-        if !changed {
+        // What went wrong is told though nothing changes by it.
+        if !changed && events.0.is_empty() {
             return None;
         }
-        let snapshot = self.snapshot(&mut events);
+        let snapshot = if changed { self.snapshot(&mut events) } else { None };
         Some(Reloaded { snapshot, events: events.0, drain: None })
     }
 

@@ -95,9 +95,10 @@ pub struct Variant {
 
 impl Variant {
     fn new(path: Vec<u8>, (stamp, key): (Stamp, Key), coding: Option<Coding>) -> Self {
-        let nanos = u64::try_from(stamp.mtime_ns).unwrap_or(0);
-        let etag = ETag::of_file(stamp.len, nanos, stamp.inode);
-        Self { key, coding, path, etag, last_modified: nanos / 1_000_000_000, stamp }
+        let nanos = |time_ns| u64::try_from(time_ns).unwrap_or(0);
+        // Of what nobody can set back: bytes written under an old date are other bytes.
+        let etag = ETag::of_file(stamp.len, nanos(stamp.ctime_ns), stamp.inode);
+        Self { key, coding, path, etag, last_modified: nanos(stamp.mtime_ns) / 1_000_000_000, stamp }
     }
 
     /// How many bytes.

@@ -7,9 +7,10 @@
 //! ```
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::response::{is_field_name, is_field_value};
+use http::target::{Resource, Target};
 
 /// What holds for a whole site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,8 @@ impl fmt::Display for RuleError {
 impl core::error::Error for RuleError {}
 
 /// Fields of which only the server knows the values, or that it has settings for.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
+    "timing-allow-origin",
     "allow",
     "cache-control",
     "keep-alive",
@@ -277,6 +279,17 @@ pub struct Redirect {
     pub permanent: bool,
 }
 
+/// The decoded path that a client asks for who is sent there, and whether there is a query; `None` when it is not ours.
+fn path_of(target: &str) -> Option<(Vec<u8>, bool)> {
+    let target = target.split('#').next().unwrap_or(target);
+    match Target::parse(target.as_bytes()) {
+        Ok(Target::Resource(Resource { path, query })) if target.starts_with('/') => {
+            Some((path.into_owned(), query.is_some()))
+        }
+        _ => None,
+    }
+}
+
 /// Names that have gone elsewhere, from a file with one `FROM TO [STATUS]` on each line; `#` begins a comment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redirects {
@@ -290,6 +303,7 @@ impl Redirects {
     /// The first line that cannot be meant.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let mut redirects = Self::default();
+        let mut numbers = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
             let wrong = |why| RuleError::Line { number: index + 1, why };
             // A URI may hold a # of its own; a comment stands alone or behind a space.
@@ -309,8 +323,9 @@ impl Redirects {
             if words.next().is_some() {
                 return Err(wrong("there is a fourth word"));
             }
-            let Some(from) = from.strip_prefix('/') else {
-                return Err(wrong("what is moved begins with a slash"));
+            // As a client writes it, so that any name can be: a space is %20.
+            let Some((from, false)) = path_of(from) else {
+                return Err(wrong("what is moved is no path below this server's root"));
             };
             let is_here = to.starts_with('/') && !to.starts_with("//");
             if !is_here && !to.starts_with("https://") && !to.starts_with("http://") {
@@ -320,11 +335,33 @@ impl Redirects {
                 return Err(wrong("where it has gone cannot stand in a response"));
             }
             let redirect = Redirect { to: to.to_owned(), permanent };
-            if redirects.exact.insert(from.as_bytes().to_vec(), redirect).is_some() {
+            if redirects.exact.insert(from.clone(), redirect).is_some() {
                 return Err(wrong("this name was moved before"));
             }
+            numbers.insert(from, index + 1);
         }
+        redirects.check_loops(&numbers)?;
         Ok(redirects)
+    }
+
+    /// Nobody is sent round in circles: each chain of moves ends. `numbers` are the lines of the names.
+    fn check_loops(&self, numbers: &BTreeMap<Vec<u8>, usize>) -> Result<(), RuleError> {
+        let mut ends: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for (from, &number) in numbers {
+            let mut chain = BTreeSet::new();
+            let mut at = from.clone();
+            while !ends.contains(&at) && self.exact.contains_key(&at) {
+                if !chain.insert(at.clone()) {
+                    return Err(RuleError::Line { number, why: "it leads round in a circle" });
+                }
+                match path_of(&self.exact[&at].to) {
+                    Some((to, _)) => at = to,
+                    None => break,
+                }
+            }
+            ends.append(&mut chain);
+        }
+        Ok(())
     }
 
     /// Where a decoded path below the root has gone.
@@ -428,6 +465,25 @@ mod tests {
         let shop = Redirect { to: "https://shop.example/#top".to_owned(), permanent: false };
         assert_eq!(redirects.of(b"shop"), Some(&shop));
         assert_eq!(redirects.of(b"new"), None);
+    }
+
+    #[test]
+    fn a_name_is_written_as_a_client_asks_for_it() {
+        let redirects = Redirects::parse("/a%20b /c\n/%ff /d\n").unwrap();
+        assert!(redirects.of(b"a b").is_some() && redirects.of(b"\xff").is_some());
+        assert!(Redirects::parse("/a?b=c /d").is_err(), "a query is not looked at");
+    }
+
+    #[test]
+    fn nobody_is_sent_round_in_circles() {
+        for (text, number) in [("/a /a", 1), ("/x /a\n/a /b%63\n/bc /a#top", 2), ("/d /x\n/a /a?again", 2)] {
+            let error = Redirects::parse(text).unwrap_err();
+            assert!(
+                matches!(error, RuleError::Line { number: told, .. } if told == number),
+                "{text}: {error}"
+            );
+        }
+        assert!(Redirects::parse("/a /b\n/b /c\n/c https://a.example/a\n/d /b").is_ok());
     }
 
     #[test]

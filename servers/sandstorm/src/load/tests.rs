@@ -190,8 +190,13 @@ fn a_file_whose_time_was_set_back_is_another_all_the_same() {
     std::thread::sleep(Duration::from_millis(20));
     dir.write("a", b"two");
     File::options().append(true).open(&path).unwrap().set_modified(modified).unwrap();
-    let error = site.read(&site.find(b"a").unwrap().variants[0]).unwrap_err();
+    let before = &site.find(b"a").unwrap().variants[0];
+    let error = site.read(before).unwrap_err();
     assert!(matches!(error, LoadError::Changed { .. }), "{error}");
+    let site = dir.site();
+    let after = &site.find(b"a").unwrap().variants[0];
+    assert_eq!((after.last_modified, after.len()), (before.last_modified, before.len()));
+    assert_ne!(after.etag, before.etag, "nobody is told that he has it already");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Sandstorm {
     content: Content,
     /// What the workers serve by.
     given: Arc<Given>,
+    /// What they served by before, and may still: whoever lets go of a site last has much to free, and is to be us.
+    before: Vec<Arc<Given>>,
     /// What each worker has for objects, once that is known.
     shelf: Option<PoolLayout>,
     preload: bool,
@@ -182,7 +184,15 @@ impl Program for Sandstorm {
         let terms = choices.service.terms(config.access_log != LogChoice::Off);
         let given = Arc::new(Given::new(Arc::clone(content.site()), terms));
         let stale = Arc::default();
-        Ok(Self { content, given, shelf: None, preload: choices.preload, stale, told: Vec::new() })
+        Ok(Self {
+            content,
+            given,
+            before: Vec::new(),
+            shelf: None,
+            preload: choices.preload,
+            stale,
+            told: Vec::new(),
+        })
     }
 
     fn pool(
@@ -290,7 +300,9 @@ impl Program for Sandstorm {
     }
 
     fn reload(&mut self, config: &Config, choices: &Choices, opener: &dyn Opener, events: &mut Events) {
-        self.look(&config.access_log, choices, opener, events);
+        self.look(choices, opener, events);
+        // What holds for connections may have changed though the directory has not.
+        self.renew(config, choices);
         events.info(format!("directory: {}", self.content.description()));
     }
 
@@ -305,8 +317,10 @@ impl Program for Sandstorm {
             return false;
         }
         let was_stale = self.stale.load(Ordering::Acquire);
-        let changed = self.look(&config.access_log, choices, opener, events);
+        self.forget();
+        let changed = self.look(choices, opener, events);
         if changed {
+            self.renew(config, choices);
             events.debug(format!("directory: {}", self.content.description()));
         }
         // Whoever waits for another look is told that there was one, even if it found nothing new.
@@ -337,8 +351,21 @@ impl Program for Sandstorm {
 }
 
 impl Sandstorm {
+    /// From now on workers are to serve by what was found last.
+    fn renew(&mut self, config: &Config, choices: &Choices) {
+        let terms = choices.service.terms(config.access_log != LogChoice::Off);
+        let given = Arc::new(Given::new(Arc::clone(self.content.site()), terms));
+        self.before.push(core::mem::replace(&mut self.given, given));
+        self.forget();
+    }
+
+    /// Frees what no worker has any more.
+    fn forget(&mut self) {
+        self.before.retain(|given| Arc::strong_count(given) > 1);
+    }
+
     /// Looks through the directory, and takes over what is new. Returns whether anything is.
-    fn look(&mut self, log: &LogChoice, choices: &Choices, opener: &dyn Opener, events: &mut Events) -> bool {
+    fn look(&mut self, choices: &Choices, opener: &dyn Opener, events: &mut Events) -> bool {
         // Before looking: what a loader finds from now on is another change.
         self.stale.store(false, Ordering::Release);
         let mut broken = Vec::new();
@@ -359,12 +386,12 @@ impl Sandstorm {
             Ok(changed) => changed,
             Err(error) => {
                 tell(error);
-                self.told = broken;
+                // What was told of the directory is true again when it is back.
+                broken.retain(|line| !self.told.contains(line));
+                self.told.append(&mut broken);
                 return false;
             }
         };
-        let terms = choices.service.terms(*log != LogChoice::Off);
-        self.given = Arc::new(Given::new(Arc::clone(self.content.site()), terms));
         let mut problems = self.problems();
         for problem in problems.iter().filter(|problem| !self.told.contains(problem)) {
             events.warn(format!("directory: {problem}"));
@@ -406,6 +433,7 @@ mod tests {
         let mut sandstorm = Sandstorm {
             content,
             given,
+            before: Vec::new(),
             shelf: None,
             preload: false,
             stale: Arc::default(),
@@ -415,8 +443,8 @@ mod tests {
         std::fs::write(dir.join("b"), "b").unwrap();
         let mut look = |name: &[u8]| {
             let mut events = Events::default();
-            let changed = sandstorm.look(&LogChoice::Off, &choices, opener, &mut events);
-            let site = &sandstorm.given.site;
+            let changed = sandstorm.look(&choices, opener, &mut events);
+            let site = sandstorm.content.site();
             (
                 changed,
                 site.find(name).is_some() && site.redirects().of(b"old").is_some(),
@@ -428,6 +456,17 @@ mod tests {
         std::fs::write(dir.join("c"), "c").unwrap();
         let (changed, served, told) = look(b"c");
         assert!(changed && served && !told.contains("redirects"), "{told}");
+        let away = dir.with_extension("away");
+        std::fs::rename(&dir, &away).unwrap();
+        let (changed, served, told) = look(b"c");
+        assert!(!changed && served && told.contains("cannot read the directory"), "{told}");
+        assert!(!look(b"c").2.contains("directory"), "once");
+        std::fs::rename(&away, &dir).unwrap();
+        assert_eq!(
+            look(b"c"),
+            (false, true, "Events([])".to_owned()),
+            "and what was told before is not told again"
+        );
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
