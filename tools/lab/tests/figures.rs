@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use lab::figures::record::Record;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const LAB: &str = env!("CARGO_BIN_EXE_lab");
 
@@ -73,18 +74,24 @@ fn quick_figures_become_a_page_with_numbers() {
 #[ignore = "needs root"]
 fn a_stop_leaves_no_namespace_process_device_or_file() {
     let (names, devices) = (entries("/run/netns"), entries("/sys/class/net"));
-    for signal in ["INT", "TERM", "KILL"] {
-        let out = Out::new(signal);
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let what = format!("{signal:?}");
+        let out = Out::new(&what);
         let mut lab = out.fig(&["2.8"]).stderr(Stdio::null()).spawn().unwrap();
         let inside = running(&lab);
         assert_eq!(scratches(&out.0), 1, "chunks lie on the disk meanwhile");
+        let process = Pid::from_child(&lab);
         // A terminal's Ctrl-C reaches all of a group; the others are for the lab alone.
-        let whom = if signal == "INT" { format!("-{}", lab.id()) } else { lab.id().to_string() };
-        assert!(Command::new("kill").args(["-s", signal, "--", &whom]).status().unwrap().success());
+        let sent = if signal == Signal::INT {
+            kill_process_group(process, signal)
+        } else {
+            kill_process(process, signal)
+        };
+        sent.unwrap();
         let status = lab.wait().unwrap();
-        assert!(!status.success(), "{signal}");
+        assert!(!status.success(), "{what}");
         // Who was killed has told nobody to wait.
-        eventually(signal, || {
+        eventually(&what, || {
             let left = networks(all_processes());
             !out.0.exists() && inside.iter().all(|network| !left.contains(network))
         });

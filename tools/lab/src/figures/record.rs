@@ -141,10 +141,10 @@ impl Point {
         Self { x, y, least: y, most: y }
     }
 
-    /// The median of `values` and their spread; `None` of none.
+    /// The median of `values` and their spread; `None` of none. What is no number (a cost of nothing) is none of them.
     #[must_use]
     pub fn of(x: f64, values: &[f64]) -> Option<Self> {
-        let mut sorted = values.to_vec();
+        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
@@ -194,6 +194,7 @@ mod tests {
         assert_eq!((point.y, point.least, point.most), (2.5, 1.0, 4.0));
         assert_eq!(Point::of(1.0, &[7.0, 5.0, 6.0]).unwrap().y, 6.0);
         assert_eq!(Point::of(1.0, &[]), None);
+        assert_eq!(Point::of(1.0, &[f64::INFINITY, 3.0]).unwrap().most, 3.0);
     }
 
     #[test]
