@@ -63,14 +63,14 @@ pub struct Zone {
     arena: Box<[u8]>,
     slots: Box<[u64]>,
     apex_node: NodeRef,
-    /// SOA for negative answers, with the TTL that RFC 2308 gives it: alone, and with signatures.
-    negative: [Negative; 2],
+    /// SOA for negative answers, with the TTL that RFC 2308 gives it; and with signatures, if it has any.
+    negative: (Negative, Option<Box<Negative>>),
     /// Nodes with NSEC records in canonical order; empty when there are none.
     nsec: Box<[NodeRef]>,
-    nsec3: Option<Nsec3>,
+    nsec3: Option<Box<Nsec3>>,
     serial: u32,
-    /// Records that no question leads to: they are part of the zone, and of its transfers.
-    hidden: Records,
+    /// Records that no question leads to, if there are any: they are part of the zone, and of its transfers.
+    hidden: Option<Box<Records>>,
     journal: Journal,
     /// It is known, and nothing of it may be said.
     withheld: bool,
@@ -146,7 +146,7 @@ impl Zone {
     /// Whether it says the same as `other`, in the same order.
     #[must_use]
     pub fn says_what(&self, other: &Self) -> bool {
-        self.arena == other.arena && self.hidden.are_those_of(&other.hidden)
+        self.arena == other.arena && self.hidden().are_those_of(other.hidden())
     }
 
     /// This zone takes the place of `old`: what changed is remembered, as far as that is little.
@@ -183,13 +183,19 @@ impl Zone {
     /// The authority section of a negative answer.
     #[must_use]
     pub fn negative(&self, dnssec: bool) -> &Negative {
-        &self.negative[usize::from(dnssec)]
+        let (plain, signed) = &self.negative;
+        signed.as_deref().filter(|_| dnssec).unwrap_or(plain)
+    }
+
+    fn hidden(&self) -> &Records {
+        static NONE: Records = Records::new();
+        self.hidden.as_deref().unwrap_or(&NONE)
     }
 
     /// Names are hashed to deny them.
     #[must_use]
-    pub const fn nsec3(&self) -> Option<&Nsec3> {
-        self.nsec3.as_ref()
+    pub fn nsec3(&self) -> Option<&Nsec3> {
+        self.nsec3.as_deref()
     }
 
     /// The node at that place.

@@ -1,5 +1,5 @@
-//! A flood of random names, sources and cookies, and what is left of it: nothing. Alone in its process, whose pages it
-//! counts.
+//! What zones weigh, and a flood of random names, sources and cookies, and what is left of it: nothing. Alone in its process,
+//! whose pages it counts, one after the other.
 
 #![forbid(unsafe_code)]
 #![cfg(test)]
@@ -41,7 +41,47 @@ fn query(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[1; 16]);
 }
 
+/// A small zone as people have them: two servers, mail, a page, ten records.
+fn small_zone(number: usize) -> (String, Vec<u8>) {
+    let [.., b, c] = number.to_be_bytes();
+    let text = format!(
+        "$TTL 3600\n@ IN SOA ns1 hostmaster 2026112001 3600 900 604800 300\n@ IN NS ns1\n@ IN NS ns2\n@ IN MX 10 mail\n\
+         @ IN A 192.0.2.1\nns1 IN A 10.0.{b}.{c}\nns2 IN A 10.1.{b}.{c}\nmail IN A 10.2.{b}.{c}\nwww IN CNAME @\n\
+         @ IN TXT \"v=spf1 mx -all\"\n"
+    );
+    let apex = dns::name::from_text(format!("zone{number}.example").as_bytes()).expect("a name");
+    (text, apex)
+}
+
 #[test]
+fn zones_take_little_more_than_their_text_and_a_flood_takes_no_memory() {
+    ten_thousand_zones_of_ten_records();
+    a_flood_of_random_names_sources_and_cookies_costs_no_memory();
+}
+
+fn ten_thousand_zones_of_ten_records() {
+    let key = Key::new(*b"a key for a test");
+    let load = |number| {
+        let (text, apex) = small_zone(number);
+        let loaded = load::read_text(Path::new("zone"), text.as_bytes(), &apex).expect("a zone");
+        zone::build(&apex, loaded, key, Form::Wire).expect("a zone").zone
+    };
+    // What a load takes and gives back is in the process by then.
+    drop((0..100).map(load).collect::<Vec<_>>());
+    let before = resident();
+    let zones: Vec<_> = (0..10_000).map(load).map(Arc::new).collect();
+    let catalogue = Catalogue::new(key, Form::Wire, zones);
+    let pages = resident() - before;
+    let (text, bytes) = catalogue.zones().iter().fold((0, 0), |(text, bytes), zone| {
+        let weight = zone.weight();
+        (text + weight.text_bytes, bytes + weight.bytes)
+    });
+    println!("{text} bytes of text, {bytes} bytes of zones, {pages} pages");
+    // The goal is three times the text. What a zone takes before its first record is most of so small a one.
+    assert!(bytes * 10 <= 34 * text, "{bytes} bytes of {text} bytes of text");
+    assert!(pages * 4_096 * 10 <= 45 * text, "{pages} pages of {text} bytes of text");
+}
+
 fn a_flood_of_random_names_sources_and_cookies_costs_no_memory() {
     let text = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n*.wild TXT \"any\"\ncut NS ns.cut\nns.cut A 192.0.2.2\nd DNAME example.\n";
     let key = Key::new(*b"a key for a test");

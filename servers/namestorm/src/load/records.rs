@@ -50,6 +50,12 @@ pub struct Record<'a> {
 }
 
 impl Records {
+    /// No records.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), count: 0, owners: 0, owner: Vec::new() }
+    }
+
     /// Appends a record whose owner is folded; `write` appends its data.
     ///
     /// # Errors

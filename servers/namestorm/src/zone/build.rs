@@ -12,7 +12,7 @@ mod sketch;
 
 use super::denial::{self, Nsec3};
 use super::node::{self, NodeRef, flag};
-use super::{Weight, Zone};
+use super::{Negative, Weight, Zone};
 use crate::hash::{Form, Key};
 use crate::load::{Loaded, Reason, RecordRef, Records, ZoneError};
 use crate::transfer::journal::Journal;
@@ -132,9 +132,9 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
         slots: sketches.into_slots(&layer.placed),
         negative,
         nsec: Box::default(),
-        nsec3,
+        nsec3: nsec3.map(Box::new),
         serial,
-        hidden: core::mem::take(&mut layer.hidden).shrunk(),
+        hidden: (layer.hidden.count() > 0).then(|| Box::new(core::mem::take(&mut layer.hidden).shrunk())),
         journal: Journal::default(),
         withheld: false,
         weight: Weight { names, records: records_count, text_bytes, bytes: 0 },
@@ -148,12 +148,17 @@ pub fn build(apex: &[u8], loaded: Loaded, key: Key, form: Form) -> Result<Built,
 impl Zone {
     fn bytes(&self) -> u64 {
         let Self { apex, arena, slots, negative, nsec, nsec3, hidden, .. } = self;
-        let nsec3 = nsec3.as_ref().map_or(0, |nsec3| size_of_val(&*nsec3.owners) + nsec3.salt.len());
-        let negative: usize =
-            negative.iter().map(|negative| negative.body.len() + size_of_val(&*negative.moves)).sum();
+        let nsec3 = nsec3
+            .as_ref()
+            .map_or(0, |nsec3| size_of::<Nsec3>() + size_of_val(&*nsec3.owners) + nsec3.salt.len());
+        let of_negative = |negative: &Negative| negative.body.len() + size_of_val(&*negative.moves);
+        let (plain, signed) = negative;
+        let signed = signed.as_deref().map_or(0, |signed| size_of::<Negative>() + of_negative(signed));
+        let negative = of_negative(plain) + signed;
+        let hidden = hidden.as_ref().map_or(0, |hidden| size_of::<Records>() + hidden.bytes());
         let parts =
             apex.len() + arena.len() + size_of_val(&**slots) + negative + size_of_val(&**nsec) + nsec3;
-        (size_of::<Self>() + parts + hidden.bytes()) as u64
+        (size_of::<Self>() + parts + hidden) as u64
     }
 }
 

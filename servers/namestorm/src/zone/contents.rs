@@ -115,15 +115,15 @@ impl Zone {
         }
         // `record` is one more than the place of the hidden record: 0 is the beginning.
         let mut next = match cursor.record.checked_sub(1) {
-            None => self.hidden.first(),
+            None => self.hidden().first(),
             Some(at) => Some(RecordRef(u32::try_from(at).expect("as it was counted"))),
         };
         let mut owner: &[u8] = match next {
-            Some(_) => owner_at(&self.hidden, cursor.entry),
+            Some(_) => owner_at(self.hidden(), cursor.entry),
             None => &[],
         };
         while let Some(at) = next {
-            let record = self.hidden.record(at);
+            let record = self.hidden().record(at);
             if let Some(own) = record.owner {
                 owner = own;
                 cursor.entry = at.0 as usize;
@@ -134,14 +134,14 @@ impl Zone {
             if each(&item).is_break() {
                 return Some(cursor);
             }
-            next = self.hidden.following(at);
+            next = self.hidden().following(at);
         }
         None
     }
 
     /// Whether what answers nothing is the same in both, and in the same order.
     pub(crate) fn hidden_is_that_of(&self, other: &Self) -> bool {
-        self.hidden.are_those_of(&other.hidden)
+        self.hidden().are_those_of(other.hidden())
     }
 
     /// Every record that answers nothing.

@@ -347,25 +347,26 @@ impl Drafting<'_> {
     }
 }
 
-/// The authority sections of negative answers: SOA with the TTL of RFC 2308 §3, alone and signed.
-pub(super) fn negative(sketches: &Sketches<'_>) -> Result<[Negative; 2], ZoneError> {
+/// The authority sections of negative answers: SOA with the TTL of RFC 2308 §3, alone, and signed if it is.
+pub(super) fn negative(sketches: &Sketches<'_>) -> Result<(Negative, Option<Box<Negative>>), ZoneError> {
     let sets = gather(&sketches.records, sketches.first(0));
     let soa = soa_of(&sets, sketches)?;
     let rdata = sketches.records.record(soa.records[0]).rdata;
     let minimum = rdata.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
     let ttl = soa.ttl.min(minimum);
-    Ok([false, true].map(|signed| {
+    let with = |signatures: &[RecordRef]| {
         let mut writer = Writer::new(sketches.apex, sketches.apex);
         writer.record_of(sketches.apex, Rtype::SOA, ttl, rdata, Against::Apex);
-        let mut count = 1;
-        for at in soa.signatures.iter().filter(|_| signed) {
+        for at in signatures {
             let rdata = sketches.records.record(*at).rdata;
             writer.record_of(sketches.apex, Rtype::RRSIG, ttl, rdata, Against::Apex);
-            count += 1;
         }
         let Writer { body, moves, .. } = writer;
+        let count = count(1 + signatures.len());
         Negative { sum: sum_of(&body), body: body.into_boxed_slice(), count, moves: moves.into_boxed_slice() }
-    }))
+    };
+    let signed = (!soa.signatures.is_empty()).then(|| Box::new(with(&soa.signatures)));
+    Ok((with(&[]), signed))
 }
 
 /// The serial of the zone's SOA.
