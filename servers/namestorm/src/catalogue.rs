@@ -137,7 +137,10 @@ impl Catalogue {
     /// its name is for the caller to compare.
     #[inline]
     pub(crate) fn likely(&self, labels: usize, hash: u64) -> Option<u32> {
-        if self.depths >> labels & 1 == 0 {
+        // Few names have 64 labels, and a word is shifted sooner than two.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let shallow = self.depths as u64;
+        if labels < 64 && shallow >> labels & 1 == 0 || labels >= 64 && self.depths >> labels & 1 == 0 {
             return None;
         }
         let mask = self.slots.len() - 1;
