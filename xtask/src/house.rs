@@ -228,7 +228,7 @@ pub(crate) const ROOMS: &[Room] = &[
         "namestorm",
         "servers/namestorm",
         &[
-            "wire", "tcp", "dns", "platform", "datagram", "stack", "turn", "survey", "control", "confine",
+            "wire", "tcp", "dns", "dma", "platform", "datagram", "stack", "turn", "survey", "control", "confine",
             "host",
         ],
         &["clock", "link-memory"],

@@ -2,7 +2,7 @@
 //! in every run.
 //!
 //! ```text
-//! valgrind --tool=callgrind target/release/examples/queries ask 10000 wire plain 100000
+//! valgrind --tool=callgrind target/release/examples/queries ask 10000 wire mem plain 100000
 //! valgrind --tool=callgrind target/release/examples/queries load 100000 wire
 //! ```
 //!
@@ -17,6 +17,7 @@ use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use dma::{Pool, PoolLayout};
 use dns::cookie::Secret;
 use link_memory::{MemoryLink, MemoryLinkConfig};
 use namestorm::catalogue::Catalogue;
@@ -63,8 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             black_box(lay(read(&text(names.parse()?))?, form(hash))?);
             Ok(())
         }
-        ["ask", names, hash, kind, count] => ask(names.parse()?, form(hash), kind, count.parse()?),
-        _ => Err("ask NAMES wire|name plain|cookie|subnet COUNT, or load NAMES wire|name".into()),
+        ["ask", names, hash, copy, kind, count] => {
+            let replicas = if copy == "pre" { 16_384 } else { 0 };
+            ask(names.parse()?, form(hash), replicas, kind, count.parse()?)
+        }
+        _ => Err("ask NAMES wire|name mem|pre plain|cookie|subnet COUNT, or load NAMES wire|name".into()),
     }
 }
 
@@ -78,14 +82,15 @@ fn text(names: usize) -> String {
     text
 }
 
-fn ask(names: usize, form: Form, kind: &str, count: usize) -> Result<(), Box<dyn Error>> {
+fn ask(names: usize, form: Form, replicas: usize, kind: &str, count: usize) -> Result<(), Box<dyn Error>> {
     let zone = lay(read(&text(names))?, form)?.zone;
     let catalogue = Arc::new(Catalogue::new(key(), form, vec![Arc::new(zone)]));
     let secret = Secret([7; 16]);
-    let settings = Settings { cookie_secret: Some(secret), ..Settings::default() };
+    let settings = Settings { cookie_secret: Some(secret), replicas, ..Settings::default() };
     let serving =
         Serving { addresses: vec![[192, 0, 2, 1].into()], port: 53, settings, idle: Duration::from_secs(10) };
-    let desk = Desk::new(&Snapshot { catalogue, serving: Arc::new(serving.clone()) });
+    let mut desk = Desk::new(&Snapshot { catalogue, serving: Arc::new(serving.clone()) });
+    desk.replicate(&Pool::new(PoolLayout { large_count: 1, small_count: u32::try_from(replicas)? })?);
     let config = MemoryLinkConfig { macs: MACS, checksum: false, ..MemoryLinkConfig::default() };
     let (server, mut client) = link_memory::pair(256, config);
     let mut front = Front::new(server, &serving, Rc::new(RefCell::new(desk)));

@@ -13,7 +13,9 @@ use crate::transfer::outgoing::{Kind, Outgoing};
 use control::{Figure, Figures};
 use core::net::IpAddr;
 use core::time::Duration;
+use dma::Pool;
 use dns::Name;
+use platform::Part;
 use std::sync::Arc;
 
 /// What does not change while the server runs.
@@ -82,9 +84,17 @@ impl Desk {
         Self { catalogue, responder, log, name: Name::root(), counters: Counters::default() }
     }
 
+    /// From now on answers lie ready in frames of this pool, if the settings want that.
+    pub fn replicate(&mut self, pool: &Pool) {
+        self.responder.replicate(pool);
+    }
+
     /// From now on, from these.
     pub fn renew(&mut self, catalogue: Arc<Catalogue>) {
         self.catalogue = catalogue;
+        if let Some(replicas) = self.responder.replicas_mut() {
+            replicas.forget();
+        }
     }
 
     /// Answers one message into `out`, which has room for 512 bytes or more; nothing when there is nothing to be said.
@@ -146,8 +156,23 @@ impl Desk {
     ) -> Option<Response> {
         self.counters.udp += 1;
         let response = self.responder.respond_glanced(&self.catalogue, request, glance, message, out);
-        self.log(request, message, response, out);
+        if let Some(log) = &mut self.log {
+            let replica = self.responder.replicas_mut().and_then(|replicas| replicas.message());
+            let out = replica.unwrap_or(out);
+            log.on_question(request, message, response.map(|response| &out[..response.bytes]));
+        }
         response
+    }
+
+    /// The replica that the last answer was written into, as a part of a packet: `write` writes so many bytes of headers
+    /// before the message that it is given with them. Nothing when the answer was written into the caller's room.
+    #[inline]
+    pub(crate) fn close_replica(
+        &mut self,
+        headers_bytes: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Option<Part> {
+        self.responder.replicas_mut()?.close(headers_bytes, write)
     }
 
     /// What was counted so far.

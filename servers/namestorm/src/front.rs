@@ -34,6 +34,8 @@ pub struct Front<L> {
     waiting: Waiting,
     /// The answer that is being written.
     out: Box<[u8]>,
+    /// The packet of an answer that lies ready in a frame.
+    packet: Packet,
     /// A frame for the engine. It is copied: whoever looked at a borrowed frame cannot both keep it and ask for the next.
     passed: Vec<u8>,
     /// The time of this batch, and the most that a frame may have.
@@ -99,6 +101,7 @@ impl<L: Link> Front<L> {
                 messages: vec![0; TOGETHER * ROOM_BYTES].into(),
             },
             out: vec![0; FRAME_BYTES_MAX].into(),
+            packet: Packet::new(),
             passed: Vec::new(),
             batch: None,
             began: Instant::now(),
@@ -170,7 +173,7 @@ impl<L: Link> Front<L> {
 
     /// Answers the questions that wait, each where its packet leaves from.
     fn answer(&mut self, batch: &Batch) {
-        let Self { link, desk, turnaround, waiting, .. } = self;
+        let Self { link, desk, turnaround, waiting, packet, .. } = self;
         if waiting.accepted.is_empty() {
             return;
         }
@@ -193,8 +196,22 @@ impl<L: Link> Front<L> {
                 continue;
             };
             let answered = Answered { bytes: response.bytes, sum: response.sum };
-            let bytes = turnaround.reply(accepted, answered, frame);
-            link.stage_room(bytes, Offload::default());
+            let headers_bytes = accepted.headers_bytes();
+            let replica = desk.close_replica(headers_bytes, |out| {
+                turnaround.reply(accepted, answered, out);
+                packet.headers.set(&out[..headers_bytes]);
+                packet.headers.set_before_parts();
+            });
+            match replica {
+                Some(part) => {
+                    packet.parts.push(part);
+                    stage(link, packet, &mut desk);
+                }
+                None => {
+                    let bytes = turnaround.reply(accepted, answered, frame);
+                    link.stage_room(bytes, Offload::default());
+                }
+            }
         }
         accepted.clear();
         glances.clear();
@@ -208,6 +225,17 @@ fn room<L: Link>(link: &mut L) -> Option<&mut [u8]> {
         link.reclaim();
     }
     link.room()
+}
+
+fn stage<L: Link>(link: &mut L, packet: &mut Packet, desk: &mut Desk) {
+    if link.stage(packet).is_err() {
+        link.flush();
+        link.reclaim();
+        if link.stage(packet).is_err() {
+            packet.parts.clear();
+            desk.counters.unsent += 1;
+        }
+    }
 }
 
 fn send<L: Link>(link: &mut L, answer: &[u8], desk: &mut Desk) {

@@ -18,6 +18,7 @@ pub mod hash;
 pub mod keeper;
 pub mod load;
 pub mod query_log;
+mod replicas;
 pub mod respond;
 pub mod rrl;
 pub mod service;

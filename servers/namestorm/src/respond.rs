@@ -21,6 +21,7 @@ mod signed;
 
 use crate::catalogue::Catalogue;
 use crate::hash::Suffixes;
+use crate::replicas::Replicas;
 use crate::rrl::{Kind, Limiter, Verdict};
 use crate::zone::Found;
 use compose::Reply;
@@ -140,6 +141,7 @@ pub struct Responder {
     signer: Option<Box<[u8]>>,
     /// How much of the client's network the answer depended on.
     scope: u8,
+    replicas: Option<Replicas>,
 }
 
 /// How a question was answered, before it is known whether all of it fits.
@@ -167,7 +169,20 @@ impl Responder {
             opt_room: Box::new(opt::EMPTY),
             signer: None,
             scope: 0,
+            replicas: None,
         }
+    }
+
+    /// From now on answers lie ready in frames of this pool, if the settings want that.
+    pub(crate) fn replicate(&mut self, pool: &dma::Pool) {
+        let frames = self.settings.replicas;
+        self.replicas = (frames > 0).then(|| Replicas::new(pool.clone(), frames));
+    }
+
+    /// The answers that lie ready, one of which may be open since a message was answered.
+    #[inline]
+    pub(crate) const fn replicas_mut(&mut self) -> Option<&mut Replicas> {
+        self.replicas.as_mut()
     }
 
     /// What was counted so far.
@@ -291,7 +306,8 @@ impl Responder {
         }
     }
 
-    /// Answers a message from a datagram that was glanced at, and looked up in this catalogue, before.
+    /// Answers a message from a datagram that was glanced at, and looked up in this catalogue, before: into `out`, or into a
+    /// replica, which is then open and no other can be until it is closed.
     ///
     /// # Panics
     /// As [`respond`](Self::respond).

@@ -140,6 +140,16 @@ pub(crate) enum HashForm {
     Name,
 }
 
+/// How the records of an answer get into its packet.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Copying {
+    /// Copied for each
+    Mem,
+    /// They stay in packets that lie ready, for answers that are asked for again and again
+    Pre,
+}
+
 /// Every option, as far as it was given.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -159,6 +169,9 @@ pub(crate) struct Options {
     /// What names are hashed as [default: wire]
     #[arg(long, value_name = "FORM")]
     hash: Option<HashForm>,
+    /// How the records of an answer get into its packet; pre takes 32 MiB for each worker [default: mem]
+    #[arg(long, value_name = "WAY")]
+    copy: Option<Copying>,
     /// Threads that parse a zone at start [default: 1]
     #[arg(long, value_name = "N")]
     load_threads: Option<usize>,
@@ -251,6 +264,7 @@ impl Options {
             transfer: below.transfer,
             notify: below.notify,
             hash: self.hash.or(below.hash),
+            copy: self.copy.or(below.copy),
             load_threads: self.load_threads.or(below.load_threads),
             rate: self.rate.or(below.rate),
             steering: self.steering.or(below.steering),
@@ -285,6 +299,7 @@ impl Options {
 pub(crate) struct Config {
     pub(crate) zones: Zones,
     pub(crate) form: Form,
+    pub(crate) copy: Copying,
     pub(crate) load_threads: usize,
     /// Answers a second; 0 for no limit.
     pub(crate) rate: u32,
@@ -398,6 +413,7 @@ impl Config {
                 None | Some(HashForm::Wire) => Form::Wire,
                 Some(HashForm::Name) => Form::Name,
             },
+            copy: options.copy.unwrap_or(Copying::Mem),
             load_threads: options.load_threads.unwrap_or(1).clamp(1, 64),
             rate: options.rate.unwrap_or(200),
             steering: options.steering,
@@ -453,6 +469,7 @@ impl Config {
             load_threads: _,
             drain: _,
             form,
+            copy,
             rate,
             identity,
             addr,
@@ -475,6 +492,7 @@ impl Config {
         } = self;
         [
             ("hash", *form != other.form),
+            ("copy", *copy != other.copy),
             ("rate", *rate != other.rate),
             ("identity", *identity != other.identity),
             ("addr", *addr != other.addr),
@@ -540,6 +558,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         crate::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn another_way_of_copying_needs_a_restart() {
+        let [mem, pre] = ["mem", "pre"].map(|way| config(&["--zone", "a=b", "--copy", way]).unwrap());
+        assert_eq!(mem.copy, config(&["--zone", "a=b"]).unwrap().copy);
+        assert_eq!(mem.fixed_differences(&pre), ["copy"]);
+        assert!(config(&["--zone", "a=b", "--copy", "gather"]).is_err());
     }
 
     #[test]

@@ -40,7 +40,7 @@ use survey::{Survey, Tree};
 use crate::courier::{self, CourierError, Order, Recalled};
 use crate::loader::{Loader, LoaderError};
 use crate::log::{self, QueryLog};
-use crate::options::{Config, ConfigError, QueryLogChoice, ServeArgs};
+use crate::options::{Config, ConfigError, Copying, QueryLogChoice, ServeArgs};
 use crate::server::{Namestorm, Port, describe};
 use crate::steering::{Steering, SteeringError};
 use crate::{FAILED, NOT_STARTED, refuse};
@@ -55,6 +55,8 @@ const TRANSFER_BYTES_MAX: u64 = 4 << 30;
 const REPORTS: usize = 1_024;
 /// A stream whose client takes nothing of what it is sent for so long is reset.
 const STALLED: Duration = Duration::from_secs(60);
+/// Frames of a worker for answers that lie ready, with `--copy pre`: 32 MiB.
+const REPLICAS: usize = 16_384;
 
 /// Why the server could not start: one line that says why and what to do.
 #[derive(Debug)]
@@ -259,7 +261,9 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
         .confine
         .then(|| Monitor::start(MONITOR_NAME, &monitor_arguments(), &network.device, workers))
         .transpose()?;
-    let (pool, pool_note) = machine.pool(config.pool, workers)?;
+    let (mut pool, pool_note) = machine.pool(config.pool, workers)?;
+    let replicas = replicas(config);
+    pool.small_count += u32::try_from(replicas).expect("a small number");
 
     let bell = Wake::new().map_err(system("make an eventfd"))?;
     let loader = Loader::start(
@@ -304,7 +308,8 @@ fn start(config: &Config, arguments: ServeArgs) -> Result<Started, StartError> {
     report.push(("addresses", list(&network.addresses)));
     report.push(("workers", describe_workers(&network.choice, &machine)));
     let memory = host::values::Bytes(pool.bytes() as u64);
-    report.push(("memory", format!("{memory} of frames for each worker's streams")));
+    let whose = if replicas > 0 { "streams and ready answers" } else { "streams" };
+    report.push(("memory", format!("{memory} of frames for each worker's {whose}")));
     report.extend(pool_note.map(|note| ("", note)));
     if config.query_log != QueryLogChoice::Off {
         let Rule { every, odd } = config.query_log_rule;
@@ -434,6 +439,14 @@ impl Secrets {
     }
 }
 
+/// Frames of a worker for answers that lie ready.
+const fn replicas(config: &Config) -> usize {
+    match config.copy {
+        Copying::Mem => 0,
+        Copying::Pre => REPLICAS,
+    }
+}
+
 fn settings(config: &Config, secrets: &Secrets) -> Settings {
     Settings {
         cookie_secret: Some(secrets.cookies),
@@ -445,6 +458,7 @@ fn settings(config: &Config, secrets: &Secrets) -> Settings {
         }),
         log: (config.query_log != QueryLogChoice::Off).then_some(config.query_log_rule),
         keepalive: config.idle_seconds.saturating_mul(10),
+        replicas: replicas(config),
         ..Settings::default()
     }
 }

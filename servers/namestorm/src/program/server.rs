@@ -70,8 +70,10 @@ impl Tenant for Namestorm {
     type Record = Box<Record>;
     type Seat = ();
 
-    fn service(snapshot: Snapshot, (): (), _: &Place<'_>) -> StreamService {
-        StreamService::new(snapshot)
+    fn service(snapshot: Snapshot, (): (), place: &Place<'_>) -> StreamService {
+        let service = StreamService::new(snapshot);
+        service.desk().borrow_mut().replicate(place.pool);
+        service
     }
 
     fn front(service: &mut StreamService, link: HostLink) -> Front<HostLink> {

@@ -15,6 +15,7 @@ use super::opt::Opt;
 use super::{Request, Responder, Response, Transport, type_index};
 use crate::catalogue::Catalogue;
 use crate::hash::Form;
+use crate::replicas::Answer;
 use crate::rrl::{Kind, Verdict};
 use crate::zone::{NodeRef, flag};
 use core::hint::black_box;
@@ -169,7 +170,8 @@ impl Responder {
     ) -> Outcome {
         debug_assert_eq!(request.transport, Transport::Udp, "streams have other limits");
         let zone = &catalogue.zones()[glance.zone as usize];
-        let Some(node) = glance.node.map(|node| zone.node(node)) else { return Outcome::NotReady };
+        let Some(place) = glance.node else { return Outcome::NotReady };
+        let node = zone.node(place);
         let end = usize::from(glance.end);
         let name = &message[HEADER_BYTES..end - 4];
         let (relative, apex) = (node.name(), zone.apex());
@@ -207,35 +209,47 @@ impl Responder {
         if bytes > usize::from(glance.bytes_max) || bytes > out.len() {
             return Outcome::NotReady;
         }
+        // What depends on who asks, or on what, is copied.
+        let replica = match &mut self.replicas {
+            Some(replicas) if !steered && opt.is_none() => {
+                let Glance { zone, qtype, dnssec, edns, .. } = *glance;
+                let answer = Answer { zone, node: place, qtype, dnssec, edns };
+                replicas.open(answer, glance.hash, bytes)
+            }
+            _ => None,
+        };
         let trusted = opt.as_ref().is_some_and(Opt::is_trusted);
         self.counters.cookies_accepted += u64::from(trusted);
         if let Some(limiter) = self.limiter.as_mut().filter(|_| !trusted) {
             let index = Kind::Positive.index();
             match limiter.verdict(request.source, index, glance.hash, request.now_ms) {
                 None => {}
-                Some(Verdict::Drop) => {
-                    self.count(glance, steered);
-                    self.counters.limited += 1;
-                    return Outcome::Silent;
-                }
-                Some(Verdict::Slip) => {
-                    self.count(glance, steered);
-                    self.counters.rcodes[0] += 1;
-                    self.counters.slipped += 1;
-                    self.counters.truncated += 1;
-                    return Outcome::Answer(self.slip(glance, message, out));
+                Some(verdict) => {
+                    if let (Some(replicas), Some(is_written)) = (&mut self.replicas, replica) {
+                        replicas.leave(is_written);
+                    }
+                    return self.limited(verdict, glance, steered, message, out);
                 }
             }
         }
         self.count(glance, steered);
         self.counters.rcodes[0] += 1;
-        let out = &mut out[..bytes];
+        let (out, is_written) = match (&mut self.replicas, replica) {
+            (Some(replicas), Some(is_written)) => (replicas.message_mut(), is_written),
+            _ => (&mut out[..bytes], false),
+        };
         let additional = variant.ar + u16::from(glance.edns);
         let sum = head(message, Flags::AA, [variant.an, variant.ns, additional], end, out);
-        out[end..body_end].copy_from_slice(variant.body);
         let sum = sum.combine(Sum::of_folded(variant.sum, variant.body.len() % 2 == 1));
+        if is_written {
+            let sum =
+                if glance.edns { sum.combine(self.bare_opts[usize::from(glance.dnssec)].1) } else { sum };
+            return Outcome::Answer(Response { bytes, sum });
+        }
+        out[end..body_end].copy_from_slice(variant.body);
         let Some(opt) = opt else {
-            return Outcome::Answer(Response { bytes, sum: self.opt(glance, body_end, sum, out) });
+            let sum = write_opt(&self.bare_opts, glance, body_end, sum, out);
+            return Outcome::Answer(Response { bytes, sum });
         };
         opt.set_scope(scope, &mut self.opt_room);
         let opt = opt.emit(0, &mut self.opt_room);
@@ -251,26 +265,56 @@ impl Responder {
         *if steered { &mut self.counters.steered } else { &mut self.counters.prebuilt } += 1;
     }
 
-    /// The question alone, and TC: it is to be asked again over TCP, by a sender who is there.
+    /// What is said when this is one question too many.
     #[cold]
+    fn limited(
+        &mut self,
+        verdict: Verdict,
+        glance: &Glance,
+        steered: bool,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Outcome {
+        self.count(glance, steered);
+        match verdict {
+            Verdict::Drop => {
+                self.counters.limited += 1;
+                Outcome::Silent
+            }
+            Verdict::Slip => {
+                self.counters.rcodes[0] += 1;
+                self.counters.slipped += 1;
+                self.counters.truncated += 1;
+                Outcome::Answer(self.slip(glance, message, out))
+            }
+        }
+    }
+
+    /// The question alone, and TC: it is to be asked again over TCP, by a sender who is there.
     fn slip(&self, glance: &Glance, message: &[u8], out: &mut [u8]) -> Response {
         let end = usize::from(glance.end);
         let bytes = end + if glance.edns { OPT_BYTES } else { 0 };
         let out = &mut out[..bytes];
         let sum = head(message, Flags::TC, [0, 0, u16::from(glance.edns)], end, out);
-        Response { bytes, sum: self.opt(glance, end, sum, out) }
+        Response { bytes, sum: write_opt(&self.bare_opts, glance, end, sum, out) }
     }
+}
 
-    /// Our OPT record, if there was one; returns the sum with it.
-    #[inline]
-    fn opt(&self, glance: &Glance, at: usize, sum: Sum, out: &mut [u8]) -> Sum {
-        if !glance.edns {
-            return sum;
-        }
-        let (opt, sum_of_opt) = &self.bare_opts[usize::from(glance.dnssec)];
-        out[at..at + OPT_BYTES].copy_from_slice(opt);
-        sum.combine(*sum_of_opt)
+/// Our OPT record, if there was one; returns the sum with it.
+#[inline]
+fn write_opt(
+    bare_opts: &[([u8; OPT_BYTES], Sum); 2],
+    glance: &Glance,
+    at: usize,
+    sum: Sum,
+    out: &mut [u8],
+) -> Sum {
+    if !glance.edns {
+        return sum;
     }
+    let (opt, sum_of_opt) = &bare_opts[usize::from(glance.dnssec)];
+    out[at..at + OPT_BYTES].copy_from_slice(opt);
+    sum.combine(*sum_of_opt)
 }
 
 /// What the OPT record says that a message ends with, which was glanced at. Nothing when its options cannot be read.

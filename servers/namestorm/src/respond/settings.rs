@@ -24,6 +24,8 @@ pub struct Settings {
     pub log: Option<Rule>,
     /// How long an idle connection is kept, in units of 100 milliseconds (RFC 7828).
     pub keepalive: u16,
+    /// Small frames in which answers lie ready as messages; 0: each is copied.
+    pub replicas: usize,
     /// Where words of primaries are left.
     pub notices: Option<Notices>,
 }
@@ -39,6 +41,7 @@ impl Default for Settings {
             rate: None,
             log: None,
             keepalive: 100,
+            replicas: 0,
             notices: None,
         }
     }
