@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use dma::{Pool, PoolLayout};
 use link_memory::{MemoryLink, MemoryLinkConfig};
 use namestorm::catalogue::Catalogue;
 use namestorm::desk::{Desk, Serving, Snapshot};
@@ -37,19 +38,23 @@ use crate::report::{Report, Spread, round};
 
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 const SIZES: [usize; 6] = [1, 10, 100, 1_000, 10_000, 1_000_000];
-const BATCHES: [usize; 5] = [1, 4, 16, 32, 64];
+const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Frames of a worker for answers that lie ready, as the program has them.
+const REPLICAS: usize = 16_384;
 /// Frames of random queries that are sent again and again.
 const FRAMES: usize = 1 << 16;
 
-/// Queries per second of one core, by the number of names, the batch and the form of the hash.
+/// Queries per second of one core, by the number of names, the batch, the form of the hash and the way of copying.
 pub(crate) fn queries(effort: Effort, report: &Report) -> Result<(), Complaint> {
     for names in SIZES {
-        for form in [Form::Wire, Form::Name] {
-            let bench = format!("namestorm {names} {form:?}").to_lowercase();
+        let variants = [Form::Wire, Form::Name].map(|form| [(form, 0), (form, REPLICAS)]);
+        for (form, replicas) in variants.into_iter().flatten() {
+            let copy = if replicas > 0 { "pre" } else { "mem" };
+            let bench = format!("namestorm {names} {form:?} {copy}").to_lowercase();
             if !report.wants(&bench) {
                 continue;
             }
-            let mut world = World::new(names, form)?;
+            let mut world = World::new(names, form, replicas)?;
             let mut detail = serde_json::Map::new();
             let mut headline = 0.0;
             for batch in BATCHES {
@@ -131,7 +136,7 @@ struct World {
 }
 
 impl World {
-    fn new(names: usize, form: Form) -> Result<Self, Complaint> {
+    fn new(names: usize, form: Form, replicas: usize) -> Result<Self, Complaint> {
         let loaded = load::read_text("bench".as_ref(), text(names).as_bytes(), APEX)?;
         let zone = zone::build(APEX, loaded, key(), form)?.zone;
         let weight = zone.weight().to_string();
@@ -144,24 +149,25 @@ impl World {
                 frame(&format!("host{index}.example"), [192, 0, 2, 9], &[])
             })
             .collect();
-        Ok(Self { weight, ..Self::of(catalogue, frames) })
+        Ok(Self { weight, ..Self::of(catalogue, frames, replicas)? })
     }
 
-    /// A server of this catalogue, and what it is asked.
-    fn of(catalogue: Catalogue, frames: Vec<Vec<u8>>) -> Self {
+    /// A server of this catalogue, with so many frames for answers that lie ready, and what it is asked.
+    fn of(catalogue: Catalogue, frames: Vec<Vec<u8>>, replicas: usize) -> Result<Self, Complaint> {
         let serving = Serving {
             addresses: vec![[192, 0, 2, 1].into()],
             port: 53,
-            settings: Settings::default(),
+            settings: Settings { replicas, ..Settings::default() },
             idle: Duration::from_secs(10),
         };
         let catalogue = Arc::new(catalogue);
-        let desk = Desk::new(&Snapshot { catalogue, serving: Arc::new(serving.clone()) });
+        let mut desk = Desk::new(&Snapshot { catalogue, serving: Arc::new(serving.clone()) });
+        desk.replicate(&Pool::new(PoolLayout { large_count: 1, small_count: u32::try_from(replicas)? })?);
         let config = MemoryLinkConfig { macs: MACS, checksum: false, ..MemoryLinkConfig::default() };
         let (server, client) = link_memory::pair(256, config);
         let (bare, bare_client) = link_memory::pair(256, config);
         let front = Front::new(server, &serving, Rc::new(RefCell::new(desk)));
-        Self { front, client, bare, bare_client, frames, next: 0, weight: String::new() }
+        Ok(Self { front, client, bare, bare_client, frames, next: 0, weight: String::new() })
     }
 
     /// Nanoseconds of the server's part per query, in the median batch.

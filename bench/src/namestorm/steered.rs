@@ -77,7 +77,7 @@ fn beside_ordinary(effort: Effort, report: &Report, wanted: usize) -> Result<(),
             let option = if subnet { &option[..] } else { &[] };
             frame(&format!("host{index}.example"), [a, b, c, d], option)
         });
-        World::of(catalogue.clone(), frames.collect())
+        World::of(catalogue.clone(), frames.collect(), 0).expect("a pool of one frame")
     });
     let mut spent = kinds.map(|_| Vec::new());
     let mut bare = Vec::new();
