@@ -76,7 +76,6 @@ fn ten_thousand_zones_of_ten_records() {
         let weight = zone.weight();
         (text + weight.text_bytes, bytes + weight.bytes)
     });
-    println!("{text} bytes of text, {bytes} bytes of zones, {pages} pages");
     // The goal is three times the text. What a zone takes before its first record is most of so small a one.
     assert!(bytes * 10 <= 34 * text, "{bytes} bytes of {text} bytes of text");
     assert!(pages * 4_096 * 10 <= 45 * text, "{pages} pages of {text} bytes of text");
