@@ -2,7 +2,7 @@
 
 mod chromium;
 mod curl;
-mod dig;
+pub(crate) mod dig;
 mod ffmpeg;
 mod openssl;
 mod ping;

@@ -20,6 +20,8 @@
 //! * `lifecycle` – start, drain, reload, idle;
 //! * `loss` – links that vanish, come back and change their MTU, under downloads;
 //! * `operator` – one line for every mistake, and life without root;
+//! * `multitude` – very many zones of Namestorm's, and one that is very large;
+//! * `questions` – Namestorm on every link, asked by three clients and by datagrams that no client sends;
 //! * `query_log` – questions written down, read by others' programs;
 //! * `steering` – answers by client and by the health of targets;
 //! * `sandstorm` – what only Sandstorm promises: three ways of copying, reloads, changing files, storms;
@@ -45,11 +47,15 @@ mod links;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod multitude;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod privileges;
 #[cfg(test)]
 mod query_log;
+#[cfg(test)]
+mod questions;
 #[cfg(test)]
 mod sandstorm;
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Zone files of one test.
-struct Zones(PathBuf);
+pub(crate) struct Zones(PathBuf);
 
 impl Zones {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let zones = Self(fresh_directory(&std::env::temp_dir(), "namestorm-dig"));
         zones.write("example", 1, "");
         zones
@@ -36,7 +36,7 @@ impl Zones {
         std::fs::rename(self.0.join("aside"), self.file(name)).expect("a file of ours");
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(format!("{name}.zone"))
     }
 
@@ -46,7 +46,7 @@ impl Zones {
     }
 
     /// A server on both families, with further arguments.
-    fn serve(&self, arguments: &[&str]) -> Server {
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
         let addresses = [format!("{IPV4}/24"), format!("{IPV6}/64")];
         let command = self.command().args(["--addr", &addresses[0], "--addr", &addresses[1]]);
         Server::ready_for(command.args(arguments), &["dns://"])
