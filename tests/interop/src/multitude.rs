@@ -135,8 +135,8 @@ fn ten_thousand_zones_are_replaced_under_load_and_no_question_is_lost() {
     });
     assert!(seen.len() > 1, "they were replaced under way: {seen:?}");
     // For a while all of them are there twice, and the allocator keeps what that took; but no more each time.
-    let (first, last) = (resident[0], resident[resident.len() - 1]);
-    assert!(last < first + names * bytes, "after each reload: {resident:?}");
+    let (second, last) = (resident[1], resident[resident.len() - 1]);
+    assert!(last < second + names * bytes / 4, "after each reload: {resident:?}");
 
     // One of them changes: the others are not touched.
     farm.write(&zones[77], 120, &rest);
