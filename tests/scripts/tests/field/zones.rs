@@ -156,7 +156,7 @@ impl Writer<'_> {
         for _ in 0..1 + self.dice.below(3) {
             let target = self.target();
             let (any, few) = (self.dice.below(250), 1 + self.dice.below(4));
-            match self.dice.below(24) {
+            match self.dice.below(36) {
                 0..5 => (0..few).for_each(|host| self.line(owner, &format!("A 192.0.2.{}", any + host))),
                 5..7 => (0..few).for_each(|host| self.line(owner, &format!("AAAA 2001:db8::{any:x}:{host}"))),
                 7 => self.line(owner, &format!("MX {any} {target}")),
@@ -173,8 +173,18 @@ impl Writer<'_> {
                 18 => self.line(owner, &format!("TYPE1000 \\# 3 0102{any:02x}")),
                 19 => self.line(owner, "TYPE65400 \\# 0"),
                 20 => self.line(owner, "HINFO \"a machine\" \"a system\""),
-                121 => self.line(owner, &format!("RP {target} {target}")),
-                122 => self.line(owner, "LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m"),
+                21 => self.line(owner, &format!("RP {target} {target}")),
+                22 => self.line(owner, "LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m"),
+                23 => self.line(owner, &format!("KX {any} {target}")),
+                24 => self.line(owner, &format!("AFSDB 1 {target}")),
+                25 => self.line(owner, &format!("RT {any} {target}")),
+                26 => self.line(owner, &format!("URI 10 {any} \"https://www.other.test/{any}\"")),
+                27 => self.line(owner, "OPENPGPKEY mQENBFVHm5s="),
+                28 => self.line(owner, &format!("CERT 1 {any} 8 MxFcby9k")),
+                29 => self.line(owner, "DHCID AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="),
+                30 => self.line(owner, &format!("EUI48 00-00-5e-00-53-{any:02x}")),
+                31 => self.line(owner, &format!("SMIMEA 3 1 1 {}", "0f".repeat(32))),
+                32 => self.line(owner, "APL 1:192.0.2.0/24 !2:2001:db8::/32"),
                 _ => (0..60).for_each(|host| self.line(owner, &format!("A 10.0.{any}.{host}"))),
             }
         }
