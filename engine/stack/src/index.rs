@@ -41,6 +41,7 @@ impl HashIndex {
     }
 
     /// The place that was inserted under `hash` and for which `is_it` holds.
+    #[inline(always)]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = self.home(hash);
         loop {

@@ -206,6 +206,7 @@ impl ConnectionTable {
 
     /// The flow of a tuple that is hashed already.
     #[must_use]
+    #[inline]
     pub fn find_hashed(&self, tuple: &HashedTuple) -> Option<FlowId> {
         let HashedTuple { key, hash } = tuple;
         let is_it =
@@ -227,10 +228,19 @@ impl ConnectionTable {
     /// # Errors
     /// The table is full, or has the tuple already.
     pub fn insert_hashed(&mut self, tuple: &HashedTuple) -> Result<FlowId, InsertError> {
-        let HashedTuple { key, hash } = *tuple;
-        if let Some(flow) = self.find_hashed(tuple) {
-            return Err(InsertError::Exists(flow));
+        match self.find_hashed(tuple) {
+            Some(flow) => Err(InsertError::Exists(flow)),
+            None => self.insert_absent(tuple),
         }
+    }
+
+    /// Adds a flow whose tuple was looked for and not found.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn insert_absent(&mut self, tuple: &HashedTuple) -> Result<FlowId, InsertError> {
+        debug_assert!(self.find_hashed(tuple).is_none(), "looked for and not found");
+        let HashedTuple { key, hash } = *tuple;
         let slot = if let Some(slot) = self.free {
             let Content::Free { next } = self.slots[slot as usize].content else {
                 unreachable!("the free list holds free slots")

@@ -60,6 +60,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// What TCP made of a segment or a deadline.
+    #[inline(always)]
     pub(crate) fn on_events(&mut self, id: FlowId, events: Events) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         if events.contains(Events::ACKNOWLEDGED)
@@ -111,12 +112,15 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         if flow.marks.contains(Marks::CLOSED) {
             return self.remove(id);
         }
-        if flow.session.is_none() && flow.marks.contains(Marks::PEER_FINISHED) {
+        let has_session = flow.session.is_some();
+        if !has_session && flow.marks.contains(Marks::PEER_FINISHED) {
             // Gone before it had said anything.
             flow.marks.insert(Marks::FINISHING | Marks::MUTE);
             self.make_runnable(id);
         }
-        self.pump(id);
+        if has_session {
+            self.pump(id);
+        }
         let Some(flow) = self.flows.get_mut(id) else { return };
         if flow.outbound.as_ref().is_some_and(|outbound| outbound.is_idle())
             && let Some(outbound) = flow.outbound.take()

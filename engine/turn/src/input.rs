@@ -39,6 +39,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         }
     }
 
+    #[inline(always)]
     fn on_flow(&mut self, id: FlowId, input: &TcpInput<'_>) {
         let now = self.now.instant;
         let Self { flows, tcp_v4, tcp_v6, inbox, .. } = self;
@@ -99,7 +100,7 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     /// A new connection enters the table.
     fn admit(&mut self, tuple: &HashedTuple, input: &TcpInput<'_>, tcp: Connection) {
         let half_open = tcp.state() == State::SynReceived;
-        let Ok(id) = self.table.insert_hashed(tuple) else {
+        let Ok(id) = self.table.insert_absent(tuple) else {
             self.listener.on_closed(input.peer(), half_open);
             return;
         };

@@ -303,6 +303,7 @@ impl MemoryLink {
         Some(Delivery { place: Some(place), home: Rc::clone(&self.spare) })
     }
 
+    #[inline]
     fn take(&mut self) -> Option<Box<Place>> {
         self.recycle();
         let place = self.incoming.take()?;
@@ -329,6 +330,7 @@ impl MemoryLink {
     }
 
     /// A place for the next packet, without payload; `None` when the queue is full.
+    #[inline]
     fn take_place(&mut self) -> Option<Box<Place>> {
         if !self.out.has_room() {
             return None;
@@ -395,6 +397,7 @@ impl MemoryLink {
     }
 
     /// Lets go of what `receive` lent, and keeps its place for the next packet.
+    #[inline]
     fn recycle(&mut self) {
         if let Some(mut place) = self.current.take() {
             place.clear();
@@ -458,6 +461,7 @@ impl Link for MemoryLink {
         }
     }
 
+    #[inline]
     fn receive(&mut self) -> Option<Received<'_>> {
         if self.lost {
             return None;

@@ -122,19 +122,21 @@ impl Connection {
         payload: &[u8],
         deliver: &mut dyn FnMut(&[u8]),
     ) -> Events {
-        let events = match self.state {
+        let opening = match self.state {
             State::Closed | State::TimeWait => return Events::CLOSED | Events::DROPPED,
-            State::SynSent => self.on_segment_in_syn_sent(config, now, header),
-            State::SynReceived => match self.on_segment_in_syn_received(now, header) {
-                Some(events) => events,
-                None => self.on_segment_synchronized(config, now, header, payload, deliver),
-            },
-            _ => self.on_segment_synchronized(config, now, header, payload, deliver),
+            State::SynSent => Some(self.on_segment_in_syn_sent(config, now, header)),
+            State::SynReceived => self.on_segment_in_syn_received(now, header),
+            _ => None,
+        };
+        let events = match opening {
+            Some(events) => events,
+            None => self.on_segment_synchronized(config, now, header, payload, deliver),
         };
         self.arm_idle(config);
         events
     }
 
+    #[inline]
     fn on_segment_synchronized(
         &mut self,
         config: &Config,

@@ -69,14 +69,15 @@ impl Pacer {
         if self.ready <= now {
             return clamp_u32(quantum);
         }
-        clamp_u32(quantum.saturating_sub(self.bytes_in(self.ready.since(now))))
+        clamp_u32(quantum.saturating_sub(self.bytes_in(self.ready.as_nanos() - now.as_nanos())))
     }
 
     /// `bytes` were reserved.
     pub(crate) fn on_reserve(&mut self, now: Instant, bytes: u32) {
         if self.rate != 0 {
             // Time not used is not saved up: a quantum is all that may leave at once.
-            self.ready = self.ready.max(now) + self.time_for(u64::from(bytes));
+            let ready = self.ready.max(now).as_nanos();
+            self.ready = Instant::from_nanos(ready.saturating_add(self.time_for(u64::from(bytes))));
         }
     }
 
@@ -84,16 +85,16 @@ impl Pacer {
     pub(crate) fn ready_for(&self, bytes: u32, mss: u32) -> Instant {
         let quantum = self.quantum(mss);
         let spare = quantum.saturating_sub(u64::from(bytes));
-        self.ready - self.time_for(spare)
+        Instant::from_nanos(self.ready.as_nanos().saturating_sub(self.time_for(spare)))
     }
 
-    fn time_for(&self, bytes: u64) -> Duration {
+    /// In nanoseconds.
+    fn time_for(&self, bytes: u64) -> u64 {
         // bytes < 2³³, so the product stays below 2⁶³.
-        Duration::from_nanos(bytes.saturating_mul(1_000_000_000).div_ceil(self.rate.max(1)))
+        bytes.saturating_mul(1_000_000_000).div_ceil(self.rate.max(1))
     }
 
-    fn bytes_in(&self, time: Duration) -> u64 {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    fn bytes_in(&self, nanos: u64) -> u64 {
         if let Some(product) = self.rate.checked_mul(nanos) {
             return product / 1_000_000_000;
         }

@@ -71,8 +71,8 @@ impl Sum {
         protocol: Protocol,
         transport_bytes: u32,
     ) -> Self {
-        let addresses = words_short(&source.octets()) + words_short(&destination.octets());
-        Self::ZERO.plus(addresses + Self::tail_of_pseudo_header(protocol, transport_bytes))
+        let addresses = carrying_add(words_short(&source.octets()), words_short(&destination.octets()));
+        Self::ZERO.plus(addresses).plus(Self::tail_of_pseudo_header(protocol, transport_bytes))
     }
 
     /// Length and protocol: the same sum in both families, since the IPv6 form only adds zeros.
@@ -107,9 +107,13 @@ impl Sum {
 
     #[inline]
     const fn plus(self, words: u64) -> Self {
-        let (sum, carry) = self.words.overflowing_add(words);
-        // 2⁶⁴ is 1 in this arithmetic too; after an overflow the sum is below the brim.
-        Self { words: sum + carry as u64, odd: self.odd }
+        Self { words: carrying_add(self.words, words), odd: self.odd }
+    }
+
+    /// The words of an even number of bytes, as [`little_endian`] has them.
+    #[inline]
+    pub(crate) const fn words(self) -> u64 {
+        self.words
     }
 
     /// The sum folded to 16 bits and *not* complemented, as a number to be written in big-endian order.
@@ -176,6 +180,19 @@ pub fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
     !fold(sum)
 }
 
+/// 2⁶⁴ is 1 in this arithmetic too; after an overflow the sum is below the brim.
+#[inline]
+pub(crate) const fn carrying_add(sum: u64, words: u64) -> u64 {
+    let (sum, carry) = sum.overflowing_add(words);
+    sum + carry as u64
+}
+
+/// The words of eight bytes.
+#[inline]
+pub(crate) const fn little_endian(bytes: [u8; 8]) -> u64 {
+    u64::from_le_bytes(bytes)
+}
+
 /// Sixteen bits that are congruent to `sum` modulo 2¹⁶ − 1; zero only for zero. Halves are added, and what they carry is
 /// added again, which carries nothing: after an overflow the sum is below the brim.
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
@@ -193,8 +210,8 @@ pub(crate) const fn fold(sum: u64) -> u16 {
 /// that the compiler turns into vector additions.
 #[inline]
 fn words(bytes: &[u8]) -> u64 {
-    // Headers: sixteen accumulators would cost more than they sum.
-    if bytes.len() < LANES * 4 { words_short(bytes) } else { words_long(bytes) }
+    // Headers, TCP's or HTTP's: sixteen accumulators would cost more than they sum.
+    if bytes.len() < LANES * 16 { words_short(bytes) } else { words_long(bytes) }
 }
 
 /// Words summed side by side.
@@ -210,7 +227,7 @@ fn words_long(bytes: &[u8]) -> u64 {
     }
     // Lanes are folded before they meet.
     let sum: u64 = lanes.iter().map(|lane| (lane >> 32) + (lane & 0xffff_ffff)).sum();
-    sum + words_short(tail)
+    carrying_add(sum, words_short(tail))
 }
 
 /// The sum of a short slice: a loop over eight bytes, and no call for the few behind them.
@@ -219,16 +236,15 @@ fn words_short(bytes: &[u8]) -> u64 {
     let (blocks, mut tail) = bytes.as_chunks::<8>();
     let mut sum = 0;
     for block in blocks {
-        let word = u64::from_le_bytes(*block);
-        sum += (word >> 32) + (word & 0xffff_ffff);
+        sum = carrying_add(sum, little_endian(*block));
     }
     if let Some((word, rest)) = tail.split_first_chunk::<4>() {
-        sum += u64::from(u32::from_le_bytes(*word));
+        sum = carrying_add(sum, u64::from(u32::from_le_bytes(*word)));
         tail = rest;
     }
     if let Some((word, rest)) = tail.split_first_chunk::<2>() {
-        sum += u64::from(u16::from_le_bytes(*word));
+        sum = carrying_add(sum, u64::from(u16::from_le_bytes(*word)));
         tail = rest;
     }
-    tail.first().map_or(sum, |last| sum + u64::from(*last))
+    tail.first().map_or(sum, |last| carrying_add(sum, u64::from(*last)))
 }

@@ -167,6 +167,7 @@ pub struct UsualTcp<'a> {
 
 impl<'a> UsualTcp<'a> {
     const L3: usize = ethernet::HEADER_BYTES;
+    const IP_BYTES: u16 = 20;
     const L4: usize = Self::L3 + ipv4::HEADER_BYTES_MIN;
 
     /// The segment in a frame, if it is one that [`parse_tcp_frame`] would read. `None` says nothing about the frame.
@@ -191,11 +192,12 @@ impl<'a> UsualTcp<'a> {
             return None;
         }
         if verify {
-            let behind = if behind.is_empty() { 0 } else { Sum::of(behind).fold() };
-            let pseudo = segment.wide(Self::L3 + 12) + segment.wide(Self::L3 + 16);
-            let bytes = (end - Self::L4) as u64;
-            let sum = pseudo + u64::from(Protocol::TCP.0) + bytes + segment.sum(Self::L4) + u64::from(behind);
-            if checksum::fold(sum) != 0xffff {
+            let behind = if behind.is_empty() { 0 } else { Sum::of(behind).words() };
+            // What the pseudo header has beside the addresses: length and protocol.
+            let bytes = segment.half(Self::L3 + 2) - Self::IP_BYTES;
+            let tail = u64::from(bytes.swap_bytes()) + u64::from(u16::from(Protocol::TCP.0).swap_bytes());
+            let sum = checksum::carrying_add(segment.eight(Self::L3 + 12), segment.sum(Self::L4));
+            if checksum::fold(checksum::carrying_add(checksum::carrying_add(sum, tail), behind)) != 0xffff {
                 return None;
             }
         }
@@ -272,15 +274,17 @@ impl<'a> UsualTcp<'a> {
         u32::from_be_bytes([self.fixed[at], self.fixed[at + 1], self.fixed[at + 2], self.fixed[at + 3]])
     }
 
+    /// Eight bytes, as sums have them.
     #[inline(always)]
-    fn wide(&self, at: usize) -> u64 {
-        u64::from(self.word(at))
+    fn eight(&self, at: usize) -> u64 {
+        checksum::little_endian(core::array::from_fn(|index| self.fixed[at + index]))
     }
 
-    /// Of twenty bytes, which is what either header has.
+    /// The sum of twenty bytes, which is what either header has.
     #[inline(always)]
     fn sum(&self, at: usize) -> u64 {
-        self.wide(at) + self.wide(at + 4) + self.wide(at + 8) + self.wide(at + 12) + self.wide(at + 16)
+        let rest = u64::from(self.word(at + 16).swap_bytes());
+        checksum::carrying_add(checksum::carrying_add(self.eight(at), self.eight(at + 8)), rest)
     }
 }
 
