@@ -210,6 +210,14 @@ impl<Session> Flow<Session> {
         self.session.is_some() && !self.marks.intersects(Marks::OPENING | Marks::ASKED | Marks::FINISHING)
     }
 
+    /// Whether anything may be told the service: that all was sent, or that there is something new of the peer's.
+    pub(crate) fn may_go_on(&self) -> bool {
+        if self.marks.contains(Marks::ASKED) {
+            return self.is_sent();
+        }
+        self.session.is_some() && (!self.input.is_empty() || self.marks.contains(Marks::PEER_FINISHED))
+    }
+
     /// Everything asked for has been handed to the network once.
     pub(crate) fn is_sent(&self) -> bool {
         self.outbound.as_ref().is_none_or(|outbound| outbound.queue.is_empty()) && self.tcp.unsent() == 0

@@ -48,8 +48,15 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
         self.pump(id);
     }
 
-    /// Goes on with a connection until its service has to wait for something.
+    /// Goes on with a connection until its service has to wait for something, which it nearly always has to at once.
+    #[inline]
     pub(crate) fn pump(&mut self, id: FlowId) {
+        if self.flows.get(id).is_some_and(Flow::may_go_on) {
+            self.pump_on(id);
+        }
+    }
+
+    fn pump_on(&mut self, id: FlowId) {
         let now = self.now;
         loop {
             let Self { flows, service, actions, .. } = self;

@@ -116,11 +116,11 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
             // Those touched while this list is worked off come in the next turn.
             for _ in 0..self.touched.len() {
                 let Some(id) = self.touched.pop_front() else { break };
-                if let Some(flow) = self.flows.get_mut(id) {
-                    flow.marks.remove(Marks::TOUCHED);
-                }
+                let Some(flow) = self.flows.get_mut(id) else { continue };
+                flow.marks.remove(Marks::TOUCHED);
+                let has_data = flow.outbound.as_ref().is_some_and(|outbound| !outbound.chunks.is_empty());
                 let before = self.counters.packets;
-                let sent = self.transmit_flow(link, id);
+                let sent = self.transmit_flow(link, id, has_data);
                 // Whoever finds the link full and says nothing has done nothing.
                 busy |= sent == Sent::All || self.counters.packets > before;
                 if sent == Sent::LinkFull {
@@ -163,7 +163,21 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
     }
 
     /// Data first: an ACK that is due rides on it.
-    fn transmit_flow<L: Link>(&mut self, link: &mut L, id: FlowId) -> Sent {
+    fn transmit_flow<L: Link>(&mut self, link: &mut L, id: FlowId, has_data: bool) -> Sent {
+        if has_data && self.transmit_data(link, id) == Sent::LinkFull {
+            return Sent::LinkFull;
+        }
+        loop {
+            match self.send_control(link, id) {
+                Step::Left => {}
+                Step::Nothing => return Sent::All,
+                Step::LinkFull => return Sent::LinkFull,
+            }
+        }
+    }
+
+    /// What is at hand, as far as it may leave.
+    fn transmit_data<L: Link>(&mut self, link: &mut L, id: FlowId) -> Sent {
         // Chunks before this index stay for a later turn.
         let mut from = 0;
         loop {
@@ -173,13 +187,6 @@ impl<A: tls::Aead, S: Service> Core<A, S> {
                 self.send_in_parts(link, id, &mut from)
             };
             match step {
-                Step::Left => {}
-                Step::Nothing => break,
-                Step::LinkFull => return Sent::LinkFull,
-            }
-        }
-        loop {
-            match self.send_control(link, id) {
                 Step::Left => {}
                 Step::Nothing => return Sent::All,
                 Step::LinkFull => return Sent::LinkFull,
