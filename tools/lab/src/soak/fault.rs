@@ -121,6 +121,11 @@ impl Fault {
         matches!(self, Loss | Burst | Reordering | Duplication | Delay | Rate | Police)
     }
 
+    /// The path loses packets, or changes their order.
+    pub(super) fn loses(self) -> bool {
+        matches!(self, Loss | Burst | Reordering | Rate | Police)
+    }
+
     /// The server's process ends.
     pub(super) fn ends_server(self) -> bool {
         matches!(self, Kill | Restart)

@@ -384,7 +384,15 @@ impl<'a> Soak<'a> {
     /// Whether clients had only failures that the fault explains.
     fn judge(&mut self, came: &Came) {
         let allowed = self.fault.allows(self.order.who);
-        for failed in came.failed.iter().filter(|failed| !allowed.contains(&failed.kind)) {
+        // While a flood fills the backlog, connections begin with cookies: when the first segment of a client's is lost and its
+        // second arrives, nobody can know the connection, and it is reset (RFC 4987 §3.6).
+        let cookies = self.flooded.is_some_and(|since| since.elapsed() < 2 * HALF_OPEN);
+        let lossy = cookies && self.fault.loses();
+        for failed in came
+            .failed
+            .iter()
+            .filter(|failed| !(allowed.contains(&failed.kind) || lossy && failed.kind == "reset"))
+        {
             self.complain(format!("{} clients failed ({}): {}", failed.count, failed.kind, failed.first));
         }
         if came.requests == 0 && self.goes_on() {
