@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::drain::Complaint;
-use testbed::{Namespace, run};
+use testbed::{Namespace, peers};
 
 /// How nginx reads its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,11 @@ pub(crate) fn chroot() -> Result<PathBuf, Complaint> {
     if root.join("usr/sbin/nginx").exists() {
         return Ok(root);
     }
-    fs::create_dir_all("target/peers")?;
     crate::report::complain("installing Debian 13's nginx into target/peers/debian13 (once, some minutes)");
-    let target = root.to_str().ok_or("the target directory's name is not UTF-8")?;
-    run("debootstrap", &["--variant=minbase", "--include=nginx-light", "trixie", target])?;
+    peers::make_chroot(&root)?;
+    for nginx in peers::PEERS.iter().filter(|peer| peer.name == "nginx") {
+        peers::install(&root, nginx)?;
+    }
     Ok(root)
 }
 

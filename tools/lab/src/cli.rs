@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Report(Report),
     /// Makes files whose sizes are those of a CDN's requests, and a list of their URLs
     Files(Files),
+    /// Programs that ours are measured beside: which are here, of which version
+    Peers(Peers),
     /// A server for hours, under load, while everything around it goes wrong in turns
     #[command(after_long_help = SOAK_EXAMPLES)]
     Soak(Soak),
@@ -150,6 +152,18 @@ pub(crate) struct Files {
     /// What their URLs begin with
     #[arg(long, value_name = "URL", default_value = "http://198.18.1.2")]
     pub(crate) base: String,
+}
+
+/// `lab peers`
+#[derive(Debug, Args)]
+pub(crate) struct Peers {
+    /// Make the chroot and install them there, from the Debian mirror that this machine is configured with; takes root,
+    /// debootstrap and some minutes
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Where a newer Debian is, or is to be
+    #[arg(long, value_name = "DIR", default_value = "target/peers/debian13")]
+    pub(crate) chroot: PathBuf,
 }
 
 /// `lab soak`

@@ -6,6 +6,7 @@ mod cli;
 mod console;
 mod fig;
 mod files;
+mod peers;
 mod prepare;
 mod soaking;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Fig(fig) => fig::make(fig),
         Command::Report(report) => fig::report(report),
         Command::Files(files) => files::make(files).map(|()| ExitCode::SUCCESS),
+        Command::Peers(peers) => peers::list(peers),
         Command::Soak(soak) => soaking::soak(soak),
     };
     ended.unwrap_or_else(|error| {
