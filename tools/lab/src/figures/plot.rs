@@ -85,7 +85,8 @@ fn draw(panel: &Panel, foot: &str, whole: DrawingArea<SVGBackend<'_>, Shift>) ->
         .y_labels(y.ticks.len())
         .x_desc(&panel.x.label)
         .y_desc(&panel.y.label)
-        .label_style(("sans-serif", 13))
+        // Many names are long beside each other.
+        .label_style(("sans-serif", if !x.is_even() && x.ticks.len() > 6 { 11 } else { 13 }))
         .axis_desc_style(("sans-serif", 14))
         .draw()?;
     for (index, curve) in panel.curves.iter().enumerate() {

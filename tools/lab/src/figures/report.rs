@@ -15,7 +15,7 @@ td:first-child,th:first-child{text-align:left}
 pre{background:#f4f4f4;padding:.7rem;overflow-x:auto;font-size:.85rem}
 .found{color:#444}.remark{border-left:4px solid #d55e00;padding-left:.8rem}.small{font-size:.85rem;color:#555}
 nav ol{columns:2 18rem;list-style:none;padding:0}details{margin:.5rem 0;overflow-x:auto}
-@media (max-width:40rem){figure{overflow-x:auto}figure svg{min-width:36rem}}
+@media (max-width:40rem){figure{overflow-x:auto}figure svg{min-width:30rem}}
 @media (prefers-color-scheme:dark){body{color:#ddd;background:#161616}a{color:#8ab4f8}pre{background:#242424}
 figure svg{filter:invert(.9) hue-rotate(180deg)}h2{border-color:#444}td,th{border-color:#333}.found,.small{color:#aaa}}";
 
