@@ -74,7 +74,8 @@ impl Lending {
     /// Takes everything off the shelf.
     pub fn clear(&mut self) {
         if let Some(shelf) = &mut self.shelf {
-            shelf.retain(|_| false);
+            shelf.begin_sweep();
+            while shelf.sweep(usize::MAX, |_| false) {}
         }
     }
 
