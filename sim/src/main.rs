@@ -118,6 +118,9 @@ struct Totals {
     resent_bytes: u64,
     tag_mismatches: u64,
     disk_failures: u64,
+    /// Seeds with memory to send from, and how often it was sent from.
+    with_memory: u64,
+    lent: u64,
 }
 
 impl Totals {
@@ -129,15 +132,19 @@ impl Totals {
         self.resent_bytes += verdict.vitals.resent_bytes;
         self.tag_mismatches += verdict.vitals.tag_mismatches;
         self.disk_failures += verdict.vitals.disk_failures;
+        self.with_memory += u64::from(verdict.lent.is_some());
+        self.lent += verdict.lent.unwrap_or(0);
     }
 
     fn tell(&self) {
-        let Self { seeds: _, frames, faults, tally, resent_bytes, tag_mismatches, disk_failures } = self;
+        let Self { seeds: _, frames, faults, tally, .. } = self;
+        let Self { resent_bytes, tag_mismatches, disk_failures, with_memory, lent, .. } = self;
         say(format_args!("paths:   {frames} frames, {faults:?}"));
         say(format_args!("clients: {tally:?}"));
         say(format_args!(
             "server:  {resent_bytes} bytes sent again, {tag_mismatches} tag mismatches, {disk_failures} disk failures"
         ));
+        say(format_args!("memory:  sent from {lent} times, in {with_memory} seeds"));
     }
 }
 
@@ -152,13 +159,16 @@ fn progress(begun: Instant, totals: &Totals) {
 }
 
 fn tell(verdict: &Verdict) {
-    let Verdict { seed, features, trace, frames, lasted, faults, tally, vitals, breaches } = verdict;
+    let Verdict { seed, features, trace, frames, lasted, faults, tally, lent, vitals, breaches } = verdict;
     let outcome = if breaches.is_empty() { "ok" } else { "FAILED" };
     say(format_args!("seed {seed}: {outcome} in {lasted:?} of its time"));
     say(format_args!("  on      {features:?}"));
     say(format_args!("  paths   {faults:?}"));
     say(format_args!("  clients {tally:?}"));
     say(format_args!("  server  {vitals:?}"));
+    if let Some(lent) = lent {
+        say(format_args!("  memory  sent from {lent} times"));
+    }
     say(format_args!("  frames  {frames}"));
     say(format_args!("  trace   {trace:016x}"));
 }

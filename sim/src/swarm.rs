@@ -156,6 +156,8 @@ pub struct Verdict {
     pub faults: Faults,
     /// What the clients achieved.
     pub tally: Tally,
+    /// How often the server sent from memory; none where everything is a file.
+    pub lent: Option<u64>,
     /// How the server stood at the end.
     pub vitals: Vitals,
     /// Laws that were broken.
@@ -193,6 +195,11 @@ pub fn run(seed: u64, verbose: bool) -> Verdict {
             }
         }
     }
+    // Hosts of short connections ask for what lies in memory; where frames are scarce there may be no room for it.
+    if setup.memory.is_some() && !features.scarcity && world.server().engine().service().lent() == 0 {
+        let what = "every object was sent as a file".to_owned();
+        breaches.push(Breach { at: world.now(), law: "SendsFromMemory", what });
+    }
     if breaches.is_empty() && !world.has_failed() {
         let drains = dice.chance(PPM / 2);
         if drains {
@@ -220,6 +227,7 @@ pub fn run(seed: u64, verbose: bool) -> Verdict {
         lasted: world.now().since(Instant::EPOCH),
         faults: world.faults(),
         tally: world.tally(),
+        lent: setup.memory.map(|_| world.server().engine().service().lent()),
         vitals: world.server().vitals(),
         breaches,
     }
