@@ -14,6 +14,8 @@ pub struct Counters<C> {
     pub engine: turn::Counters,
     /// The IP stack's.
     pub stack: stack::Counters,
+    /// The listener's.
+    pub listen: stack::ListenCounters,
     /// The link's.
     pub link: LinkCounters,
     /// The service's.
@@ -42,6 +44,7 @@ impl<C> Counters<C> {
     ) {
         self.engine = engine.counters();
         self.stack = engine.stack_counters();
+        self.listen = engine.listen_counters();
         self.link = engine.link().counters();
         self.service = T::counters(engine.service());
         self.frames = pool.in_use();
@@ -55,6 +58,7 @@ impl<C: Figures> Figures for Counters<C> {
         let Self {
             engine,
             stack,
+            listen,
             link,
             service,
             frames,
@@ -101,6 +105,7 @@ impl<C: Figures> Figures for Counters<C> {
             visit(Figure::counter(name, help, value));
         }
         visit_stack(stack, visit);
+        visit_listen(listen, visit);
         service.visit(visit);
     }
 }
@@ -245,5 +250,41 @@ fn visit_stack(counters: &stack::Counters, visit: &mut dyn FnMut(Figure)) {
     }
     for (kind, value) in wire::Malformed::ALL.iter().zip(malformed) {
         visit(Figure::counter("ip_dropped", help, value).labelled("reason", kind.label()));
+    }
+}
+
+fn visit_listen(counters: &stack::ListenCounters, visit: &mut dyn FnMut(Figure)) {
+    let stack::ListenCounters {
+        accepted,
+        cookies_sent,
+        cookies_accepted,
+        resets,
+        ignored,
+        resets_limited,
+        connections_full,
+        peer_limit,
+        backlog_full,
+    } = *counters;
+    for (name, help, value) in [
+        ("syns_accepted", "SYNs that became half-open connections", accepted),
+        (
+            "syn_cookies_sent",
+            "SYNs answered with a cookie, because too many connections were half open",
+            cookies_sent,
+        ),
+        ("syn_cookies_accepted", "Connections made of a cookie that came back", cookies_accepted),
+        ("resets_to_strangers", "Resets sent to segments of no connection", resets),
+    ] {
+        visit(Figure::counter(name, help, value));
+    }
+    let help = "Segments of no connection that were not answered, by reason";
+    for (reason, value) in [
+        ("connections_full", connections_full),
+        ("peer_limit", peer_limit),
+        ("backlog_full", backlog_full),
+        ("resets_limited", resets_limited),
+        ("ignored", ignored),
+    ] {
+        visit(Figure::counter("strangers_refused", help, value).labelled("reason", reason));
     }
 }
