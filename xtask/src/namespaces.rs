@@ -25,7 +25,16 @@ const LANES: usize = 2;
 const RUN_TESTS_MAX: usize = 5;
 
 /// Tests that need root, each package in namespaces of its own.
-pub(crate) fn run(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>, report: &mut Report) {
+///
+/// With `everything` the tests of the whole workspace have been built already, as it asks for them: what is asked for package
+/// by package would be built once more, with other features of what they have in common.
+pub(crate) fn run(
+    workspace: &Workspace,
+    ignored: &[Ignored],
+    only: Option<&str>,
+    everything: bool,
+    report: &mut Report,
+) {
     let privilege = Privilege::detect();
     let packages = by_package(workspace, ignored, &[Reason::Root, Reason::RealRoot]);
     if let Privilege::None(why) = &privilege {
@@ -51,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>
         return;
     }
     let missing = packages::missing();
+    let mut steps = Vec::new();
     for (package, tests_of) in packages {
         let mut chosen = Chosen { only: only.map(str::to_owned), ..Chosen::default() };
         let mut spared = BTreeMap::<String, u64>::new();
@@ -69,11 +79,30 @@ pub(crate) fn run(workspace: &Workspace, ignored: &[Ignored], only: Option<&str>
             report.step(&format!("namespaces {package}, {count} tests"), |_| Outcome::not_run(count, why));
         }
         if !chosen.by_server.is_empty() {
-            let known = ignored_in(workspace, ignored, &package);
-            report.step(&format!("namespaces {package}"), |step| {
-                inside(workspace, step, &privilege, &package, &chosen, &known)
-            });
+            steps.push((package, chosen));
         }
+    }
+    if steps.is_empty() {
+        return;
+    }
+    let packages: Vec<&str> =
+        if everything { Vec::new() } else { steps.iter().map(|(package, _)| package.as_str()).collect() };
+    let mut executables = Vec::new();
+    report.step("build the tests", |step| match build(workspace, step, &packages) {
+        Ok(built) => {
+            executables = built;
+            Outcome::passed(1)
+        }
+        Err(why) => Outcome::failed(1, why),
+    });
+    for (package, chosen) in steps.iter().filter(|_| !executables.is_empty()) {
+        let known = ignored_in(workspace, ignored, package);
+        let home = workspace.members.get(package).and_then(|package| package.manifest_path.parent());
+        let of_package: Vec<_> =
+            executables.iter().filter(|(_, directory)| Some(directory.as_path()) == home).cloned().collect();
+        report.step(&format!("namespaces {package}"), |step| {
+            inside(workspace, step, &privilege, package, of_package, chosen, &known)
+        });
     }
 }
 
@@ -115,8 +144,20 @@ fn starts(file: &Path, text: &str, tool: &str) -> bool {
 /// How a test of real clients is named among all of the package's, if it is about what every server of the web promises:
 /// then it is run with Sandstorm too. It is so by its file, but for what is about Atlas's page, its disk, or its name.
 fn with_sandstorm(package: &str, test: &Ignored) -> Option<String> {
-    const FILES: [&str; 8] =
-        ["curl", "openssl", "wrk", "links", "sockets", "lifecycle", "privileges", "visible"];
+    const FILES: [&str; 12] = [
+        "beside",
+        "curl",
+        "lifecycle",
+        "links",
+        "loss",
+        "openssl",
+        "privileges",
+        "sockets",
+        "storms",
+        "together",
+        "visible",
+        "wrk",
+    ];
     const ATLAS_ONLY: [&str; 4] = [
         "the_page_at_the_root_needs_nobody_else",
         "a_file_that_shrinks_ends_its_own_connection_and_no_other",
@@ -131,19 +172,16 @@ fn with_sandstorm(package: &str, test: &Ignored) -> Option<String> {
     Some(if test.name.ends_with("::") { test.name.clone() } else { format!("{file}::{}", test.name) })
 }
 
-/// Builds the tests of one package outside, and runs those chosen inside.
+/// Runs those tests of a package that are chosen.
 fn inside(
     workspace: &Workspace,
     step: &mut Step,
     privilege: &Privilege,
     package: &str,
+    executables: Vec<(PathBuf, PathBuf)>,
     chosen: &Chosen,
     known: &[&str],
 ) -> Outcome {
-    let executables = match executables(workspace, step, package) {
-        Ok(executables) => executables,
-        Err(why) => return Outcome::failed(1, why),
-    };
     let mut programs = Vec::new();
     for (executable, directory) in executables {
         let mut list = Command::new(&executable);
@@ -265,18 +303,19 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
 }
 
-/// The test programs of a package, with the directory they are run in.
-fn executables(
+/// Builds the test programs of these packages, or of all of them: with the directory that each is run in.
+fn build(
     workspace: &Workspace,
     step: &mut Step,
-    package: &str,
+    packages: &[&str],
 ) -> Result<Vec<(PathBuf, PathBuf)>, String> {
-    let build = ["test", "--locked", "-p", package, "--no-run", "--message-format=json-render-diagnostics"];
-    let (status, text) = step.answer(workspace.cargo(&build)).ok_or("cargo could not be started")?;
-    if !status.success() {
-        return Err(format!("the tests of {package} do not build"));
-    }
-    Ok(text.lines().filter_map(test_program).collect())
+    let mut command =
+        workspace.cargo(&["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
+    command.args(packages.is_empty().then_some("--workspace"));
+    command.args(packages.iter().flat_map(|package| ["-p", package]));
+    let (status, text) = step.answer(command).ok_or("cargo could not be started")?;
+    let built: Vec<_> = text.lines().filter_map(test_program).collect();
+    if status.success() && !built.is_empty() { Ok(built) } else { Err("the tests do not build".to_owned()) }
 }
 
 /// What cargo says of a thing it built, if that is a test program. An integration test also has the package's programs

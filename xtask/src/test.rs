@@ -70,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options, report: &mut Report)
     }
     if options.wants(Group::Namespaces) {
         packages::run(report);
-        namespaces::run(workspace, &ignored, options.only.as_deref(), report);
+        namespaces::run(workspace, &ignored, options.only.as_deref(), options.groups.is_empty(), report);
     }
     if options.wants(Group::Guest) {
         guest::zero_copy(workspace, report);

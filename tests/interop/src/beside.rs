@@ -10,6 +10,7 @@
 
 use crate::harness::content::bytes_of;
 use crate::harness::process::Running;
+use crate::harness::server::is_sandstorm;
 use crate::harness::wire::{KERNEL_V4, KERNEL_V6, Link, Wire};
 use crate::harness::{Library, PATIENCE, Process, Server, assert_same, eventually};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -217,8 +218,12 @@ fn a_port_that_the_kernel_serves_is_refused_with_the_name_of_who_has_it() {
         .run();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let line = output.stderr.trim();
+    let name = if is_sandstorm() { "sandstorm" } else { "atlas" };
     let us = format!("(process {})", std::process::id());
-    assert!(line.starts_with("atlas: TCP port 10.44.0.2:80 is in use by ") && line.contains(&us), "{line}");
+    assert!(
+        line.starts_with(&format!("{name}: TCP port 10.44.0.2:80 is in use by ")) && line.contains(&us),
+        "{line}"
+    );
     assert!(!line.contains('\n'), "{line}");
     assert!(!wire.has_program());
 }

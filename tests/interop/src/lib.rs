@@ -25,6 +25,7 @@
 //! * `query_log` – questions written down, read by others' programs;
 //! * `steering` – answers by client and by the health of targets;
 //! * `sandstorm` – what only Sandstorm promises: three ways of copying, reloads, changing files, storms;
+//! * `storms` – half-open connections, resets and readers that do not read, beside real clients;
 //! * `visible` – lists of connections, and a live screen;
 //! * `privileges` – what a running server has given up, and what it can do all the same;
 //! * `transfers` – Namestorm's zones to and from NSD and Knot;
@@ -62,6 +63,8 @@ mod sandstorm;
 mod sockets;
 #[cfg(test)]
 mod steering;
+#[cfg(test)]
+mod storms;
 #[cfg(test)]
 mod together;
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Scene {
     /// On a TAP device.
     fn on_tap() -> Self {
         let namespace = Namespace::enter();
-        let files = Library::new();
+        let files = library();
         let server = Server::start(files.root(), &["--link", "tap:lossy"]);
         Self::begin(Ground::One(namespace), files, server, "lossy")
     }
@@ -66,7 +66,7 @@ impl Scene {
 
     fn on_veth_by(link: &str) -> Self {
         let namespace = Namespace::enter();
-        let files = Library::new();
+        let files = library();
         plug();
         let server = Server::ready(atlas().arg("serve").arg(files.root()).args([
             "--addr",
@@ -82,7 +82,7 @@ impl Scene {
     /// On addresses that the kernel has too.
     fn on_shared(link: Link) -> Self {
         let wire = Wire::new(1);
-        let files = Library::new();
+        let files = library();
         let server = wire.serve_on(link, files.root());
         Self::begin(Ground::Two(wire), files, server, "server0")
     }
@@ -95,7 +95,7 @@ impl Scene {
     }
 
     fn begin(ground: Ground, files: Library, server: Server, device: &str) -> Self {
-        let expected = files.add("large.bin", SIZE);
+        let expected = files.read("large.bin");
         std::fs::write("/proc/sys/net/ipv4/tcp_rmem", RECEIVE_BUFFER).expect("needs root");
         let downloads: Vec<_> = [server.http(), server.https()]
             .map(|base| {
@@ -146,6 +146,13 @@ impl Scene {
         assert_same("a new connection", &fresh.success().stdout, &files.read("16385.bin"));
         server.interrupt().success().stderr
     }
+}
+
+/// The file that is under way, there before the server looks.
+fn library() -> Library {
+    let files = Library::new();
+    files.add("large.bin", SIZE);
+    files
 }
 
 /// Makes the veth pair, whose ends have new hardware addresses each time.

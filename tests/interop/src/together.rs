@@ -1,6 +1,7 @@
 //! What happens at the same moment: servers that start together, fingers that are impatient.
 
 use crate::harness::http::Connection;
+use crate::harness::server::is_sandstorm;
 use crate::harness::{Library, Namespace, Server, World, assert_same, atlas};
 use core::time::Duration;
 use rustix::process::Signal;
@@ -15,8 +16,12 @@ fn servers_that_start_together_take_different_addresses() {
     let before = namespace.inventory();
     let files = Library::new();
     // Threads are where their parent is: in the namespace.
+    let memory = if is_sandstorm() { "64M" } else { "16M" };
     let servers: Vec<Server> = thread::scope(|scope| {
-        let start = || Server::ready(atlas().arg("serve").arg(files.root()).args(["--memory", "16M"]));
+        let start = || {
+            let process = atlas().arg("serve").arg(files.root()).args(["--memory", memory]);
+            Server::ready_for(process, &["http://", "https://"])
+        };
         let starting: Vec<_> = (0..COUNT).map(|_| scope.spawn(start)).collect();
         starting.into_iter().map(|server| server.join().expect("each of them starts")).collect()
     });
