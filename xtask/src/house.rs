@@ -228,8 +228,8 @@ pub(crate) const ROOMS: &[Room] = &[
         "namestorm",
         "servers/namestorm",
         &[
-            "wire", "tcp", "dns", "dma", "platform", "datagram", "stack", "turn", "survey", "control", "confine",
-            "host",
+            "wire", "tcp", "dns", "dma", "platform", "datagram", "stack", "turn", "survey", "control",
+            "confine", "host",
         ],
         &["clock", "link-memory"],
         NONE,
