@@ -147,7 +147,10 @@ impl Sender {
     pub(crate) fn back_off_persist(&mut self, now: Instant, limit: Option<Duration>) {
         self.rtt.back_off();
         let ask = later(now, self.rtt.rto_nanos());
-        self.arm(Kind::Persist, limit.map_or(ask, |limit| ask.min(self.progress_at + limit)));
+        // A limit that is over and ended nothing (a window that is only small, of a peer who is sent nothing) is no time to
+        // wake up at: it would be so again and again.
+        let over = limit.map(|limit| self.progress_at + limit).filter(|over| *over > now);
+        self.arm(Kind::Persist, over.map_or(ask, |over| ask.min(over)));
     }
 
     /// The window may have opened without our hearing of it: ask now, and then as after the first time.

@@ -125,6 +125,23 @@ mod shut_window {
     }
 
     #[test]
+    fn that_is_only_small_is_looked_at_ever_later_also_when_the_operators_patience_is_over() {
+        let mut fixture =
+            Fixture::established_with(Config { zero_window_timeout: Some(SECOND * 30), ..plain() });
+        fixture.send(5000);
+        let mut narrow = header(Flags::ACK, IRS + 1, ISS + 1 + 5000);
+        narrow.window = 500;
+        let _ = fixture.on(narrow, b"");
+        let begin = fixture.now;
+        let mut looks = 0;
+        while fixture.now.since(begin) < SECOND * 600 {
+            assert!(!fixture.expire().contains(Events::TIMED_OUT));
+            looks += 1;
+            assert!(looks < 100, "{looks} within {:?}", fixture.now.since(begin));
+        }
+    }
+
+    #[test]
     fn of_a_peer_that_answers_ends_the_connection_when_the_operator_says_so() {
         let mut fixture = shut_with(Config { zero_window_timeout: Some(SECOND * 30), ..plain() });
         fixture.connection.reserve(1000);
